@@ -1,0 +1,13 @@
+# SIPHEAL_SANITIZE=address|thread instruments everything of this build.
+include_guard(GLOBAL)
+set(SIPHEAL_SANITIZE "" CACHE STRING "Sanitizer of this build: empty, address (with undefined) or thread")
+set_property(CACHE SIPHEAL_SANITIZE PROPERTY STRINGS "" address thread)
+if(SIPHEAL_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(SIPHEAL_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+elseif(SIPHEAL_SANITIZE)
+  message(FATAL_ERROR "SIPHEAL_SANITIZE=${SIPHEAL_SANITIZE} is not known: use address or thread")
+endif()
