@@ -1,0 +1,16 @@
+list(APPEND SIPHEAL_CORE_SOURCES
+  model/crash_event.cc
+  model/interfaces.cc
+  model/recovery.cc
+  model/session.cc)
+list(APPEND SIPHEAL_CORE_HEADERS
+  sipheal/model/crash_event.h
+  sipheal/model/flow_state.h
+  sipheal/model/incarnation.h
+  sipheal/model/recovery.h
+  sipheal/model/session.h
+  sipheal/crash_detector.h
+  sipheal/flow_resumer.h
+  sipheal/media_server_driver.h
+  sipheal/session_store.h
+  sipheal/sip_capture.h)
