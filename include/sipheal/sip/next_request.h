@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+// The next request that the server, or whoever takes over for it, sends in a dialog: its target and
+// route (RFC 3261 12.2.1.1), its CSeq, the channel variables that make a media server send it, and
+// its text.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "sipheal/export.h"
+#include "sipheal/sip/dialog_state.h"
+#include "sipheal/sip/verdict.h"
+
+namespace sipheal::inline v0_1::sip {
+
+// No request may be numbered above this: the recovered dialog must still be able to count, and
+// stacks hold the number in an int32 (rule 5.7).
+inline constexpr std::uint32_t kMaxCseq = 0x7fffffffu - 1024;
+
+struct RequestTarget {
+  std::string request_uri;         // on the wire: the strict router's URI if the first route is one
+  std::vector<std::string> route;  // Route values on the wire, without <>
+};
+
+// FailedPrecondition when target or route set are not known; InvalidArgument when a value is no
+// URI.
+SIPHEAL_EXPORT absl::StatusOr<RequestTarget> NextRequest(const DialogState& dialog);
+
+// The CSeq of the next request: above everything that the peer may have seen. `now` is used when
+// the server never sent a request (clock-based start, RFC 3261 8.1.1.5). OutOfRange above kMaxCseq.
+SIPHEAL_EXPORT absl::StatusOr<std::uint32_t> NextCseq(const DialogState& dialog,
+                                                      const CseqPolicy& policy, CaptureTime now);
+
+// o= version for the next offer: one above the highest that the server sent, as text of any size.
+// Empty when the server's SDP is not known. `margin` is added when the capture's tail may be lost.
+SIPHEAL_EXPORT std::string NextSdpVersion(const DialogState& dialog, std::uint32_t margin = 0);
+
+// The direction to offer, so that a held call stays held (rule 9.6).
+SIPHEAL_EXPORT SdpDirection NextOfferDirection(const DialogState& dialog);
+
+struct RecoveryOptions {
+  CseqPolicy cseq;
+  // Zero: the dialog's last_seen.
+  CaptureTime now{};
+};
+
+using ChannelVariable = std::pair<std::string, std::string>;
+
+// The PJSIP_RECOVERY_* variables for res_pjsip_recovery, in a stable order. FROM is the server's
+// side. Fails with the name of the variable when one cannot be made, or holds CR, LF or NUL, or
+// would not read back as what it was made from. It does not judge: call Judge() first.
+SIPHEAL_EXPORT absl::StatusOr<std::vector<ChannelVariable>> RecoveryVariables(
+    const DialogState& dialog, const RecoveryOptions& options = {});
+
+struct ReinviteOptions {
+  CseqPolicy cseq;
+  CaptureTime now{};
+  std::string contact;      // the successor's Contact URI; needed
+  std::string via_sent_by;  // "192.0.2.9:5060"; needed
+  std::string branch;       // needed, starts with z9hG4bK, never seen in the capture
+  Transport transport = Transport::kUdp;
+  std::string sdp;  // body; empty: an INVITE without an offer
+  std::string user_agent;
+};
+
+// The text of the re-INVITE, for dry runs and tests; Asterisk writes its own.
+SIPHEAL_EXPORT absl::StatusOr<std::string> BuildReinvite(const DialogState& dialog,
+                                                         const ReinviteOptions& options);
+
+}  // namespace sipheal::inline v0_1::sip
