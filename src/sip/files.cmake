@@ -1,6 +1,7 @@
 list(APPEND SIPHEAL_CORE_SOURCES
   sip/address.cc
-  sip/dialog_state.cc)
+  sip/dialog_state.cc
+  sip/hep_packet.cc)
 list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/sip/address.h
   sipheal/sip/captured_message.h
@@ -9,6 +10,7 @@ list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/sip/dialog_state.h
   sipheal/sip/explain.h
   sipheal/sip/header_id.h
+  sipheal/sip/hep_packet.h
   sipheal/sip/message_view.h
   sipheal/sip/method.h
   sipheal/sip/next_request.h
