@@ -2,7 +2,8 @@ list(APPEND SIPHEAL_CORE_SOURCES
   model/crash_event.cc
   model/interfaces.cc
   model/recovery.cc
-  model/session.cc)
+  model/session.cc
+  model/store_rules.cc)
 list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/model/crash_event.h
   sipheal/model/flow_state.h
