@@ -75,7 +75,9 @@ struct InstanceStatus {
 // What the created channel does in the dialog.
 enum class DialogAction {
   kReinvite,  // continue the call: INVITE
-  kBye,       // end it: one BYE, no INVITE
+  // End it: one BYE, no INVITE. kAnswered says that the BYE has a final answer (`sip_status`), and
+  // kGone follows; kFailed that it has none.
+  kBye,
 };
 
 class SIPHEAL_EXPORT MediaServerDriver {
