@@ -59,7 +59,7 @@ else
     || die "$prefix was not made by get-asterisk.sh: give --include and --pjproject-source"
   include="$prefix/include"
   includes+=(-isystem "$include/pjproject")
-  read -r -a definitions <"$include/pjproject/module-cflags"
+  read -r -a definitions <"$include/pjproject/module-cflags" || true  # no newline at its end
 fi
 [[ -f "$include/asterisk.h" && -f "$include/asterisk/buildopts.h" ]] \
   || die "no Asterisk headers in $include"

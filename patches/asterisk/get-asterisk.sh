@@ -284,7 +284,7 @@ main() {
   local prefix
   prefix="$(cached_prefix)"
   if [[ -n "$prefix" ]] && ! ((update)); then
-    say "found in the cache: $(cat "$prefix/.complete")"
+    ((quiet)) || say "found in the cache: $(cat "$prefix/.complete")"
     finish "$prefix"
   fi
   ((cached_only)) && die "no valid build in $CACHE: run get-asterisk.sh once without --cached-only"

@@ -27,6 +27,7 @@ class Ari:
     def __init__(self, host, port, user, password):
         self.host, self.port, self.user, self.password = host, port, user, password
         self._local = threading.local()
+        self._open = []  # connections and event sockets, for close()
 
     def request(self, method, path, *, query=None, body=None, timeout=10.0):
         """Sends a request below /ari and returns (status, decoded body)."""
@@ -47,6 +48,7 @@ class Ari:
                 connection.connect()
                 connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._local.connection = connection
+                self._open.append(connection)
             try:
                 connection.request(method, url, payload, headers)
                 response = connection.getresponse()
@@ -74,7 +76,15 @@ class Ari:
 
     def events(self, app, *, subscribe_all=False):
         """Opens the event WebSocket of a Stasis application, which registers it."""
-        return AriEvents(self, app, subscribe_all)
+        events = AriEvents(self, app, subscribe_all)
+        self._open.append(events)
+        return events
+
+    def close(self):
+        """Closes all connections and event sockets that this object has opened."""
+        for item in self._open:
+            item.close()
+        self._open = []
 
 
 class AriEvents:

@@ -178,7 +178,7 @@ class Asterisk:
     wrapper: a command to run the server under, such as valgrind.
     """
 
-    DEFAULT_DIALPLAN = ("[default]\nexten => _.,1,Stasis(lab)\n same => n,Hangup()\n")
+    DEFAULT_DIALPLAN = ("[default]\nexten => _.,1,Answer()\n same => n,Stasis(lab)\n same => n,Hangup()\n")
 
     def __init__(self, name="ast", directory=None, *, prefix=None, sip_address="127.0.0.1",
                  sip_port=0, ari_port=0, endpoints=(), dialplan=None, hep=None, ami=False,
@@ -289,6 +289,7 @@ class Asterisk:
 
     def close(self, keep=False):
         """Ends the server and removes a folder that it made itself."""
+        self.ari.close()
         if self.running():
             self.kill()
         if self._run_directory:
