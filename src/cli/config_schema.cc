@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/config_schema.h"
+
+#include "cli/value_rules.h"
+
+namespace sipheal::inline v0_1::cli {
+namespace {
+
+constexpr milliseconds kSecond{1'000};
+constexpr milliseconds kMinute{60'000};
+constexpr milliseconds kHour{3'600'000};
+
+void DescribeInstance(ConfigVisitor& v, InstanceConfig& c) {
+  v.Text("name", c.name, {.required = true, .check = CheckName});
+  v.TextList("sip", c.sip, {.required = true, .check = CheckSipAddress});
+  v.TextList("sip_names", c.sip_names, {});
+  v.TextList("hep_agents", c.hep_agents, {});
+  v.TextList("hep_sources", c.hep_sources, {.check = CheckNetwork});
+  v.Section("ari", [&](ConfigVisitor& a) {
+    a.Text("url", c.ari.url, {.required = true, .check = CheckUrl});
+    a.Text("user", c.ari.user, {.required = true});
+    a.Text("password", c.ari.password, {.secret = true});
+    a.Text("password_file", c.ari.password_file, {});
+    a.Text("pid_file", c.ari.pid_file, {});
+  });
+  v.Flag("target", c.target);
+  v.Integer("max_channels", c.max_channels, 0, 1'000'000);
+}
+
+void DescribeRecovery(ConfigVisitor& v, RecoveryConfig& c) {
+  v.Text("owner", c.owner, {.check = CheckName});
+  v.Duration("deadline", c.deadline, kSecond, kHour);
+  v.Duration("lease", c.lease, kSecond, 10 * kMinute);
+  v.Duration("answer_timeout", c.answer_timeout, milliseconds(100), 32 * kSecond);
+  v.Duration("plugin_timeout", c.plugin_timeout, milliseconds(10), 10 * kMinute);
+  v.Duration("retry_backoff", c.retry_backoff, milliseconds(1), kMinute);
+  v.Integer("max_attempts", c.max_attempts, 1, 100);
+  v.Integer("quarantine_after", c.quarantine_after, 1, 100);
+  v.Duration("coincidence", c.coincidence, milliseconds(0), kMinute);
+  v.Duration("playback_overlap", c.playback_overlap, milliseconds(0), milliseconds(250));
+  v.Flag("continue_in_dialplan", c.continue_in_dialplan);
+  v.Flag("end_unrecoverable", c.end_unrecoverable);
+  v.Flag("dry_run", c.dry_run);
+  v.Flag("paused", c.paused);
+  v.Integer("threads", c.threads, 1, 256);
+}
+
+void DescribePacing(ConfigVisitor& v, PacingConfig& c) {
+  v.Number("rate", c.rate, 0.1, 100'000);
+  v.Number("min_rate", c.min_rate, 0.1, 100'000);
+  v.Integer("burst", c.burst, 1, 100'000);
+  v.Integer("max_inviting", c.max_inviting, 1, 100'000);
+  v.Duration("slow", c.slow, milliseconds(1), kMinute);
+}
+
+}  // namespace
+
+void DescribeConfig(ConfigVisitor& visitor, Config& config) {
+  visitor.List(
+      "instances", config.instances.size(), [&](std::size_t n) { config.instances.resize(n); },
+      [&](ConfigVisitor& v, std::size_t i) { DescribeInstance(v, config.instances[i]); });
+  visitor.Section("hep", [&](ConfigVisitor& v) {
+    v.Text("udp", config.hep.udp, {.check = CheckListen});
+    v.Text("tcp", config.hep.tcp, {.check = CheckListen});
+    v.Text("auth_key", config.hep.auth_key, {.secret = true});
+    v.Text("auth_key_file", config.hep.auth_key_file, {});
+  });
+  visitor.Section("store", [&](ConfigVisitor& v) {
+    v.Text("sqlite", config.store.sqlite, {.required = true});
+  });
+  visitor.Section("detector", [&](ConfigVisitor& v) {
+    v.Duration("silence", config.detector.silence, milliseconds(200), kMinute);
+    v.Duration("probe_interval", config.detector.probe_interval, milliseconds(10), 10 * kSecond);
+  });
+  visitor.Section("recovery", [&](ConfigVisitor& v) { DescribeRecovery(v, config.recovery); });
+  visitor.Section("pacing", [&](ConfigVisitor& v) { DescribePacing(v, config.pacing); });
+  visitor.Section("targets", [&](ConfigVisitor& v) {
+    v.TextList("allow", config.targets.allow, {.check = CheckNetwork});
+    v.TextList("deny", config.targets.deny, {.check = CheckNetwork});
+    v.Flag("only_seen_hosts", config.targets.only_seen_hosts);
+  });
+  visitor.Section("fence", [&](ConfigVisitor& v) {
+    v.TextList("command", config.fence.command, {});
+    v.Duration("timeout", config.fence.timeout, milliseconds(100), kMinute);
+  });
+  visitor.Section("control", [&](ConfigVisitor& v) {
+    v.Text("socket", config.control.socket, {.check = CheckSocketPath});
+  });
+  visitor.Section("log", [&](ConfigVisitor& v) {
+    v.Choice("level", config.log.level, {"debug", "info", "warning", "error"});
+    v.Choice("format", config.log.format, {"text", "json"});
+  });
+}
+
+}  // namespace sipheal::inline v0_1::cli
