@@ -16,6 +16,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -51,6 +52,9 @@ struct HealerParts {
   std::shared_ptr<LogSink> log;              // none: silent
   std::shared_ptr<TelemetrySink> telemetry;  // none: dropped
   const Clock* clock = nullptr;              // none: the system's; must outlive the Healer
+  // Called at a crash before the store is read: whoever writes sessions behind brings the store up
+  // to date (AriTracker::Flush). An error is logged, and the store is taken as it is.
+  std::function<absl::Status(const CallContext&)> flush_sessions;
 };
 
 enum class HealerEventKind {
@@ -110,7 +114,7 @@ struct RecoveryPlan {
   std::vector<std::pair<std::string, std::string>>
       variables;  // empty unless recoverable or to be ended
   DialogAction action = DialogAction::kReinvite;
-  std::string request;  // the text of the INVITE or BYE, for a person
+  std::string reason;  // why it would not be recovered; empty when it would
 };
 
 // Where a Healer stands.

@@ -1,5 +1,16 @@
 list(APPEND SIPHEAL_CORE_SOURCES
-  engine/healer_options.cc)
+  engine/answer_policy.cc
+  engine/attempts.cc
+  engine/crash_intake.cc
+  engine/engine.cc
+  engine/healer_options.cc
+  engine/journal_writer.cc
+  engine/loop.cc
+  engine/outcomes.cc
+  engine/pacer.cc
+  engine/placement.cc
+  engine/planner.cc
+  engine/plugin_pool.cc)
 list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/healer.h
   sipheal/healer_options.h

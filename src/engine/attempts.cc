@@ -1,0 +1,495 @@
+// SPDX-License-Identifier: Apache-2.0
+// One attempt after another: placing, pacing, creating the channel, the phone's answer, the death
+// of the target.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/answer_policy.h"
+#include "engine/engine.h"
+
+namespace sipheal::inline v0_1::internal {
+namespace {
+
+using std::chrono::milliseconds;
+
+// How often the targets are asked again while sessions wait for one.
+constexpr milliseconds kInspectEvery{250};
+// How long a BYE may still be tried for a session whose time to be recovered is over.
+constexpr milliseconds kByeGrace{5'000};
+// Beyond the answer time-out that the media server was given: its own word should come first.
+constexpr milliseconds kAnswerSlack{1'000};
+constexpr milliseconds kAskAgain{200};
+
+}  // namespace
+
+// --- targets
+// ------------------------------------------------------------------------------------------
+
+void Engine::InspectTargets() {
+  for (const auto& [name, target] : targets_) Inspect(*target, {});
+}
+
+void Engine::Inspect(Target& target, std::vector<std::string> endpoints) {
+  std::erase_if(endpoints, [&](const std::string& endpoint) {
+    return target.has_endpoints.contains(endpoint);
+  });
+  std::sort(endpoints.begin(), endpoints.end());
+  endpoints.erase(std::unique(endpoints.begin(), endpoints.end()), endpoints.end());
+  if (target.inspecting && endpoints.empty()) return;
+  target.inspecting = true;
+  MediaServerDriver::InspectParams params{target.options.name, endpoints};
+  using Result = absl::StatusOr<InstanceStatus>;
+  calls_->Call<Result>(
+      "MediaServerDriver::Inspect", options_.plugin_timeout,
+      [driver = parts_.driver, params](const CallContext& ctx) {
+        return driver->Inspect(ctx, params);
+      },
+      [this, params](Result status) {
+        const auto found = targets_.find(params.instance);
+        if (found == targets_.end()) return;
+        Target& asked = *found->second;
+        asked.inspecting = false;
+        asked.inspected_at = clock_.Monotonic();
+        if (!status.ok() || dead_.contains(status->incarnation)) {
+          asked.status.reset();
+          return;
+        }
+        for (const std::string& endpoint : params.endpoints) {
+          const auto& missing = status->missing_endpoints;
+          const bool lacks = std::find(missing.begin(), missing.end(), endpoint) != missing.end();
+          (lacks ? asked.missing_endpoints : asked.has_endpoints).insert(endpoint);
+          (lacks ? asked.has_endpoints : asked.missing_endpoints).erase(endpoint);
+        }
+        if (!status->can_recover && (!asked.status || asked.status->can_recover)) {
+          Log(LogLevel::kWarning, "target_unfit", "An instance cannot take calls over",
+              {{"instance", params.instance}, {"because", status->cannot_because}});
+        }
+        asked.status = *std::move(status);
+        asked.placed = 0;
+        SchedulePlacing(clock_.Monotonic());
+      });
+}
+
+// --- placing
+// ------------------------------------------------------------------------------------------
+
+void Engine::WantTarget(const RecoveryPtr& recovery) {
+  recovery->waiting = Waiting::kTarget;
+  placing_.push_back(recovery);
+  SchedulePlacing(std::max(recovery->not_before, clock_.Monotonic()));
+}
+
+void Engine::SchedulePlacing(MonotonicTime when) {
+  if (placing_.empty()) return;
+  if (placing_timer_ && placing_at_ <= when) return;
+  if (placing_timer_) loop_->Cancel(*placing_timer_);
+  placing_at_ = when;
+  placing_timer_ = loop_->At(when, [this] {
+    placing_timer_.reset();
+    PlaceAll();
+  });
+}
+
+bool Engine::MayGoTo(const Recovery& recovery, const Target& target) const {
+  // More creates at a time than this only queue up inside the media server.
+  if (target.creating >= 2 * options_.threads) return false;
+  if (target.inviting >= options_.pacing.max_inviting) return false;
+  // A session that was on a server when it died goes alone, so that a second death has one culprit.
+  if (recovery.suspect()) return target.inviting == 0 && target.suspects == 0;
+  return target.suspects == 0;
+}
+
+void Engine::PlaceAll() {
+  if (paused_ || placing_.empty()) return;
+  const MonotonicTime now = clock_.Monotonic();
+  std::vector<RecoveryPtr> waiting = std::exchange(placing_, {});
+  std::stable_sort(waiting.begin(), waiting.end(), [](const RecoveryPtr& a, const RecoveryPtr& b) {
+    const auto rank = [](const Recovery& r) {
+      return std::tuple(r.suspect(), r.action == DialogAction::kBye,
+                        r.peer_gives_up ? r.deadline : MonotonicTime::max(), r.session.created_at);
+    };
+    return rank(*a) < rank(*b);
+  });
+
+  MonotonicTime again = MonotonicTime::max();
+  bool somebody_lacks_a_target = false;
+  std::set<std::string> unknown_endpoints;
+  for (const RecoveryPtr& recovery : waiting) {
+    if (!IsOpen(*recovery) || recovery->waiting != Waiting::kTarget) continue;
+    if (recovery->deadline <= now) {
+      DeadlinePassed(recovery);
+      continue;
+    }
+    again = std::min(again, recovery->deadline);
+    if (recovery->not_before > now) {
+      again = std::min(again, recovery->not_before);
+      placing_.push_back(recovery);
+      continue;
+    }
+    PlacementQuery query;
+    query.endpoint = recovery->session.endpoint;
+    query.avoid = recovery->avoid;
+    const auto home = recovery->crash->group_home.find(recovery->session.group);
+    if (home != recovery->crash->group_home.end()) query.wish = home->second;
+    PlacementAnswer answer = Place(targets_, query);
+    if (answer.target == nullptr && !query.avoid.empty()) {
+      query.avoid.clear();  // the only ones there are: better again there than nowhere
+      answer = Place(targets_, query);
+    }
+    if (answer.nobody_has_endpoint) {
+      recovery->plan.verdict = {
+          sip::VerdictToken::kNoEndpoint,
+          {absl::StrFormat("no usable instance has the endpoint '%s'", query.endpoint)}};
+      Finish(recovery, Outcome::kClosed, "no_endpoint");
+      continue;
+    }
+    if (answer.target == nullptr) {
+      somebody_lacks_a_target = true;
+      unknown_endpoints.insert(query.endpoint);
+      placing_.push_back(recovery);
+      continue;
+    }
+    Target& target = *answer.target;
+    if (!MayGoTo(*recovery, target)) {
+      placing_.push_back(recovery);  // an answer that frees the place comes back here
+      continue;
+    }
+    if (!target.pacer.TryTake(now)) {
+      again = std::min(again, target.pacer.NextAt(now));
+      placing_.push_back(recovery);
+      continue;
+    }
+    BeginAttempt(recovery, target);
+  }
+  if (somebody_lacks_a_target) {
+    for (const auto& [name, target] : targets_) {
+      if (now - target->inspected_at >= kInspectEvery || target->inspected_at == MonotonicTime{}) {
+        Inspect(*target, {unknown_endpoints.begin(), unknown_endpoints.end()});
+      }
+    }
+    again = std::min(again, now + kInspectEvery);
+  }
+  if (again != MonotonicTime::max()) SchedulePlacing(again);
+}
+
+void Engine::DeadlinePassed(const RecoveryPtr& recovery) {
+  // The phone may still be there although our time is over: then it is told, if anybody can tell
+  // it.
+  if (recovery->action == DialogAction::kReinvite && !recovery->peer_gives_up &&
+      options_.end_unrecoverable) {
+    recovery->deadline = clock_.Monotonic() + kByeGrace;
+    recovery->peer_gives_up = true;
+    End(recovery, "deadline");
+    return;
+  }
+  Finish(recovery, Outcome::kExpired,
+         recovery->last_failure.empty() ? "no target before the deadline" : recovery->last_failure);
+}
+
+// --- one attempt
+// --------------------------------------------------------------------------------------
+
+void Engine::BeginAttempt(const RecoveryPtr& recovery, Target& target) {
+  auto made = MakeVariables(*recovery->plan.dialog, options_, recovery->capture_is_complete,
+                            clock_.Now(), recovery->used);
+  if (!made.ok()) {
+    // Nothing unproved or unsafe is sent: the reason is recorded instead.
+    recovery->plan.verdict = {sip::VerdictToken::kRefused, {std::string(made.status().message())}};
+    Finish(recovery, Outcome::kClosed, absl::StrFormat("refused: %s", made.status().message()));
+    return;
+  }
+  const bool bye = recovery->action == DialogAction::kBye;
+  ++recovery->attempt;
+  recovery->used.cseq = made->cseq;
+  recovery->used.cseq_jump = 0;
+  if (!bye) ++recovery->used.offers;
+  recovery->target = target.status->incarnation;
+  recovery->channel_id = ToChannelId({recovery->key(), recovery->attempt});
+  by_channel_[recovery->channel_id] = recovery->key();
+  ++target.inviting;
+  ++target.creating;
+  ++target.placed;
+  recovery->counted_inviting = recovery->counted_creating = true;
+  if (recovery->suspect()) {
+    ++target.suspects;
+    recovery->counted_suspect = true;
+  }
+  if (!recovery->session.group.empty()) {
+    recovery->crash->group_home.emplace(recovery->session.group, target.options.name);
+  }
+  // Should the old incarnation be alive after all, it must not end with its own BYE what lives
+  // elsewhere.
+  const CrashKind kind = recovery->crash->event.kind;
+  if (recovery->attempt == 1 && kind != CrashKind::kProcessGone && kind != CrashKind::kRestarted) {
+    taken_channels_[recovery->session.incarnation].push_back(recovery->session.channel_id);
+  }
+  const auto ignore = [](const absl::Status&) {};
+  if (recovery->attempt == 1)
+    journal_->Append(StepOf(*recovery, RecoveryStage::kRebuilt, ""), ignore);
+  journal_->Append(StepOf(*recovery, RecoveryStage::kPlaced, target.options.name), ignore);
+  Journal(recovery, bye ? RecoveryStage::kEnding : RecoveryStage::kInviting,
+          bye ? recovery->end_reason : "",
+          [this, recovery, variables = std::move(made->variables)]() mutable {
+            CreateChannel(recovery, std::move(variables));
+          });
+}
+
+void Engine::CreateChannel(const RecoveryPtr& recovery,
+                           std::vector<sip::ChannelVariable> variables) {
+  recovery->waiting = Waiting::kAnswer;
+  if (!recovery->invited_at && recovery->action == DialogAction::kReinvite)
+    recovery->invited_at = clock_.Now();
+  MediaServerDriver::CreateParams params;
+  params.instance = recovery->target.instance;
+  params.channel_id = recovery->channel_id;
+  params.endpoint = recovery->session.endpoint;
+  params.action = recovery->action;
+  params.variables = std::move(variables);
+  params.answer_timeout = options_.answer_timeout;
+  const std::uint32_t attempt = recovery->attempt;
+  const MonotonicTime began = clock_.Monotonic();
+  calls_->Call<absl::Status>(
+      "MediaServerDriver::Create", options_.plugin_timeout,
+      [driver = parts_.driver, params](const CallContext& ctx) {
+        return driver->Create(ctx, params);
+      },
+      [this, recovery, attempt, began](const absl::Status& status) {
+        Created(recovery, attempt, status, clock_.Monotonic() - began);
+      });
+  loop_->After(options_.answer_timeout + kAnswerSlack,
+               [this, recovery, attempt] { AnswerOverdue(recovery, attempt); });
+}
+
+void Engine::Created(const RecoveryPtr& recovery, std::uint32_t attempt, const absl::Status& status,
+                     MonotonicTime::duration took) {
+  const auto target = targets_.find(recovery->target.instance);
+  if (recovery->attempt == attempt && recovery->counted_creating) {
+    recovery->counted_creating = false;
+    if (target != targets_.end()) --target->second->creating;
+    SchedulePlacing(clock_.Monotonic());
+  }
+  if (target != targets_.end()) {
+    if (status.ok()) {
+      target->second->pacer.Succeeded(took);
+    } else if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
+      target->second->pacer.Overloaded();
+    }
+  }
+  // The answer of the phone may have been quicker than the answer to the create.
+  if (!IsOpen(*recovery) || recovery->attempt != attempt || recovery->waiting != Waiting::kAnswer)
+    return;
+  if (status.ok()) return;
+  switch (status.code()) {
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied: {
+      ChannelEvent event;
+      event.instance = recovery->target.instance;
+      event.channel_id = recovery->channel_id;
+      event.sent = false;
+      event.reason = std::string(status.message());
+      AttemptFailed(recovery, event);
+      return;
+    }
+    default:
+      // Whether the channel was made is not known: it is asked for, and never made a second time
+      // blindly.
+      AskForChannel(recovery, attempt);
+  }
+}
+
+void Engine::AskForChannel(const RecoveryPtr& recovery, std::uint32_t attempt) {
+  MediaServerDriver::ChannelParams params{recovery->target.instance, recovery->channel_id};
+  using Result = absl::StatusOr<MediaServerDriver::ChannelState>;
+  calls_->Call<Result>(
+      "MediaServerDriver::Find", options_.plugin_timeout,
+      [driver = parts_.driver, params](const CallContext& ctx) {
+        return driver->Find(ctx, params);
+      },
+      [this, recovery, attempt](const Result& state) {
+        if (!IsOpen(*recovery) || recovery->attempt != attempt ||
+            recovery->waiting != Waiting::kAnswer)
+          return;
+        if (state.ok()) {
+          if (*state == MediaServerDriver::ChannelState::kUp) {
+            Answered(recovery);
+          } else {
+            loop_->After(options_.answer_timeout + kAnswerSlack,
+                         [this, recovery, attempt] { AnswerOverdue(recovery, attempt); });
+          }
+          return;
+        }
+        if (absl::IsNotFound(state.status())) {
+          ChannelEvent event;
+          event.instance = recovery->target.instance;
+          event.channel_id = recovery->channel_id;
+          event.reason = "channel_gone";
+          const bool was_up = recovery->stage == RecoveryStage::kAnswered ||
+                              recovery->stage == RecoveryStage::kResumed;
+          event.kind = was_up ? ChannelEventKind::kGone : ChannelEventKind::kFailed;
+          HandleChannel(event);
+          return;
+        }
+        // The target does not answer. Either it comes back, or the detector declares it dead, or
+        // the time is over.
+        if (recovery->deadline <= clock_.Monotonic()) {
+          LeaveTarget(*recovery);
+          Finish(recovery, Outcome::kExpired, "its target did not answer before the deadline");
+          return;
+        }
+        loop_->After(kAskAgain, [this, recovery, attempt] {
+          if (IsOpen(*recovery) && recovery->attempt == attempt &&
+              recovery->waiting == Waiting::kAnswer) {
+            AskForChannel(recovery, attempt);
+          }
+        });
+      });
+}
+
+void Engine::HandleChannel(const ChannelEvent& event) {
+  const auto known = by_channel_.find(event.channel_id);
+  if (known == by_channel_.end()) return;
+  const auto found = recoveries_.find(known->second);
+  if (found == recoveries_.end()) return;
+  const RecoveryPtr recovery = found->second;
+  if (recovery->channel_id != event.channel_id || recovery->target.instance != event.instance)
+    return;
+
+  if (recovery->action == DialogAction::kBye) {
+    if (recovery->waiting != Waiting::kAnswer) return;
+    LeaveTarget(*recovery);
+    if (event.sent) {
+      Finish(recovery, Outcome::kEnded, recovery->end_reason);
+    } else {
+      recovery->last_failure =
+          absl::StrFormat("%s; BYE not sent: %s", recovery->end_reason, event.reason);
+      recovery->avoid.insert(recovery->target.instance);
+      if (recovery->attempt < static_cast<std::uint32_t>(options_.max_attempts) + 1) {
+        Retry(recovery, options_.retry_backoff);
+      } else {
+        Finish(recovery, Outcome::kClosed, recovery->last_failure);
+      }
+    }
+    return;
+  }
+  switch (event.kind) {
+    case ChannelEventKind::kAnswered:
+      if (recovery->waiting == Waiting::kAnswer) Answered(recovery);
+      return;
+    case ChannelEventKind::kFailed:
+      if (recovery->waiting == Waiting::kAnswer) AttemptFailed(recovery, event);
+      return;
+    case ChannelEventKind::kGone:
+      if (recovery->waiting == Waiting::kFinish) return;
+      LeaveTarget(*recovery);
+      Finish(recovery, Outcome::kClosed, "the phone hung up before its flow was back");
+      return;
+  }
+}
+
+void Engine::AttemptFailed(const RecoveryPtr& recovery, const ChannelEvent& event) {
+  const auto target = targets_.find(recovery->target.instance);
+  if (target != targets_.end() && event.sip_status == 503) target->second->pacer.Overloaded();
+  LeaveTarget(*recovery);
+
+  AnswerContext context;
+  context.attempts = recovery->attempt;
+  context.max_attempts = static_cast<std::uint32_t>(options_.max_attempts);
+  context.role = recovery->plan.dialog->role;
+  context.backoff = options_.retry_backoff;
+  context.jitter = std::uniform_real_distribution<double>(0, 1)(random_);
+  AnswerDecision decision = DecideAfterFailure(event, context);
+  recovery->same_failures =
+      decision.reason == recovery->last_failure ? recovery->same_failures + 1 : 1;
+  context.same_failures = recovery->same_failures;
+  decision = DecideAfterFailure(event, context);
+  recovery->last_failure = decision.reason;
+  Log(LogLevel::kInfo, "attempt_failed", "A re-INVITE was not accepted",
+      {{"session", recovery->session.id},
+       {"target", recovery->target.instance},
+       {"reason", decision.reason}});
+  if (decision.other_target) recovery->avoid.insert(recovery->target.instance);
+  switch (decision.step) {
+    case NextStep::kRetry:
+      recovery->used.cseq_jump = decision.cseq_jump;
+      Retry(recovery, decision.wait);
+      return;
+    case NextStep::kBye:
+      End(recovery, decision.reason);
+      return;
+    case NextStep::kClose:
+      Finish(recovery, Outcome::kClosed, decision.reason);
+      return;
+  }
+}
+
+void Engine::AnswerOverdue(const RecoveryPtr& recovery, std::uint32_t attempt) {
+  if (!IsOpen(*recovery) || recovery->attempt != attempt || recovery->waiting != Waiting::kAnswer)
+    return;
+  // The media server should have told by now. Its channel is ended before another one is made.
+  MediaServerDriver::ChannelParams params{recovery->target.instance, recovery->channel_id};
+  calls_->Call<absl::Status>(
+      "MediaServerDriver::HangUp", options_.plugin_timeout,
+      [driver = parts_.driver, params](const CallContext& ctx) {
+        return driver->HangUp(ctx, params);
+      },
+      [this, recovery, attempt](const absl::Status& status) {
+        if (!IsOpen(*recovery) || recovery->attempt != attempt ||
+            recovery->waiting != Waiting::kAnswer)
+          return;
+        if (!status.ok() && !absl::IsNotFound(status)) {
+          AskForChannel(recovery, attempt);
+          return;
+        }
+        ChannelEvent event;
+        event.instance = recovery->target.instance;
+        event.channel_id = recovery->channel_id;
+        event.kind = ChannelEventKind::kFailed;
+        event.local_timeout = true;
+        event.reason = "overdue";
+        HandleChannel(event);
+      });
+}
+
+void Engine::TargetDied(const RecoveryPtr& recovery) {
+  LeaveTarget(*recovery);
+  ++recovery->deaths;
+  recovery->last_failure = "target_died";
+  recovery->avoid.clear();
+  std::erase_if(recovery->crash->group_home,
+                [&](const auto& entry) { return entry.second == recovery->target.instance; });
+  if (recovery->deaths >= static_cast<std::uint32_t>(options_.quarantine_after)) {
+    Finish(recovery, Outcome::kQuarantined,
+           absl::StrFormat("its media server died %d times with it",
+                           static_cast<int>(recovery->deaths)));
+    return;
+  }
+  if (!recovery->plan
+           .dialog) {  // taken over from another controller: what it knew is rebuilt first
+    PlanAll({recovery}, recovery->session.incarnation.instance, 0);
+    return;
+  }
+  Retry(recovery, milliseconds(0));
+}
+
+// The channel of the last attempt is no longer of interest.
+void Engine::LeaveTarget(Recovery& recovery) {
+  by_channel_.erase(recovery.channel_id);
+  const auto found = targets_.find(recovery.target.instance);
+  Target* target = found == targets_.end() ? nullptr : found->second.get();
+  if (std::exchange(recovery.counted_inviting, false) && target != nullptr) --target->inviting;
+  if (std::exchange(recovery.counted_creating, false) && target != nullptr) --target->creating;
+  if (std::exchange(recovery.counted_suspect, false) && target != nullptr) --target->suspects;
+  SchedulePlacing(clock_.Monotonic());
+}
+
+void Engine::Retry(const RecoveryPtr& recovery, milliseconds wait) {
+  recovery->not_before = clock_.Monotonic() + wait;
+  recovery->stage = RecoveryStage::kRebuilt;
+  WantTarget(recovery);
+}
+
+}  // namespace sipheal::inline v0_1::internal

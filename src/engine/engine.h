@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Engine: the Healer's implementation. All state is owned by the loop's thread; public methods post
+// to it.
+//
+//   engine.cc          life cycle, the public methods, instances
+//   crash_intake.cc    a crash: list, claim, capture, rebuild; taking over from a dead controller
+//   attempts.cc        placing, pacing, creating the channel, the phone's answer, the death of the
+//   target outcomes.cc        resuming the flow, ending with BYE, outcomes and reports
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <random>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/journal_writer.h"
+#include "engine/loop.h"
+#include "engine/placement.h"
+#include "engine/planner.h"
+#include "engine/plugin_call.h"
+#include "engine/recovery.h"
+#include "sipheal/healer.h"
+
+namespace sipheal::inline v0_1::internal {
+
+class Engine final : public Healer {
+ public:
+  // With `own_thread` false nothing runs by itself: the caller drives RunReady. For tests.
+  Engine(HealerOptions options, HealerParts parts, bool own_thread);
+  ~Engine() override;
+
+  absl::Status Start() override;
+  void Stop() override;
+  void AddListener(std::shared_ptr<HealerListener> listener) override;
+  absl::Status Recover(const CallContext& ctx, const std::string& instance) override;
+  absl::StatusOr<std::vector<RecoveryPlan>> Plan(const CallContext& ctx,
+                                                 const std::string& instance) override;
+  void Pause() override;
+  void Resume() override;
+  absl::Status AddInstance(InstanceOptions instance) override;
+  absl::Status RemoveInstance(const std::string& name) override;
+  absl::Status AnnounceStop(const std::string& instance, WallTime until) override;
+  HealerStatus status() const override;
+
+  bool RunReady() { return loop_->RunReady(); }
+
+ private:
+  class Ears;  // hears detector and driver, and posts what they say to the loop
+  using RecoveryPtr = std::shared_ptr<Recovery>;
+
+  // --- crash_intake.cc ---
+  struct Intake;  // what one page of sessions brings along
+  void HandleCrash(const CrashEvent& event);
+  void HandleReturned(const ReturnEvent& event);
+  void BeginCrash(const std::shared_ptr<CrashWork>& crash);
+  void ListPage(const std::shared_ptr<CrashWork>& crash, std::string page_token, int failures);
+  void ClaimPage(const std::shared_ptr<CrashWork>& crash, std::vector<Session> sessions,
+                 int failures);
+  void PlanAll(std::vector<RecoveryPtr> recoveries, std::string instance, int failures);
+  void Planned(const std::vector<RecoveryPtr>& recoveries, Intake intake);
+  void TakeOverUnfinished();
+  void TakeOver(const UnfinishedRecovery& unfinished, const Lease& lease);
+  void ExpectAllStored();
+  MonotonicTime DeadlineOf(const Recovery& recovery, bool* peer_gives_up) const;
+  void ReportDryRun(const std::shared_ptr<CrashWork>& crash);
+
+  // --- attempts.cc ---
+  void InspectTargets();
+  void Inspect(Target& target, std::vector<std::string> endpoints);
+  void WantTarget(const RecoveryPtr& recovery);
+  void PlaceAll();
+  void SchedulePlacing(MonotonicTime when);
+  bool MayGoTo(const Recovery& recovery, const Target& target) const;
+  void BeginAttempt(const RecoveryPtr& recovery, Target& target);
+  void CreateChannel(const RecoveryPtr& recovery, std::vector<sip::ChannelVariable> variables);
+  void Created(const RecoveryPtr& recovery, std::uint32_t attempt, const absl::Status& status,
+               MonotonicTime::duration took);
+  void AskForChannel(const RecoveryPtr& recovery, std::uint32_t attempt);
+  void HandleChannel(const ChannelEvent& event);
+  void AttemptFailed(const RecoveryPtr& recovery, const ChannelEvent& event);
+  void AnswerOverdue(const RecoveryPtr& recovery, std::uint32_t attempt);
+  void TargetDied(const RecoveryPtr& recovery);
+  void LeaveTarget(Recovery& recovery);
+  void Retry(const RecoveryPtr& recovery, std::chrono::milliseconds wait);
+  void DeadlinePassed(const RecoveryPtr& recovery);
+
+  // --- outcomes.cc ---
+  void Answered(const RecoveryPtr& recovery);
+  void ResumeFlow(const RecoveryPtr& recovery, int failures);
+  void End(const RecoveryPtr& recovery, std::string reason);
+  void Finish(const RecoveryPtr& recovery, Outcome outcome, std::string reason);
+  void Finished(const RecoveryPtr& recovery, Outcome outcome, const std::string& reason);
+  void LeaseLost(const RecoveryPtr& recovery);
+  void CloseCrashIfDone(const std::shared_ptr<CrashWork>& crash);
+  std::vector<FlowResumer::Partner> PartnersOf(const Recovery& recovery) const;
+  Session SuccessorOf(const Recovery& recovery) const;
+
+  // Makes a step durable, then goes on; what went on meanwhile (a lost lease, a Stop) is taken care
+  // of.
+  void Journal(const RecoveryPtr& recovery, RecoveryStage stage, std::string reason,
+               std::function<void()> then);
+  SessionStore::AdvanceParams::Step StepOf(const Recovery& recovery, RecoveryStage stage,
+                                           std::string reason) const;
+  void RenewLeases();
+  SessionReport ReportOf(const Recovery& recovery) const;
+  void Emit(HealerEvent event);
+  void EmitStage(const Recovery& recovery);
+  void Log(LogLevel level, std::string event, std::string message,
+           std::vector<std::pair<std::string, std::string>> fields);
+  bool IsOpen(const Recovery& recovery) const { return recoveries_.contains(recovery.key()); }
+
+  HealerOptions options_;
+  HealerParts parts_;
+  const Clock& clock_;
+  const bool own_thread_;
+  std::shared_ptr<Loop> loop_;
+  std::unique_ptr<PluginCalls> calls_;
+  std::unique_ptr<JournalWriter> journal_;
+  std::shared_ptr<Ears> ears_;
+
+  mutable std::mutex mutex_;  // guards started_, thread_ and status_
+  bool started_ = false;
+  std::thread thread_;
+  HealerStatus status_;
+
+  // Owned by the loop from here on.
+  std::vector<std::shared_ptr<HealerListener>> listeners_;
+  Targets targets_;
+  std::map<Incarnation, std::shared_ptr<CrashWork>> crashes_;  // under way
+  std::set<Incarnation> dead_;                                 // declared dead, recovered or not
+  std::vector<std::shared_ptr<CrashWork>> held_;               // crashes that wait for Resume
+  std::map<SessionKey, RecoveryPtr> recoveries_;
+  std::vector<RecoveryPtr> placing_;                                // wait for a target
+  std::map<Incarnation, std::vector<std::string>> taken_channels_;  // to be given up if it wakes
+  std::map<std::string, SessionKey> by_channel_;  // channels of attempts under way
+  std::optional<Loop::TimerId> placing_timer_;
+  MonotonicTime placing_at_{};
+  bool paused_ = false;
+  std::mt19937_64 random_{std::random_device{}()};
+
+  void PublishStatus();
+};
+
+}  // namespace sipheal::inline v0_1::internal

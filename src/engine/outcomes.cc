@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: Apache-2.0
+// After the answer: resuming the flow, ending with BYE, outcomes and reports, and the journal that
+// makes each durable.
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/absl_compat.h"
+#include "engine/engine.h"
+
+namespace sipheal::inline v0_1::internal {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kFirstResumeBackoff{100};
+constexpr int kMostResumeTries = 8;
+
+bool MayBeTriedAgain(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
+         absl::IsResourceExhausted(status);
+}
+
+}  // namespace
+
+// --- the journal
+// --------------------------------------------------------------------------------------
+
+SessionStore::AdvanceParams::Step Engine::StepOf(const Recovery& recovery, RecoveryStage stage,
+                                                 std::string reason) const {
+  SessionStore::AdvanceParams::Step step;
+  step.entry.session = recovery.key();
+  step.entry.fence = recovery.lease.fence;
+  step.entry.stage = stage;
+  step.entry.attempt = recovery.attempt;
+  step.entry.target = recovery.target;
+  step.entry.channel_id = recovery.channel_id;
+  step.entry.cseq = recovery.used.cseq;
+  step.entry.deaths = recovery.deaths;
+  step.entry.reason = std::move(reason);
+  step.entry.at = clock_.Now();
+  return step;
+}
+
+void Engine::Journal(const RecoveryPtr& recovery, RecoveryStage stage, std::string reason,
+                     std::function<void()> then) {
+  recovery->stage = stage;
+  recovery->waiting = Waiting::kJournal;
+  const std::uint32_t attempt = recovery->attempt;
+  journal_->Append(StepOf(*recovery, stage, std::move(reason)),
+                   [this, recovery, attempt, then = std::move(then)](const absl::Status& status) {
+                     if (!IsOpen(*recovery) || recovery->attempt != attempt) return;
+                     if (!status.ok()) {
+                       LeaseLost(recovery);
+                       return;
+                     }
+                     // The target may have died while this was written: then the recovery went
+                     // another way already.
+                     if (recovery->waiting != Waiting::kJournal) return;
+                     EmitStage(*recovery);
+                     then();
+                   });
+}
+
+// The lease ran out and another controller has the session: nothing more is done for it here.
+void Engine::LeaseLost(const RecoveryPtr& recovery) {
+  Log(LogLevel::kWarning, "lease_lost", "Another controller recovers this session now",
+      {{"session", recovery->session.id}});
+  LeaveTarget(*recovery);
+  recoveries_.erase(recovery->key());
+  ++recovery->crash->report->taken_by_others;
+  --recovery->crash->open;
+  CloseCrashIfDone(recovery->crash);
+}
+
+// A session that waits long keeps its lease by a word in the journal.
+void Engine::RenewLeases() {
+  const WallTime soon = clock_.Now() + options_.lease / 2;
+  for (const auto& [key, recovery] : recoveries_) {
+    if (recovery->waiting == Waiting::kJournal || recovery->waiting == Waiting::kFinish) continue;
+    if (recovery->lease.expires_at > soon) continue;
+    recovery->lease.expires_at = clock_.Now() + options_.lease;
+    const RecoveryPtr renewed = recovery;
+    journal_->Append(StepOf(*renewed, renewed->stage, "lease renewed"),
+                     [this, renewed](const absl::Status& status) {
+                       if (!status.ok() && IsOpen(*renewed)) LeaseLost(renewed);
+                     });
+  }
+  loop_->After(options_.lease / 6, [this] { RenewLeases(); });
+}
+
+// --- answered
+// -----------------------------------------------------------------------------------------
+
+void Engine::Answered(const RecoveryPtr& recovery) {
+  if (recovery->action == DialogAction::kBye) return;
+  if (const auto target = targets_.find(recovery->target.instance); target != targets_.end()) {
+    if (std::exchange(recovery->counted_inviting, false)) --target->second->inviting;
+    SchedulePlacing(clock_.Monotonic());
+  }
+  recovery->answered_at = clock_.Now();
+  Journal(recovery, RecoveryStage::kAnswered, "", [this, recovery] { ResumeFlow(recovery, 0); });
+}
+
+std::vector<FlowResumer::Partner> Engine::PartnersOf(const Recovery& recovery) const {
+  std::vector<FlowResumer::Partner> partners;
+  if (recovery.session.group.empty()) return partners;
+  for (const auto& [key, other] : recoveries_) {
+    if (other->session.group == recovery.session.group && key != recovery.key() &&
+        other->answered_at && other->target == recovery.target) {
+      partners.push_back({other->session.id, other->target.instance, other->channel_id});
+    }
+  }
+  for (const SessionReport& done : recovery.crash->report->sessions) {
+    if (done.outcome == Outcome::kRecovered && done.to == recovery.target &&
+        recovery.crash->groups_done.contains({done.session.id, recovery.session.group})) {
+      partners.push_back({done.session.id, done.to.instance, done.channel_id});
+    }
+  }
+  return partners;
+}
+
+void Engine::ResumeFlow(const RecoveryPtr& recovery, int failures) {
+  recovery->waiting = Waiting::kResume;
+  FlowResumer::ResumeParams params;
+  params.session = recovery->session;
+  params.died_at = recovery->crash->event.last_alive;
+  params.instance = recovery->target.instance;
+  params.channel_id = recovery->channel_id;
+  params.partners = PartnersOf(*recovery);
+  const std::uint32_t attempt = recovery->attempt;
+  calls_->Call<absl::Status>(
+      "FlowResumer::Resume", options_.plugin_timeout,
+      [resumer = parts_.resumer, params](const CallContext& ctx) {
+        return resumer->Resume(ctx, params);
+      },
+      [this, recovery, attempt, failures](const absl::Status& status) {
+        if (!IsOpen(*recovery) || recovery->attempt != attempt ||
+            recovery->waiting != Waiting::kResume)
+          return;
+        if (status.ok()) {
+          recovery->stage = RecoveryStage::kResumed;
+          EmitStage(*recovery);
+          Finish(recovery, Outcome::kRecovered, "");
+          return;
+        }
+        Log(LogLevel::kWarning, "resume_failed",
+            "The flow of a recovered call could not be resumed",
+            {{"session", recovery->session.id}, {"status", std::string(status.message())}});
+        if (MayBeTriedAgain(status) && failures < kMostResumeTries) {
+          loop_->After(kFirstResumeBackoff * (1 << failures), [this, recovery, attempt, failures] {
+            if (IsOpen(*recovery) && recovery->attempt == attempt &&
+                recovery->waiting == Waiting::kResume) {
+              ResumeFlow(recovery, failures + 1);
+            }
+          });
+          return;
+        }
+        // The phone is answered but would hear nothing for ever: its channel, which is in the
+        // dialog, says BYE.
+        recovery->end_reason = absl::StrFormat("flow: %s", status.message());
+        MediaServerDriver::ChannelParams channel{recovery->target.instance, recovery->channel_id};
+        calls_->Call<absl::Status>(
+            "MediaServerDriver::HangUp", options_.plugin_timeout,
+            [driver = parts_.driver, channel](const CallContext& ctx) {
+              return driver->HangUp(ctx, channel);
+            },
+            [this, recovery, attempt](const absl::Status& hung_up) {
+              if (!IsOpen(*recovery) || recovery->attempt != attempt ||
+                  recovery->waiting != Waiting::kResume)
+                return;
+              Finish(recovery, Outcome::kEnded,
+                     hung_up.ok() || absl::IsNotFound(hung_up)
+                         ? recovery->end_reason
+                         : absl::StrFormat("%s; hang-up failed: %s", recovery->end_reason,
+                                           hung_up.message()));
+            });
+      });
+}
+
+// --- ending and finishing
+// -----------------------------------------------------------------------------
+
+void Engine::End(const RecoveryPtr& recovery, std::string reason) {
+  if (!options_.end_unrecoverable) {
+    Finish(recovery, Outcome::kClosed, std::move(reason));
+    return;
+  }
+  recovery->action = DialogAction::kBye;
+  recovery->end_reason = std::move(reason);
+  recovery->last_failure.clear();
+  recovery->avoid.clear();
+  WantTarget(recovery);
+}
+
+Session Engine::SuccessorOf(const Recovery& recovery) const {
+  Session next = recovery.session;
+  ++next.epoch;
+  next.incarnation = recovery.target;
+  next.state = SessionState::kUp;
+  next.channel_id = recovery.channel_id;
+  next.channel_name.clear();
+  if (recovery.plan.dialog) {
+    next.local_tag = recovery.plan.dialog->local.tag;
+    next.remote_tag = recovery.plan.dialog->remote.tag;
+  }
+  next.recovered_at = clock_.Now();
+  next.deaths = recovery.deaths;
+  return next;
+}
+
+void Engine::Finish(const RecoveryPtr& recovery, Outcome outcome, std::string reason) {
+  recovery->stage = RecoveryStage::kFinished;
+  recovery->waiting = Waiting::kFinish;
+  auto step = StepOf(*recovery, RecoveryStage::kFinished, reason);
+  step.entry.outcome = outcome;
+  if (outcome == Outcome::kRecovered) step.successor = SuccessorOf(*recovery);
+  journal_->Append(std::move(step), [this, recovery, outcome, reason](const absl::Status& status) {
+    if (!IsOpen(*recovery)) return;
+    if (!status.ok()) {
+      LeaseLost(recovery);
+      return;
+    }
+    Finished(recovery, outcome, reason);
+  });
+}
+
+SessionReport Engine::ReportOf(const Recovery& recovery) const {
+  SessionReport report;
+  report.session = recovery.key();
+  report.call_id = recovery.session.call_id;
+  report.endpoint = recovery.session.endpoint;
+  report.from = recovery.session.incarnation;
+  report.to = recovery.target;
+  report.channel_id = recovery.channel_id;
+  report.attempts = recovery.attempt;
+  report.verdict = recovery.plan.verdict;
+  report.invited_at = recovery.invited_at;
+  report.answered_at = recovery.answered_at;
+  return report;
+}
+
+void Engine::Finished(const RecoveryPtr& recovery, Outcome outcome, const std::string& reason) {
+  LeaveTarget(*recovery);
+  recoveries_.erase(recovery->key());
+  CrashWork& crash = *recovery->crash;
+  SessionReport report = ReportOf(*recovery);
+  report.outcome = outcome;
+  report.reason = reason;
+  report.finished_at = clock_.Now();
+  if (outcome != Outcome::kRecovered) {
+    report.to = {};
+    report.channel_id.clear();
+  } else if (!recovery->session.group.empty()) {
+    crash.groups_done.insert({recovery->session.id, recovery->session.group});
+  }
+  parts_.telemetry->Count("sipheal_recoveries_total", {{"outcome", ToString(outcome)}}, 1);
+  if (recovery->answered_at) {
+    parts_.telemetry->Observe(
+        "sipheal_recovery_stage_seconds", {{"stage", "answered"}},
+        std::chrono::duration<double>(*recovery->answered_at - crash.event.detected_at).count());
+  }
+  crash.report->sessions.push_back(report);
+  HealerEvent event;
+  event.kind = HealerEventKind::kOutcome;
+  event.session = std::move(report);
+  Emit(std::move(event));
+  --crash.open;
+  PublishStatus();
+  CloseCrashIfDone(recovery->crash);
+}
+
+void Engine::CloseCrashIfDone(const std::shared_ptr<CrashWork>& crash) {
+  if (crash->listing || crash->open > 0) return;
+  const auto found = crashes_.find(crash->event.incarnation);
+  if (found != crashes_.end() && found->second == crash) crashes_.erase(found);
+  PublishStatus();
+  HealerEvent event;
+  event.kind = HealerEventKind::kDone;
+  event.report = crash->report;
+  Emit(std::move(event));
+}
+
+void Engine::EmitStage(const Recovery& recovery) {
+  if (listeners_.empty()) return;
+  HealerEvent event;
+  event.kind = HealerEventKind::kStage;
+  event.stage = recovery.stage;
+  event.session = ReportOf(recovery);
+  Emit(std::move(event));
+}
+
+}  // namespace sipheal::inline v0_1::internal

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the engine holds in memory of one crash and of one session's recovery. Owned by the loop.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/planner.h"
+#include "sipheal/base/clock.h"
+#include "sipheal/healer.h"
+#include "sipheal/model/recovery.h"
+#include "sipheal/model/session.h"
+
+namespace sipheal::inline v0_1::internal {
+
+// One dead incarnation, until each of its sessions has an outcome.
+struct CrashWork {
+  CrashEvent event;
+  MonotonicTime began_at{};
+  bool listing = true;   // pages of its sessions are still to come
+  std::size_t open = 0;  // claimed sessions without outcome
+  std::map<std::string, std::string>
+      group_home;  // call group -> the instance where it is, or is put
+  // Recovered sessions with the call they belong to: partners of those that come later.
+  std::set<std::pair<std::string, std::string>> groups_done;
+  std::shared_ptr<CrashReport> report = std::make_shared<CrashReport>();
+};
+
+// What the recovery waits for.
+enum class Waiting {
+  kPlan,     // its dialog is being rebuilt
+  kTarget,   // for a target, its turn, or `not_before`
+  kJournal,  // a step is being made durable
+  kAnswer,   // the channel is (being) created: the phone's answer
+  kResume,   // the flow is being resumed
+  kFinish,   // the outcome is being made durable
+};
+
+struct Recovery {
+  Session session;
+  Lease lease;
+  std::shared_ptr<CrashWork> crash;
+  Plan plan;
+  bool capture_is_complete = false;
+
+  RecoveryStage stage = RecoveryStage::kClaimed;
+  Waiting waiting = Waiting::kPlan;
+  DialogAction action = DialogAction::kReinvite;
+  std::string end_reason;  // why it is ended with BYE
+
+  std::uint32_t attempt = 0;  // channels made so far
+  UsedUp used;
+  std::uint32_t deaths = 0;  // targets that died with it
+  std::string last_failure;
+  std::uint32_t same_failures = 0;
+  std::set<std::string> avoid;  // targets that failed for it
+
+  Incarnation target;
+  std::string channel_id;
+  bool counted_inviting = false;  // it is in Target::inviting
+  bool counted_creating = false;  // ... in Target::creating
+  bool counted_suspect = false;   // ... in Target::suspects
+
+  MonotonicTime not_before{};
+  MonotonicTime deadline{};  // when it is given up
+  bool peer_gives_up =
+      false;  // the deadline is the dialog's own: after it there is nobody to send BYE to
+  std::optional<WallTime> invited_at;
+  std::optional<WallTime> answered_at;
+
+  SessionKey key() const { return session.key(); }
+  bool suspect() const { return deaths > 0; }
+};
+
+}  // namespace sipheal::inline v0_1::internal
