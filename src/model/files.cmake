@@ -3,6 +3,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   model/interfaces.cc
   model/recovery.cc
   model/session.cc
+  model/session_codec.cc
   model/store_rules.cc)
 list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/model/crash_event.h
