@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was on the wire: the tap that records the SIP of the demo's network, and SIP messages.
+
+Run as a program, this file is the tap: it writes a pcap file until it is told to end, and tells the
+phones' media where each server wants their RTP.
+"""
+
+import argparse
+import collections
+import ipaddress
+import re
+import select
+import signal
+import socket
+import struct
+import sys
+
+_COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact",
+            "c": "content-type", "l": "content-length", "k": "supported"}
+_PCAP_MAGIC_NS = 0xA1B23C4D
+_ETHERNET = 1
+
+
+class Message:
+    """One SIP message with its time (wall clock, seconds), source and destination."""
+
+    __slots__ = ("time", "source", "destination", "start", "headers", "body")
+
+    def __init__(self, time, source, destination, data):
+        self.time, self.source, self.destination = time, source, destination
+        text = data.decode("utf-8", "replace") if isinstance(data, bytes) else data
+        head, _, self.body = text.partition("\r\n\r\n")
+        head = re.sub(r"\r\n[ \t]+", " ", head)
+        lines = head.split("\r\n")
+        self.start = lines[0]
+        self.headers = collections.defaultdict(list)
+        for line in lines[1:]:
+            name, colon, value = line.partition(":")
+            if colon:
+                name = name.strip().lower()
+                self.headers[_COMPACT.get(name, name)].append(value.strip())
+
+    def first(self, name):
+        values = self.headers.get(name)
+        return values[0] if values else ""
+
+    @property
+    def is_request(self):
+        return not self.start.startswith("SIP/2.0")
+
+    @property
+    def method(self):
+        """Of a request its method, of a response the method that it answers."""
+        return self.start.split(" ", 1)[0] if self.is_request else self.cseq[1]
+
+    @property
+    def status(self):
+        return 0 if self.is_request else int(self.start.split(" ")[1])
+
+    @property
+    def request_uri(self):
+        return self.start.split(" ")[1]
+
+    @property
+    def call_id(self):
+        return self.first("call-id")
+
+    @property
+    def cseq(self):
+        number, _, method = self.first("cseq").partition(" ")
+        return (int(number) if number.isdigit() else -1), method.strip()
+
+    @property
+    def branch(self):
+        return parameter(self.first("via"), "branch")
+
+    def tag(self, header):
+        return parameter(self.first(header), "tag")
+
+    def uri(self, header):
+        return name_addr_uri(self.first(header))
+
+    def list(self, header):
+        """The URIs of a header that is a list (Route, Record-Route), in order."""
+        values = []
+        for value in self.headers.get(header, ()):
+            values += split_list(value)
+        return [name_addr_uri(value) for value in values]
+
+    def __repr__(self):
+        return f"{self.start!r} {self.source} > {self.destination}"
+
+
+def parameter(value, name):
+    """A header parameter (after the closing bracket of the address, if it has one)."""
+    tail = value.rpartition(">")[2]
+    found = re.search(r";\s*" + name + r"\s*=\s*([^;,\s]+)", tail, re.IGNORECASE)
+    return found.group(1) if found else ""
+
+
+def name_addr_uri(value):
+    found = re.search(r"<([^>]*)>", value)
+    return found.group(1) if found else value.split(";")[0].strip()
+
+
+def split_list(value):
+    """Splits at the commas that are neither inside quotes nor inside angle brackets."""
+    items, item, quoted, bracket = [], "", False, False
+    for character in value:
+        if character == '"':
+            quoted = not quoted
+        elif not quoted and character in "<>":
+            bracket = character == "<"
+        if character == "," and not quoted and not bracket:
+            items.append(item.strip())
+            item = ""
+        else:
+            item += character
+    return items + [item.strip()]
+
+
+def sdp_audio(body):
+    """The (address, port) of the first audio stream of an SDP body, or None."""
+    port = re.search(r"^m=audio (\d+)", body, re.MULTILINE)
+    address = re.search(r"^c=IN IP4 ([0-9.]+)", body, re.MULTILINE)
+    return (address.group(1), int(port.group(1))) if port and address else None
+
+
+def sdp_origin(body):
+    """(user, session id, version) of an SDP body's o= line, or None."""
+    found = re.search(r"^o=(\S+) (\d+) (\d+) ", body, re.MULTILINE)
+    return (found.group(1), int(found.group(2)), int(found.group(3))) if found else None
+
+
+def read_pcap(path):
+    """The SIP messages of a file that the tap wrote, in order."""
+    with open(path, "rb") as file:
+        data = file.read()
+    messages, at = [], 24
+    while at + 16 <= len(data):
+        seconds, nanoseconds, size, _ = struct.unpack_from("<IIII", data, at)
+        at += 16
+        if at + size > len(data):
+            break  # the tap is writing it at this moment
+        messages.append(message_of_frame(seconds + nanoseconds * 1e-9, data[at:at + size]))
+        at += size
+    return messages
+
+
+def message_of_frame(time, frame):
+    header = (frame[14] & 0x0F) * 4
+    source, destination = (socket.inet_ntoa(frame[26:30]), socket.inet_ntoa(frame[30:34]))
+    udp = 14 + header
+    source_port, destination_port = struct.unpack_from("!HH", frame, udp)
+    return Message(time, (source, source_port), (destination, destination_port), frame[udp + 8:])
+
+
+def _filter(network):
+    """Classic BPF: UDP within the network whose payload begins with a capital letter, as SIP does
+    and RTP does not; 'H' is HEP, and the demo's commands to its phones."""
+    load_half, load_byte, load_word, load_indexed = 0x28, 0x30, 0x20, 0x50
+    index_from_ip, jump_equal, jump_at_least, jump_above, mask, give = (
+        0xB1, 0x15, 0x35, 0x25, 0x54, 0x06)
+    address = int(network.network_address)
+    program = [
+        (load_half, 0, 0, 12), (jump_equal, 0, 11, 0x0800),
+        (load_byte, 0, 0, 23), (jump_equal, 0, 9, socket.IPPROTO_UDP),
+        (load_word, 0, 0, 30), (mask, 0, 0, int(network.netmask)), (jump_equal, 0, 6, address),
+        (index_from_ip, 0, 0, 14), (load_indexed, 0, 0, 14 + 8),
+        (jump_at_least, 0, 3, ord("A")), (jump_above, 2, 0, ord("Z")),
+        (jump_equal, 1, 0, ord("H")),
+        (give, 0, 0, 65535), (give, 0, 0, 0),
+    ]
+    return b"".join(struct.pack("HBBI", *step) for step in program)
+
+
+class Tap:
+    """Records the SIP of a network on the loopback interface. Needs root (a packet socket)."""
+
+    def __init__(self, path, network, servers, media):
+        import ctypes
+        self._file = open(path, "wb", buffering=0)
+        self._file.write(struct.pack("<IHHiIII", _PCAP_MAGIC_NS, 2, 4, 0, 0, 65535, _ETHERNET))
+        self._servers, self._media = set(servers), media
+        self._phones, self._wanted = {}, {}  # by Call-ID: the phone's RTP address, the server's
+        steps = _filter(network)
+        buffer = ctypes.create_string_buffer(steps, len(steps))
+        so_attach_filter, so_rcvbufforce, so_timestampns = 26, 33, 35
+        sol_packet, packet_ignore_outgoing = 263, 23
+        self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+        self._socket.setsockopt(socket.SOL_SOCKET, so_attach_filter,
+                                struct.pack("HL", len(steps) // 8, ctypes.addressof(buffer)))
+        self._socket.setsockopt(sol_packet, packet_ignore_outgoing, 1)
+        self._socket.setsockopt(socket.SOL_SOCKET, so_rcvbufforce, 64 << 20)
+        self._socket.setsockopt(socket.SOL_SOCKET, so_timestampns, 1)
+        self._socket.bind(("lo", 0))
+
+    def run(self, stopped):
+        while not stopped:
+            if select.select([self._socket], [], [], 0.2)[0]:
+                self._take()
+
+    def _take(self):
+        frame, controls, _, _ = self._socket.recvmsg(65536, 256)
+        seconds, nanoseconds = struct.unpack("qq", controls[0][2][:16])
+        self._file.write(struct.pack("<IIII", seconds, nanoseconds, len(frame), len(frame)) + frame)
+        if b"\nm=audio " in frame:
+            self._learn(message_of_frame(0.0, frame))
+
+    def _learn(self, message):
+        audio, call = sdp_audio(message.body), message.call_id
+        if not audio:
+            return
+        if message.source[0] in self._servers:
+            self._wanted[call] = audio
+        elif audio[0] == message.source[0]:
+            self._phones[call] = audio
+        phone, server = self._phones.get(call), self._wanted.get(call)
+        if phone and server:
+            print("target", *phone, *server, file=self._media, flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Records the SIP of a loopback network.")
+    parser.add_argument("--file", required=True)
+    parser.add_argument("--network", required=True, type=ipaddress.IPv4Network)
+    parser.add_argument("--server", action="append", default=[], help="address of a media server")
+    arguments = parser.parse_args()
+    stopped = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.append(True))
+    tap = Tap(arguments.file, arguments.network, arguments.server, sys.stdout)
+    print("tapping", file=sys.stderr, flush=True)
+    try:
+        tap.run(stopped)
+    except BrokenPipeError:
+        pass  # the phones' media ended first
+
+
+if __name__ == "__main__":
+    main()
