@@ -178,7 +178,8 @@ class Asterisk:
     wrapper: a command to run the server under, such as valgrind.
     """
 
-    DEFAULT_DIALPLAN = ("[default]\nexten => _.,1,Answer()\n same => n,Stasis(lab)\n same => n,Hangup()\n")
+    DEFAULT_DIALPLAN = ("[default]\nexten => _.,1,Answer()\n same => n,Stasis(lab)\n"
+                        " same => n,Hangup()\n[outside]\nexten => s,1,Echo()\n")
 
     def __init__(self, name="ast", directory=None, *, prefix=None, sip_address="127.0.0.1",
                  sip_port=0, ari_port=0, endpoints=(), dialplan=None, hep=None, ami=False,

@@ -16,7 +16,8 @@ import threading
 import time
 
 from sipheal_lab.media import Media
-from sipheal_lab.sip_message import (Message, display_of, host_port, uri_of, without_tag)
+from sipheal_lab.sip_message import (Message, display_of, host_port, same_uri, uri_of,
+                                     without_tag)
 
 REASONS = {100: "Trying", 180: "Ringing", 183: "Session Progress", 200: "OK",
            302: "Moved Temporarily", 401: "Unauthorized", 403: "Forbidden",
@@ -477,13 +478,13 @@ class Phone:
         self._check_target(dialog, request)
         for name, ours in (("From", dialog.remote_party), ("To", dialog.local_party)):
             theirs = without_tag(request.get(name))
-            if uri_of(theirs) != uri_of(ours):
+            if not same_uri(uri_of(theirs), uri_of(ours)):
                 self.violate(f"{request.method} with {name} {theirs}, the dialog has {ours}")
         if request.listed("Record-Route") and request.method == "INVITE" and not self.public:
             self.violate(f"{request.method} with a Record-Route that no proxy added")
 
     def _check_target(self, dialog, request):
-        if request.request_uri != self.contact_uri:
+        if not same_uri(request.request_uri, self.contact_uri):
             self.violate(f"{request.method} to {request.request_uri}, not {self.contact_uri}")
 
     def check_sdp(self, dialog, message):

@@ -51,6 +51,16 @@ def display_of(value):
     return plain.group(1) if plain else ""
 
 
+def same_uri(first, second):
+    """Whether two URIs are the same by RFC 3261, section 19.1.4, as far as tests need it: the
+    order of parameters and the case of escapes do not count."""
+    def normal(uri):
+        uri = re.sub(r"%[0-9A-Fa-f]{2}", lambda found: found.group(0).lower(), uri)
+        address, *parameters = uri.split(";")
+        return address, sorted(parameters)
+    return normal(first) == normal(second)
+
+
 def host_port(uri, default=5060):
     """(host, port) that a SIP URI names."""
     rest = re.sub(r"^sips?:", "", uri).split(";")[0].split("?")[0].split("@")[-1]
