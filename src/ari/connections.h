@@ -3,11 +3,14 @@
 // the driver, the crash detector, the tracker and the flow resumer.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -40,6 +43,15 @@ struct AriReply {
   std::string body;  // JSON text as the server sent it; may be empty (204)
 };
 
+// `status.startup_time` of the answer to GET /ari/asterisk/info: what tells one life of an Asterisk
+// from another. Says what is wrong with an answer that is none: 401 is Unauthenticated, 403
+// PermissionDenied, 404 NotFound, anything else Unavailable.
+absl::StatusOr<std::string> ParseLife(const AriInstanceOptions& instance, const AriReply& reply);
+inline constexpr char kLifePath[] = "/ari/asterisk/info?only=status";
+
+// Escapes one path segment or query value (RFC 3986: all but unreserved characters).
+std::string EscapeUri(std::string_view text);
+
 }  // namespace internal
 
 class AriConnections {
@@ -57,13 +69,33 @@ class AriConnections {
                                                      const std::string& path,
                                                      const std::string& json_body) = 0;
 
+  // The same without waiting: `done` is called once, on the HTTP thread, and must be quick.
+  // Requests of several instances do not wait for each other.
+  using Done = std::function<void(absl::StatusOr<internal::AriReply>)>;
+  virtual void RequestAsync(const std::string& instance, const std::string& method,
+                            const std::string& path, const std::string& json_body,
+                            std::chrono::milliseconds timeout, Done done) = 0;
+
+  // Asks for a sign of life on the event socket: a WebSocket ping, whose pong renews LastHeard.
+  // False when no event socket is open.
+  virtual bool Ping(const std::string& instance) = 0;
+  // When the socket thread last looked at its sockets. While this lags behind, what the servers
+  // said may lie unread: their silence then means nothing. Each Ping makes the thread come round.
+  virtual MonotonicTime SocketThreadTurn() const = 0;
+
   // The incarnation whose event socket is open now; empty when there is none.
   virtual std::optional<Incarnation> Connected(const std::string& instance) const = 0;
   // When anything was last received from the instance, over the event socket (pongs included) or
   // HTTP.
   virtual std::optional<MonotonicTime> LastHeard(const std::string& instance) const = 0;
   virtual std::vector<std::string> Instances() const = 0;
+  // Passwords are not in it. Its `instances` are those of the start: see Instances().
   virtual const AriOptions& options() const = 0;
+  // The options of one instance, without its password.
+  virtual std::optional<AriInstanceOptions> Instance(const std::string& name) const = 0;
+
+  virtual absl::Status Add(AriInstanceOptions instance) = 0;
+  virtual absl::Status Remove(const std::string& name) = 0;
 };
 
 }  // namespace sipheal::inline v0_1

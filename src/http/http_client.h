@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// A blocking HTTP client: the request runs on the caller's thread, on a keep-alive connection of a
+// pool. Deadline and stop come from the CallContext. It installs no signal handler, follows no
+// redirect and reads no proxy from the environment.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "base/mutex.h"
+#include "http/transfer.h"
+#include "sipheal/base/call_context.h"
+#include "sipheal/export.h"
+
+namespace sipheal::inline v0_1::internal {
+
+// Thread-safe. One client for one server keeps its pool of connections warm.
+class SIPHEAL_EXPORT HttpClient {
+ public:
+  explicit HttpClient(HttpOptions options);
+  ~HttpClient();
+  HttpClient(const HttpClient&) = delete;
+  HttpClient& operator=(const HttpClient&) = delete;
+
+  // Any HTTP status is OK. Unavailable: not reached, or the answer was cut; DeadlineExceeded,
+  // Cancelled: within 100 ms of what `ctx` says; ResourceExhausted: the answer was too long.
+  absl::StatusOr<HttpResponse> Send(const CallContext& ctx, const HttpRequest& request);
+
+ private:
+  class Line;  // one easy handle in a multi handle of its own, which holds its connection
+
+  std::unique_ptr<Line> Take();
+  void GiveBack(std::unique_ptr<Line> line);
+
+  const HttpOptions options_;
+  Mutex mutex_;
+  std::vector<std::unique_ptr<Line>> idle_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace sipheal::inline v0_1::internal
