@@ -7,7 +7,7 @@ import time
 
 from checker import Checker
 from phones import Baresip, SippPhones
-from wire import message_of_frame
+from wire import Post, message_of_frame
 
 
 class WireReader:
@@ -46,13 +46,13 @@ class Calls:
         self.lab, self.phones, self.server = lab, phones, server
         self.kills = []  # (time, server)
         self._directory, self._rate = directory, rate
-        self._sipp, self._baresip = [], None
+        self._sipp, self._baresip, self._listener = [], None, None
         self._use_listener = listener
         network = lab.network
         self.checker = Checker([s.sip_address for s in lab.servers], network.phones,
                                [p.user for p in phones if p.kind == "outbound"])
         self._pending_events = []
-        self.transcript = []
+        self.transcript, self.posts = [], []
         lab.wire.skip()
 
     # -- placing ------------------------------------------------------------------------------
@@ -86,12 +86,13 @@ class Calls:
                 time.sleep(1.0 / self._rate)
         if self._use_listener:
             listener = next(p for p in self.phones if p.real)
-            self._baresip = Baresip(self._directory, network.baresip, listener.user, sip)
+            self._baresip = self._listener = Baresip(self._directory, network.baresip, listener.user, sip)
             self._baresip.call()
 
     @property
-    def heard(self):
-        return self._baresip.heard if self._baresip else None
+    def heard_file(self):
+        """What the phone that a person can listen to heard, or None."""
+        return self._listener.heard if self._listener else None
 
     # -- the wire -----------------------------------------------------------------------------
 
@@ -102,6 +103,9 @@ class Calls:
     def read(self):
         """Takes in what was seen on the wire since the last time."""
         for message in self.lab.wire.messages():
+            if isinstance(message, Post):
+                self.posts.append(message)
+                continue
             while self._pending_events and self._pending_events[0][0] <= message.time:
                 self._pending_events.pop(0)[1]()
             self.transcript.append(message)
@@ -142,7 +146,7 @@ class Calls:
 
     # -- commands -----------------------------------------------------------------------------
 
-    def _address(self, phone):
+    def address(self, phone):
         network = self.lab.network
         if phone.real and self._use_listener:
             return network.baresip
@@ -159,7 +163,7 @@ class Calls:
             if dialog is None:
                 continue
             if index % 4 < 2:
-                self.lab.commander.send("HOLD", self._address(phone), dialog.call_id)
+                self.lab.commander.send("HOLD", self.address(phone), dialog.call_id)
             elif dialog.call_id in by_call:
                 flow.hold(by_call[dialog.call_id])
 
@@ -173,7 +177,7 @@ class Calls:
             if phone.real and self._use_listener:
                 self._baresip.hang_up()
             else:
-                self.lab.commander.send("HANGUP", self._address(phone), dialog.call_id)
+                self.lab.commander.send("HANGUP", self.address(phone), dialog.call_id)
             time.sleep(0.5 / self._rate)
         self.wait(lambda: all(d.ended_by == "server" or d.bye_status
                               for d in self.checker.dialogs.values()), timeout)

@@ -34,7 +34,7 @@ namespace {
 constexpr std::size_t kPayload = 160;  // 20 ms of G.711
 constexpr std::size_t kRtpHeader = 12;
 constexpr int kSlots = 10;        // phones send in ten groups, 2 ms apart
-constexpr double kSilence = 0.1;  // seconds without a packet that are worth noting
+constexpr double kSilence = 0.06; // seconds without a packet that are worth noting
 constexpr std::size_t kMaxSilences = 64;
 
 using Packet = std::array<std::uint8_t, kRtpHeader + kPayload>;

@@ -7,6 +7,8 @@ phones' media where each server wants their RTP.
 
 import argparse
 import collections
+import ctypes
+import dataclasses
 import ipaddress
 import re
 import select
@@ -132,53 +134,64 @@ def sdp_origin(body):
     return (found.group(1), int(found.group(2)), int(found.group(3))) if found else None
 
 
-def read_pcap(path):
-    """The SIP messages of a file that the tap wrote, in order."""
-    with open(path, "rb") as file:
-        data = file.read()
-    messages, at = [], 24
-    while at + 16 <= len(data):
-        seconds, nanoseconds, size, _ = struct.unpack_from("<IIII", data, at)
-        at += 16
-        if at + size > len(data):
-            break  # the tap is writing it at this moment
-        messages.append(message_of_frame(seconds + nanoseconds * 1e-9, data[at:at + size]))
-        at += size
-    return messages
+@dataclasses.dataclass
+class Post:
+    """An ARI request seen on the wire."""
+    time: float
+    port: int
+    path: str
 
 
 def message_of_frame(time, frame):
-    header = (frame[14] & 0x0F) * 4
+    """The SIP message, or the ARI request, in an Ethernet frame that the tap took."""
+    transport = 14 + (frame[14] & 0x0F) * 4
+    source_port, destination_port = struct.unpack_from("!HH", frame, transport)
+    if frame[23] == socket.IPPROTO_TCP:
+        text = frame[transport + (frame[transport + 12] >> 4) * 4:]
+        return Post(time, destination_port, text.split(b" ", 2)[1].decode("ascii", "replace"))
     source, destination = (socket.inet_ntoa(frame[26:30]), socket.inet_ntoa(frame[30:34]))
-    udp = 14 + header
-    source_port, destination_port = struct.unpack_from("!HH", frame, udp)
-    return Message(time, (source, source_port), (destination, destination_port), frame[udp + 8:])
+    return Message(time, (source, source_port), (destination, destination_port),
+                   frame[transport + 8:])
 
 
 def _filter(network):
     """Classic BPF: UDP within the network whose payload begins with a capital letter, as SIP does
-    and RTP does not; 'H' is HEP, and the demo's commands to its phones."""
-    load_half, load_byte, load_word, load_indexed = 0x28, 0x30, 0x20, 0x50
-    index_from_ip, jump_equal, jump_at_least, jump_above, mask, give = (
-        0xB1, 0x15, 0x35, 0x25, 0x54, 0x06)
-    address = int(network.network_address)
+    and RTP does not ('H' is HEP, and the demo's commands to its phones); and TCP to 127.0.0.1
+    whose payload begins with POST, which is ARI."""
+    load_half, load_byte, load_word = 0x28, 0x30, 0x20
+    load_byte_indexed, load_word_indexed, index_from_ip, to_index = 0x50, 0x40, 0xB1, 0x07
+    equal, at_least, above, mask, shift_right, add_index, give = (
+        0x15, 0x35, 0x25, 0x54, 0x74, 0x0C, 0x06)
+    tcp, drop = 13, 24
     program = [
-        (load_half, 0, 0, 12), (jump_equal, 0, 11, 0x0800),
-        (load_byte, 0, 0, 23), (jump_equal, 0, 9, socket.IPPROTO_UDP),
-        (load_word, 0, 0, 30), (mask, 0, 0, int(network.netmask)), (jump_equal, 0, 6, address),
-        (index_from_ip, 0, 0, 14), (load_indexed, 0, 0, 14 + 8),
-        (jump_at_least, 0, 3, ord("A")), (jump_above, 2, 0, ord("Z")),
-        (jump_equal, 1, 0, ord("H")),
-        (give, 0, 0, 65535), (give, 0, 0, 0),
+        (load_half, 0, 0, 12), (equal, 0, "drop", 0x0800),
+        (load_byte, 0, 0, 23), (equal, 0, "tcp", socket.IPPROTO_UDP),
+        (load_word, 0, 0, 30), (mask, 0, 0, int(network.netmask)),
+        (equal, 0, "drop", int(network.network_address)),
+        (index_from_ip, 0, 0, 14), (load_byte_indexed, 0, 0, 14 + 8),
+        (at_least, 0, "drop", ord("A")), (above, "drop", 0, ord("Z")),
+        (equal, "drop", 0, ord("H")),
+        (give, 0, 0, 65535),
+        (equal, 0, "drop", socket.IPPROTO_TCP),
+        (load_word, 0, 0, 30), (equal, 0, "drop", 0x7F000001),
+        (index_from_ip, 0, 0, 14), (load_byte_indexed, 0, 0, 14 + 12),
+        (mask, 0, 0, 0xF0), (shift_right, 0, 0, 2), (add_index, 0, 0, 0), (to_index, 0, 0, 0),
+        (load_word_indexed, 0, 0, 14), (equal, 1, 0, int.from_bytes(b"POST", "big")),
+        (give, 0, 0, 0), (give, 0, 0, 65535),
     ]
-    return b"".join(struct.pack("HBBI", *step) for step in program)
+    places = {"tcp": tcp, "drop": drop}
+
+    def distance(at, place):
+        return places[place] - at - 1 if isinstance(place, str) else place
+
+    return b"".join(struct.pack("HBBI", code, distance(at, true), distance(at, false), value)
+                    for at, (code, true, false, value) in enumerate(program))
 
 
 class Tap:
     """Records the SIP of a network on the loopback interface. Needs root (a packet socket)."""
 
     def __init__(self, path, network, servers, media):
-        import ctypes
         self._file = open(path, "wb", buffering=0)
         self._file.write(struct.pack("<IHHiIII", _PCAP_MAGIC_NS, 2, 4, 0, 0, 65535, _ETHERNET))
         self._servers, self._media = set(servers), media
