@@ -88,6 +88,7 @@ class SippPhones:
         if calling:
             command += [proxy if through_proxy else server, "-r", str(rate), "-l", str(len(phones))]
         command += ["-sf", f"{name}.xml", "-inf", f"{name}.csv", "-key", "server", server,
+                    "-key", "domain", server.partition(":")[0],
                     "-i", address, "-p", "5060", "-m", str(len(phones)), "-nostdin",
                     "-trace_err", "-error_file", f"{name}-errors.log", "-buff_size", "8000000",
                     "-default_behaviors", "all,-bye"]

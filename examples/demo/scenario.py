@@ -38,8 +38,8 @@ _CALL = """
       INVITE sip:[field0]@[server] SIP/2.0
       Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
       Max-Forwards: 70
-      From: "Phone [field0]" <sip:[field0]@[local_ip]:[local_port]>;tag=[pid]phone[call_number]
-      To: <sip:[field0]@[server]>
+      From: "Phone [field0]" <sip:[field0]@[local_ip]>;tag=[pid]phone[call_number]
+      To: <sip:[field0]@[domain]>
       Call-ID: [call_id]
       CSeq: 1 INVITE
       %(contact)s
