@@ -4,7 +4,7 @@
 import datetime
 import json
 
-from lab import Program
+from processes import Program
 
 _HEAD = """# The demo's configuration of `sipheal run`; docs/config.md explains every key.
 instances:

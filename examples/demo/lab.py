@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 
+from processes import Program
 from sipheal_lab.asterisk import Asterisk, Endpoint, Hep
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -145,37 +146,6 @@ def _mu_law(sample):
     magnitude = min(abs(sample) + 0x84, 32767)
     exponent = max(magnitude.bit_length() - 8, 0)
     return ~(sign | exponent << 4 | (magnitude >> (exponent + 3)) & 0x0F) & 0xFF
-
-
-class Program:
-    """A child process with its output in a log file; ended by its id."""
-
-    def __init__(self, directory, name, command, **options):
-        self.name, self.log_path = name, pathlib.Path(directory) / f"{name}.log"
-        self._log = open(self.log_path, "wb")
-        options.setdefault("stdin", subprocess.DEVNULL)
-        options.setdefault("stdout", self._log)
-        self.process = subprocess.Popen(command, stderr=self._log, cwd=directory, **options)
-
-    def log(self, limit=4000):
-        return self.log_path.read_text(errors="replace")[-limit:]
-
-    def wait_for_log(self, text, timeout):
-        deadline = time.monotonic() + timeout
-        while text not in self.log():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"{self.name} did not start: {self.log()}")
-            time.sleep(0.02)
-
-    def close(self, timeout=5.0):
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(timeout)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self._log.close()
 
 
 class Kamailio(Program):

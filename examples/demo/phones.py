@@ -3,12 +3,11 @@
 
 import dataclasses
 import pathlib
-import signal
 import socket
 import struct
-import subprocess
 import time
 
+from processes import Program
 from scenario import scenario
 
 
@@ -72,13 +71,13 @@ def _phones_of(kind, number, size, offset, has_media):
     return phones
 
 
-class SippPhones:
+class SippPhones(Program):
     """One SIPp process: phones that call (callers) or are called, all direct or all behind the
     proxy."""
 
     def __init__(self, directory, name, address, phones, *, calling, through_proxy, server, proxy,
                  rate):
-        self.address, self.phones, self.name = address, phones, name
+        self.address, self.phones = address, phones
         directory = pathlib.Path(directory)
         text = scenario(calling=calling, through_proxy=through_proxy)
         (directory / f"{name}.xml").write_text(text)
@@ -92,22 +91,12 @@ class SippPhones:
                     "-i", address, "-p", "5060", "-m", str(len(phones)), "-nostdin",
                     "-trace_err", "-error_file", f"{name}-errors.log", "-buff_size", "8000000",
                     "-default_behaviors", "all,-bye"]
-        self._output = open(directory / f"{name}.log", "wb")
-        self.process = subprocess.Popen(command, cwd=directory, stdin=subprocess.DEVNULL,
-                                        stdout=self._output, stderr=subprocess.STDOUT)
+        super().__init__(directory, name, command)
 
-    def wait(self, timeout):
-        """True when all calls ended as their scenario has it."""
-        try:
-            return self.process.wait(timeout) == 0
-        except subprocess.TimeoutExpired:
-            return False
-
-    def close(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-        self._output.close()
+    def close(self, timeout=0.0):
+        if self.running():
+            self.process.kill()  # SIPp's orderly end waits for its calls
+        super().close(timeout)
 
 
 class Commander:
@@ -166,7 +155,7 @@ def _write_silence(path, seconds):
         file.truncate(44 + size)
 
 
-class Baresip:
+class Baresip(Program):
     """A real softphone; what it hears is kept as a WAV file that a person can listen to."""
 
     def __init__(self, directory, address, user, server):
@@ -181,10 +170,7 @@ class Baresip:
         (folder / "accounts").write_text(
             f"<sip:listener@{address}>;regint=0;audio_codecs=pcmu\n")
         (folder / "contacts").write_text("")
-        self._output = open(folder / "baresip.log", "wb")
-        self.process = subprocess.Popen(["baresip", "-f", str(folder)], stdin=subprocess.DEVNULL,
-                                        stdout=self._output, stderr=subprocess.STDOUT,
-                                        cwd=folder)
+        super().__init__(folder, "baresip", ["baresip", "-f", str(folder)])
         self._control = self._connect()
         self._server = server
 
@@ -194,7 +180,7 @@ class Baresip:
             try:
                 return socket.create_connection((self.address, 4444), timeout=1)
             except OSError:
-                if time.monotonic() > deadline or self.process.poll() is not None:
+                if time.monotonic() > deadline or not self.running():
                     raise RuntimeError("baresip did not start: see baresip/baresip.log") from None
                 time.sleep(0.05)
 
@@ -213,12 +199,11 @@ class Baresip:
     def hang_up(self):
         self._command("hangup")
 
-    def close(self):
+    def close(self, timeout=3.0):
         try:
             self._command("quit")
-            self.process.wait(3)
-        except (OSError, subprocess.TimeoutExpired):
-            self.process.kill()
-            self.process.wait()
+            self.wait(timeout)
+        except OSError:
+            pass  # it ended already
         self._control.close()
-        self._output.close()
+        super().close(timeout)

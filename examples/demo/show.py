@@ -396,7 +396,7 @@ def main():
         if listener and options.keep_logs:
             say(f"what baresip heard: {listener}")
     except KeyboardInterrupt as interrupt:
-        print(f"demo: stopped ({interrupt or 'Ctrl-C'})", file=sys.stderr)
+        print(f"demo: stopped ({str(interrupt) or 'Ctrl-C'})", file=sys.stderr)
     except Exception as error:  # every failure of a part ends as one plain sentence
         print(f"demo: {error}", file=sys.stderr)
         if os.environ.get("SIPHEAL_DEMO_TRACE"):
