@@ -238,7 +238,7 @@ class Asterisk:
         return self
 
     def _wait_until_booted(self, deadline):
-        control = self._run_directory / "asterisk.ctl"
+        control = self.run_directory / "asterisk.ctl"
         while True:
             if self.process.poll() is not None:
                 raise RuntimeError(f"asterisk ended with {self.process.returncode}:\n{self.log()}")
@@ -261,6 +261,19 @@ class Asterisk:
     @property
     def pid(self):
         return self.process.pid
+
+    @property
+    def pid_file(self):
+        """Where the server writes its process id."""
+        return self.run_directory / "asterisk.pid"
+
+    @property
+    def run_directory(self):
+        """Its folder for sockets and the process id file, the same for all its incarnations; in
+        /tmp, since the path of the control socket must fit into sockaddr_un."""
+        if self._run_directory is None:
+            self._run_directory = pathlib.Path(tempfile.mkdtemp(prefix="ast-", dir="/tmp"))
+        return self._run_directory
 
     def running(self):
         return self.process is not None and self.process.poll() is None
@@ -328,7 +341,8 @@ class Asterisk:
     def describe(self):
         """What another process needs to know of this instance, as JSON data."""
         return {
-            "name": self.name, "pid": self.pid, "prefix": self.prefix,
+            "name": self.name, "pid": self.pid, "pid_file": str(self.pid_file),
+            "prefix": self.prefix,
             "directory": str(self.directory), "config": str(self.directory / "etc/asterisk.conf"),
             "sip_address": self.sip_address, "sip_port": self.sip_port,
             "ari_url": f"http://127.0.0.1:{self.ari_port}/ari", "ari_port": self.ari_port,
@@ -343,8 +357,6 @@ class Asterisk:
     def _write_configuration(self):
         for part in ("etc", "log", "var", "spool", "data/sounds", "data/moh", "modules", "keys/keys"):
             (self.directory / part).mkdir(parents=True, exist_ok=True)
-        # The path of the control socket must fit into sockaddr_un.
-        self._run_directory = pathlib.Path(tempfile.mkdtemp(prefix="ast-", dir="/tmp"))
         self._link_modules()
         write_tone(self.directory / "data" / "moh" / "tone.sln", seconds=2.0)
         files = {
@@ -400,7 +412,7 @@ astkeydir => {folder}/keys
 astdatadir => {folder}/data
 astagidir => {folder}/data
 astspooldir => {folder}/spool
-astrundir => {self._run_directory}
+astrundir => {self.run_directory}
 astlogdir => {folder}/log
 astsbindir => {self.prefix}/sbin
 astcachedir => {folder}/var
