@@ -7,14 +7,13 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "model/store_rules.h"
 #include "sipheal/sip/dialog_codec.h"
 #include "sipheal/sip/stream_framer.h"
 
 namespace sipheal::inline v0_1::hep {
 namespace {
 
-// SaveDialogs takes no more (session_store.h).
-constexpr std::size_t kMaxRecordBytes = 64 * 1024;
 // Of one instance. While the store is away, changes above this are left out, and counted.
 constexpr std::size_t kMaxChanged = 1'000'000;
 
@@ -389,7 +388,7 @@ void Intake::RecordCall(Instance& instance, const std::string& call_id, WallTime
     if (dialog.phase != sip::DialogPhase::kConfirmed) continue;
     DialogRecord record = RecordOf(name, dialog, now);
     record.bytes = sip::EncodeDialog(dialog);
-    if (record.bytes.size() > kMaxRecordBytes) {
+    if (record.bytes.size() > internal::kMaxDialogBytes) {
       ++stats_.store_skipped;
       continue;
     }

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "model/store_rules.h"
 
 namespace sipheal::inline v0_1::hep {
 namespace {
@@ -302,19 +303,14 @@ void Receiver::Report(const HepStats& stats) {
 
 // --- asking ------------------------------------------------------------------------------------
 
-absl::Status Receiver::CheckContext(const CallContext& ctx) const {
-  if (ctx.stop.stop_requested()) return absl::CancelledError("hep: cancelled");
-  if (clock_.Monotonic() >= ctx.deadline) return absl::DeadlineExceededError("hep: deadline");
-  return absl::OkStatus();
-}
-
 // A crash's last messages may still lie in the kernel. UDP is read until it is empty or gives a
 // datagram that came after the call; of each connection what it holds now.
 absl::Status Receiver::Drain(const CallContext& ctx) {
   const WallTime called = clock_.Now();
   bool first = true;
   for (;;) {
-    if (absl::Status status = CheckContext(ctx); !status.ok()) return status;
+    if (absl::Status status = internal::CheckContext(ctx, clock_, "hep: fetch"); !status.ok())
+      return status;
     CallerLock lock(mutex_, callers_);
     if (phase_ != Phase::kRunning) {
       return absl::UnavailableError("hep: the receiver does not run: call Start");
@@ -350,7 +346,8 @@ absl::StatusOr<std::vector<DialogCapture>> Receiver::Fetch(const CallContext& ct
   std::vector<DialogCapture> captures;
   captures.reserve(params.call_ids.size());
   while (captures.size() < params.call_ids.size()) {
-    if (absl::Status status = CheckContext(ctx); !status.ok()) return status;
+    if (absl::Status status = internal::CheckContext(ctx, clock_, "hep: fetch"); !status.ok())
+      return status;
     const std::size_t end = std::min(captures.size() + kCallsPerTurn, params.call_ids.size());
     CallerLock lock(mutex_, callers_);
     while (captures.size() < end) {
@@ -374,6 +371,7 @@ HepStats Receiver::StatsLocked() const {
   stats.store_written = written_;
   stats.store_removed = removed_;
   stats.store_errors = store_errors_;
+  stats.store_skipped += refused_records_;
   stats.store_backlog += unwritten_calls_;
   return stats;
 }

@@ -79,10 +79,10 @@ class Receiver final : public HepReceiver {
   bool LoadStored();
   // One pass over all that changed. False when the store failed; what it was about is kept.
   bool WriteChanges();
+  absl::Status Save(std::vector<DialogRecord>& records);
   absl::StatusOr<std::vector<DialogRecord>> RemovalsOf(const std::vector<Changes::Gone>& gone);
   void StoreFailed(const absl::Status& status);
 
-  absl::Status CheckContext(const CallContext& ctx) const;
   HepStats StatsLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Report(const HepStats& stats);
 
@@ -121,6 +121,7 @@ class Receiver final : public HepReceiver {
   std::atomic<std::uint64_t> written_{0};
   std::atomic<std::uint64_t> removed_{0};
   std::atomic<std::uint64_t> store_errors_{0};
+  std::atomic<std::uint64_t> refused_records_{0};
   std::atomic<std::size_t> unwritten_calls_{0};
   MonotonicTime store_error_logged_{};
 

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_format.h"
 #include "hep/receiver.h"
+#include "model/store_rules.h"
 
 namespace sipheal::inline v0_1::hep {
 namespace {
@@ -102,9 +103,7 @@ bool Receiver::WriteChanges() {
       unwritten_.gone.clear();
     }
     if (!unwritten_.records.empty()) {
-      const absl::Status status = options_.store->SaveDialogs(
-          CallContext::WithTimeout(options_.store_timeout), unwritten_.records);
-      if (!status.ok()) {
+      if (const absl::Status status = Save(unwritten_.records); !status.ok()) {
         StoreFailed(status);
         return false;
       }
@@ -118,6 +117,28 @@ bool Receiver::WriteChanges() {
     unwritten_calls_ = 0;
   }
   return true;
+}
+
+// One record that the store refuses for what it is must not hold up the others for ever.
+absl::Status Receiver::Save(std::vector<DialogRecord>& records) {
+  const absl::Status status =
+      options_.store->SaveDialogs(CallContext::WithTimeout(options_.store_timeout), records);
+  if (!absl::IsInvalidArgument(status)) return status;
+  absl::Status failure;
+  std::erase_if(records, [&](const DialogRecord& record) {
+    if (!failure.ok()) return false;
+    const absl::Status alone =
+        options_.store->SaveDialogs(CallContext::WithTimeout(options_.store_timeout), {record});
+    if (alone.ok()) return false;
+    if (!absl::IsInvalidArgument(alone)) {
+      failure = alone;
+      return false;
+    }
+    ++refused_records_;
+    StoreFailed(alone);
+    return true;
+  });
+  return failure;
 }
 
 absl::StatusOr<std::vector<DialogRecord>> Receiver::RemovalsOf(
@@ -168,7 +189,8 @@ absl::Status Receiver::Flush(const CallContext& ctx) {
   // A pass that has begun may have looked before the drain.
   const std::uint64_t wanted = passes_begun_ + 1;
   while (passes_done_ < wanted) {
-    if (absl::Status status = CheckContext(ctx); !status.ok()) return status;
+    if (absl::Status status = internal::CheckContext(ctx, clock_, "hep: flush"); !status.ok())
+      return status;
     if (writer_stop_) return absl::UnavailableError("hep: the receiver was stopped");
     writer_hurry_ = true;
     writer_wake_.notify_all();

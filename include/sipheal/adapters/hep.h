@@ -115,7 +115,7 @@ struct HepStats {
   std::uint64_t store_written = 0;
   std::uint64_t store_removed = 0;
   std::uint64_t store_errors = 0;
-  std::uint64_t store_skipped = 0;  // changes not written: backlog full, or state above 64 KiB
+  std::uint64_t store_skipped = 0;  // changes not written: backlog full, above 64 KiB, refused
   std::size_t store_backlog = 0;    // calls that wait to be written now
   std::size_t receive_buffer_bytes = 0;
   std::vector<HepInstanceStats> instances;
