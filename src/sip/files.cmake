@@ -1,7 +1,26 @@
 list(APPEND SIPHEAL_CORE_SOURCES
   sip/address.cc
+  sip/call_facts.cc
+  sip/derive.cc
+  sip/derive_end.cc
+  sip/derive_identity.cc
+  sip/derive_route.cc
+  sip/derive_session.cc
+  sip/dialog_codec.cc
+  sip/dialog_folder.cc
   sip/dialog_state.cc
-  sip/hep_packet.cc)
+  sip/explain.cc
+  sip/header_id.cc
+  sip/hep_packet.cc
+  sip/message_reader.cc
+  sip/message_view.cc
+  sip/method.cc
+  sip/next_request.cc
+  sip/sdp.cc
+  sip/server_match.cc
+  sip/stream_framer.cc
+  sip/uri.cc
+  sip/verdict.cc)
 list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/sip/address.h
   sipheal/sip/captured_message.h

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string_view>
 
@@ -75,6 +76,29 @@ constexpr std::uint64_t HashBytes(std::string_view text, std::uint64_t seed = 0)
   hash *= 0xd6e8feb86659fd93u;
   hash ^= hash >> 32;
   return hash;
+}
+
+// The same for whole messages: eight bytes at a time.
+inline std::uint32_t HashMessage(std::string_view text) {
+  std::uint64_t hash = 0x9e3779b97f4a7c15u ^ text.size();
+  std::size_t at = 0;
+  for (; at + 8 <= text.size(); at += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, text.data() + at, 8);
+    hash = (hash ^ word) * 0x9fb21c651e98df25u;
+    hash ^= hash >> 29;
+  }
+  hash ^= HashBytes(text.substr(at));
+  hash *= 0xd6e8feb86659fd93u;
+  return static_cast<std::uint32_t>(hash ^ (hash >> 32));
+}
+
+// True when the value cannot be put into a header or a channel variable.
+constexpr bool HasUnsafeBytes(std::string_view text) {
+  for (char c : text) {
+    if (c == '\r' || c == '\n' || c == '\0') return true;
+  }
+  return false;
 }
 
 }  // namespace sipheal::inline v0_1::sip

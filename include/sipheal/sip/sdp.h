@@ -28,6 +28,6 @@ SIPHEAL_EXPORT std::string_view FindSdp(const MessageView& message);
 
 // Reduces an SDP to the lines that ParseSdp reads, so that a tracked dialog stays small. ParseSdp
 // of the result gives what ParseSdp of `body` gives.
-SIPHEAL_EXPORT std::string CompactSdp(std::string_view body);
+SIPHEAL_EXPORT void AppendCompactSdp(std::string_view body, std::string* out);
 
 }  // namespace sipheal::inline v0_1::sip

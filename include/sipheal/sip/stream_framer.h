@@ -31,6 +31,7 @@ class SIPHEAL_EXPORT StreamFramer {
 
  private:
   std::string buffer_;
+  std::size_t begin_ = 0;  // what lies before it was consumed
   std::size_t max_bytes_;
   std::size_t dropped_ = 0;
 };

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sip/call_facts.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace sipheal::inline v0_1::sip {
+namespace {
+
+constexpr std::size_t kMaxTags = 250;
+constexpr std::size_t kMaxEndpoints = 120;
+constexpr std::size_t kMaxPoolBytes = 60'000;
+// Completed re-INVITEs and UPDATEs that Compact keeps, besides those that made the dialog.
+constexpr std::size_t kKeptRefreshes = 6;
+
+enum class MergeStep { kSame, kWins, kLoses };
+
+// Merges a sighting of the same key into `fact`. kWins: the caller must replace the contents.
+MergeStep MergeSighting(MessageFact* fact, const Sighting& seen) {
+  if (seen.hash == fact->first.hash) {
+    // The same bytes again: keep the earlier time and the better witness.
+    if (seen.Better(fact->first)) {
+      fact->first = seen;
+      return MergeStep::kWins;
+    }
+    return MergeStep::kSame;
+  }
+  auto keep_other = [fact](const Sighting& candidate) {
+    if (fact->other.rank == 255 || candidate.Better(fact->other)) fact->other = candidate;
+  };
+  if (seen.Better(fact->first)) {
+    if (fact->other.hash == seen.hash) fact->other = Sighting{0, 0, 0, 255};
+    keep_other(fact->first);
+    fact->first = seen;
+    return MergeStep::kWins;
+  }
+  const Sighting before = fact->other;
+  keep_other(seen);
+  const bool news = before.rank != fact->other.rank || before.hash != fact->other.hash;
+  return news ? MergeStep::kLoses : MergeStep::kSame;
+}
+
+bool IsRefresh(Method method) { return method == Method::kInvite || method == Method::kUpdate; }
+
+// Took part: the server sent the request, or answered it with more than a rejection.
+bool ServerTookPart(const Transaction& transaction) {
+  if (transaction.sent) return transaction.has_request;
+  return std::any_of(transaction.answers.begin(), transaction.answers.end(),
+                     [](const AnswerFact& answer) { return answer.status < 300; });
+}
+
+std::int64_t StartOf(const Transaction& transaction) {
+  if (transaction.has_request) return transaction.request.first.time_us;
+  return transaction.answers.empty() ? 0 : transaction.answers.front().first.time_us;
+}
+
+}  // namespace
+
+TextId TextPool::Intern(std::string_view text) {
+  if (text.empty()) return 0;
+  std::size_t at = 0;
+  while (at < bytes_.size()) {
+    std::uint16_t size;
+    std::memcpy(&size, bytes_.data() + at, sizeof size);
+    if (size == text.size() &&
+        std::memcmp(bytes_.data() + at + sizeof size, text.data(), size) == 0) {
+      return static_cast<TextId>(at + 1);
+    }
+    at += sizeof size + size;
+  }
+  if (bytes_.size() + text.size() + 2 > kMaxPoolBytes) {
+    full_ = true;
+    return 0;
+  }
+  const auto size = static_cast<std::uint16_t>(text.size());
+  bytes_.append(reinterpret_cast<const char*>(&size), sizeof size);
+  bytes_.append(text);
+  return static_cast<TextId>(at + 1);
+}
+
+std::string_view TextPool::Get(TextId id) const {
+  if (id == 0) return {};
+  std::uint16_t size;
+  std::memcpy(&size, bytes_.data() + id - 1, sizeof size);
+  return std::string_view(bytes_).substr(id - 1 + sizeof size, size);
+}
+
+const AnswerFact* Transaction::FinalAnswer() const {
+  // A 2xx outlives whatever else was said under the same key.
+  const AnswerFact* best = nullptr;
+  for (const AnswerFact& answer : answers) {
+    if (answer.status < 200) continue;
+    if (best == nullptr || (answer.status < 300) > (best->status < 300) ||
+        ((answer.status < 300) == (best->status < 300) && answer.first.Better(best->first))) {
+      best = &answer;
+    }
+  }
+  return best;
+}
+
+const Endpoint& CallFacts::EndpointOf(EndpointId id) const {
+  static const Endpoint kNone;
+  return id == 0 ? kNone : endpoints[id - 1u];
+}
+
+TagId CallFacts::InternTag(std::string_view tag) {
+  if (tag.empty()) return 0;
+  if (tags.empty()) tags.push_back(0);
+  const TextId text = texts.Intern(tag);
+  if (text == 0) return 0;
+  for (std::size_t i = 1; i < tags.size(); ++i) {
+    if (tags[i] == text) return static_cast<TagId>(i);
+  }
+  if (tags.size() > kMaxTags) {
+    limits_reached = true;
+    return 0;
+  }
+  tags.push_back(text);
+  return static_cast<TagId>(tags.size() - 1);
+}
+
+EndpointId CallFacts::InternEndpoint(const Endpoint& endpoint) {
+  if (endpoint.ip.empty()) return 0;
+  for (std::size_t i = 0; i < endpoints.size(); ++i) {
+    if (endpoints[i] == endpoint) return static_cast<EndpointId>(i + 1);
+  }
+  if (endpoints.size() >= kMaxEndpoints) {
+    limits_reached = true;
+    return 0;
+  }
+  endpoints.push_back(endpoint);
+  return static_cast<EndpointId>(endpoints.size());
+}
+
+void CallFacts::FillCommon(MessageFact* fact, const MessageRecord& record) {
+  fact->session_expires = record.session_expires;
+  fact->refresher = record.refresher;
+  fact->contact = texts.Intern(record.contact);
+  fact->record_route = texts.Intern(record.record_route);
+  fact->sdp = texts.Intern(record.sdp);
+  fact->from = texts.Intern(record.from);
+  fact->to = texts.Intern(record.to);
+  fact->peer = InternEndpoint(record.peer);
+  fact->transport = record.transport;
+}
+
+FoldResult CallFacts::Merge(const MessageRecord& record, const RebuildOptions& options) {
+  Transaction* transaction = FindOrAdd(record, options);
+  if (transaction == nullptr) {
+    limits_reached = true;
+    return FoldResult::kLimit;
+  }
+  if (first_us == 0 || record.sighting.time_us < first_us) first_us = record.sighting.time_us;
+  newest_us = std::max(newest_us, record.sighting.time_us);
+  FoldResult result = FoldResult::kFolded;
+  if (!record.is_request) {
+    result = MergeAnswer(transaction, record, options);
+  } else {
+    RequestFact& request = transaction->request;
+    MergeStep step = MergeStep::kWins;
+    if (transaction->has_request) {
+      step = MergeSighting(&request, record.sighting);
+    } else {
+      request.first = record.sighting;
+      transaction->has_request = true;
+    }
+    if (step == MergeStep::kSame) result = FoldResult::kDuplicate;
+    if (step == MergeStep::kWins) {
+      FillCommon(&request, record);
+      request.uri = texts.Intern(record.uri);
+      request.route = texts.Intern(record.route);
+      request.supported = texts.Intern(record.supported);
+      request.allow = texts.Intern(record.allow);
+      request.to_tag = InternTag(record.to_tag);
+      request.has_to_tag = record.has_to_tag;
+      transaction->cseq_bound = record.cseq_bound;
+    }
+  }
+  if (texts.full()) limits_reached = true;
+  return result;
+}
+
+FoldResult CallFacts::MergeAnswer(Transaction* transaction, const MessageRecord& record,
+                                  const RebuildOptions& options) {
+  // A 100 creates nothing and says nothing but that the request arrived (rule 1.2).
+  if (record.status == 100) {
+    const bool known = transaction->trying;
+    transaction->trying = true;
+    return known ? FoldResult::kDuplicate : FoldResult::kFolded;
+  }
+  const TagId to_tag = InternTag(record.to_tag);
+  if (to_tag == 0 && !record.to_tag.empty()) return FoldResult::kLimit;
+  AnswerFact* answer = nullptr;
+  for (AnswerFact& known : transaction->answers) {
+    if (known.status == record.status && known.to_tag == to_tag && known.rseq == record.rseq) {
+      answer = &known;
+      break;
+    }
+  }
+  MergeStep step = MergeStep::kWins;
+  if (answer != nullptr) {
+    step = MergeSighting(answer, record.sighting);
+    if (step == MergeStep::kSame) return FoldResult::kDuplicate;
+  } else {
+    std::vector<AnswerFact>& answers = transaction->answers;
+    if (answers.size() >= options.max_answers_per_transaction) {
+      // Finals before provisionals, then the oldest: a flood of 18x with made-up tags comes after
+      // the answers of the real phone and must not push them out.
+      limits_reached = true;
+      auto worst = std::max_element(answers.begin(), answers.end(),
+                                    [](const AnswerFact& a, const AnswerFact& b) {
+                                      const bool a_final = a.status >= 200;
+                                      const bool b_final = b.status >= 200;
+                                      if (a_final != b_final) return a_final;
+                                      return a.first.Better(b.first);
+                                    });
+      const bool final = record.status >= 200;
+      const bool worst_final = worst->status >= 200;
+      const bool better = final != worst_final ? final : record.sighting.Better(worst->first);
+      if (!better) return FoldResult::kLimit;
+      answers.erase(worst);
+    }
+    answer = &answers.emplace_back();
+    answer->first = record.sighting;
+    answer->status = record.status;
+    answer->to_tag = to_tag;
+    answer->rseq = record.rseq;
+  }
+  if (step == MergeStep::kWins) {
+    FillCommon(answer, record);
+    answer->supported = texts.Intern(record.supported);
+    answer->allow = texts.Intern(record.allow);
+  }
+  return FoldResult::kFolded;
+}
+
+Transaction* CallFacts::FindOrAdd(const MessageRecord& record, const RebuildOptions& options) {
+  const TagId from_tag = InternTag(record.from_tag);
+  if (from_tag == 0 && !record.from_tag.empty()) return nullptr;
+  const TextId method_text =
+      record.method == Method::kOther ? texts.Intern(record.method_text) : TextId{0};
+  for (Transaction& known : transactions) {
+    if (known.cseq == record.cseq && known.branch == record.branch && known.sent == record.sent &&
+        known.method == record.method && known.from_tag == from_tag &&
+        known.method_text == method_text) {
+      return &known;
+    }
+  }
+  if (transactions.size() >= options.max_transactions_per_call && !MakeRoom(record, options)) {
+    return nullptr;
+  }
+  Transaction& added = transactions.emplace_back();
+  added.branch = record.branch;
+  added.cseq = record.cseq;
+  added.method = record.method;
+  added.sent = record.sent;
+  added.from_tag = from_tag;
+  added.method_text = method_text;
+  return &added;
+}
+
+// Drops one transaction for the new one, if the new one deserves it.
+bool CallFacts::MakeRoom(const MessageRecord& record, const RebuildOptions& options) {
+  Compact();
+  if (transactions.size() < options.max_transactions_per_call) return true;
+  limits_reached = true;
+  auto worst = transactions.end();
+  for (auto at = transactions.begin(); at != transactions.end(); ++at) {
+    if (ServerTookPart(*at)) continue;
+    if (worst == transactions.end() || StartOf(*at) > StartOf(*worst)) worst = at;
+  }
+  if (worst == transactions.end()) return false;
+  const bool server_spoke = record.sent == record.is_request;
+  if (!server_spoke && StartOf(*worst) <= record.sighting.time_us) return false;
+  transactions.erase(worst);
+  return true;
+}
+
+bool CallFacts::TwoSided() const {
+  return !floors.empty() || std::any_of(transactions.begin(), transactions.end(), ServerTookPart);
+}
+
+bool CallFacts::MayHaveEnded() const {
+  return std::any_of(transactions.begin(), transactions.end(), [](const Transaction& transaction) {
+    if (transaction.method == Method::kBye || transaction.method == Method::kCancel) return true;
+    return std::any_of(
+        transaction.answers.begin(), transaction.answers.end(),
+        [](const AnswerFact& answer) { return answer.status >= 300 || answer.status == 199; });
+  });
+}
+
+// What stays: initial INVITEs, BYE, CANCEL, whatever is open, the newest refreshes of each
+// direction with their ACKs, the server's newest request (it shows route and target as the server
+// used them), and every answer that ends something. The others leave their CSeq in a floor. A late
+// copy of a dropped message comes back as an old transaction and changes nothing, since the floor
+// and the refreshes that were kept are newer.
+void CallFacts::Compact() {
+  std::vector<std::uint32_t> refreshes;
+  const Transaction* newest_own = nullptr;
+  for (const Transaction& at : transactions) {
+    const AnswerFact* final = at.FinalAnswer();
+    if (IsRefresh(at.method) && final != nullptr && at.request.has_to_tag) {
+      refreshes.push_back(at.cseq);
+    }
+    if (at.sent && at.has_request && at.request.has_to_tag &&
+        (newest_own == nullptr || newest_own->request.first.time_us < at.request.first.time_us)) {
+      newest_own = &at;
+    }
+  }
+  std::int64_t oldest_kept = INT64_MIN;
+  if (refreshes.size() > kKeptRefreshes) {
+    std::vector<std::int64_t> times;
+    for (const Transaction& at : transactions) {
+      if (IsRefresh(at.method) && at.FinalAnswer() != nullptr && at.request.has_to_tag) {
+        times.push_back(at.request.first.time_us);
+      }
+    }
+    std::sort(times.begin(), times.end());
+    oldest_kept = times[times.size() - kKeptRefreshes];
+  }
+  auto droppable = [&](const Transaction& at) {
+    if (&at == newest_own || at.method == Method::kBye || at.method == Method::kCancel)
+      return false;
+    if (!at.has_request || !at.request.has_to_tag) return false;
+    if (at.method == Method::kAck) return at.request.first.time_us < oldest_kept;
+    const AnswerFact* final = at.FinalAnswer();
+    if (final == nullptr || final->status >= 300) return false;
+    if (IsRefresh(at.method)) return at.request.first.time_us < oldest_kept;
+    return true;
+  };
+  std::vector<Transaction> kept;
+  kept.reserve(transactions.size());
+  for (Transaction& at : transactions) {
+    if (!droppable(at)) {
+      kept.push_back(std::move(at));
+      continue;
+    }
+    compacted = true;
+    if (at.method == Method::kAck) continue;
+    auto floor = std::find_if(floors.begin(), floors.end(), [&at](const Floor& known) {
+      return known.sent == at.sent && known.from_tag == at.from_tag &&
+             known.to_tag == at.request.to_tag;
+    });
+    if (floor == floors.end()) {
+      floors.push_back(
+          {at.from_tag, at.request.to_tag, at.sent, at.cseq, at.request.first, at.request.peer});
+    } else if (floor->cseq < at.cseq) {
+      floor->cseq = at.cseq;
+      floor->sighting = at.request.first;
+      floor->peer = at.request.peer;
+    }
+  }
+  transactions = std::move(kept);
+  for (Transaction& at : transactions) at.answers.shrink_to_fit();
+  transactions.shrink_to_fit();
+  texts.Shrink();
+  tags.shrink_to_fit();
+  endpoints.shrink_to_fit();
+  floors.shrink_to_fit();
+}
+
+std::size_t CallFacts::size_bytes() const {
+  // 16 bytes an allocation is what glibc's allocator adds at most.
+  auto block = [](std::size_t bytes) { return bytes == 0 ? 0 : bytes + 16; };
+  std::size_t total = sizeof(CallFacts) + texts.size_bytes();
+  total += block(tags.capacity() * sizeof(TextId));
+  total += block(endpoints.capacity() * sizeof(Endpoint));
+  total += block(floors.capacity() * sizeof(Floor));
+  total += block(transactions.capacity() * sizeof(Transaction));
+  for (const Transaction& at : transactions) {
+    total += block(at.answers.capacity() * sizeof(AnswerFact));
+  }
+  return total;
+}
+
+}  // namespace sipheal::inline v0_1::sip

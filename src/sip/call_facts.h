@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+// The facts about one Call-ID: its transactions, as far as they were captured next to the server.
+//
+// A fact has a key (direction, method, CSeq, From tag, top Via branch; for an answer also status
+// and To tag) and merges with what is known under that key: the sighting that is first by witness,
+// time and bytes wins. Merging commutes, associates and repeats without effect, so the set does not
+// depend on the order of arrival.
+//
+// Texts are kept once each in a pool; everything else holds 16-bit references into it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sipheal/sip/address.h"
+#include "sipheal/sip/captured_message.h"
+#include "sipheal/sip/dialog_folder.h"
+#include "sipheal/sip/method.h"
+
+namespace sipheal::inline v0_1::sip {
+
+// Reference to a pooled text; 0: none.
+using TextId = std::uint16_t;
+// Index into CallFacts::tags; 0: no tag.
+using TagId = std::uint8_t;
+// Index + 1 into CallFacts::endpoints; 0: none.
+using EndpointId = std::uint8_t;
+
+class TextPool {
+ public:
+  TextPool() = default;
+
+  // 0 for an empty text, and when the pool is full.
+  TextId Intern(std::string_view text);
+  std::string_view Get(TextId id) const;
+  bool full() const { return full_; }
+  std::size_t size_bytes() const { return bytes_.capacity() > 15 ? bytes_.capacity() + 8 : 0; }
+  void Shrink() { bytes_.shrink_to_fit(); }
+
+ private:
+  std::string bytes_;  // entries of a 16-bit size and the text; an id is the entry's offset + 1
+  bool full_ = false;
+};
+
+// One sighting of a message.
+struct Sighting {
+  std::int64_t time_us = 0;
+  std::uint64_t sequence = 0;
+  std::uint32_t hash = 0;  // of the message's bytes
+  std::uint8_t rank = 0;   // witness: lower is better
+
+  bool Better(const Sighting& other) const {
+    if (rank != other.rank) return rank < other.rank;
+    if (time_us != other.time_us) return time_us < other.time_us;
+    return hash < other.hash;
+  }
+};
+
+// What requests and answers have in common.
+struct MessageFact {
+  Sighting first;
+  // The next best sighting whose bytes differ; rank 255: none.
+  Sighting other{0, 0, 0, 255};
+  std::uint32_t session_expires = 0;
+  TextId contact = 0;       // URI
+  TextId record_route = 0;  // URIs, each followed by '\n'
+  TextId sdp = 0;           // CompactSdp
+  TextId from = 0;          // display '\x01' uri '\x01' params
+  TextId to = 0;
+  EndpointId peer = 0;         // the other end of the packet
+  std::uint8_t refresher = 0;  // of Session-Expires: 0 not said, 1 uac, 2 uas
+  Transport transport = Transport::kUnknown;
+
+  bool contradicted() const { return other.rank != 255; }
+};
+
+struct RequestFact : MessageFact {
+  TextId uri = 0;
+  TextId route = 0;  // URIs, each followed by '\n'
+  TextId supported = 0;
+  TextId allow = 0;
+  TagId to_tag = 0;
+  bool has_to_tag = false;
+};
+
+struct AnswerFact : MessageFact {
+  std::uint32_t rseq = 0;  // 0: not reliable
+  std::uint16_t status = 0;
+  TagId to_tag = 0;
+  TextId supported = 0;
+  TextId allow = 0;
+
+  bool reliable() const { return status >= 200 || rseq != 0; }
+};
+
+struct Transaction {
+  std::uint64_t branch = 0;  // hash of the top Via's branch and sent-by
+  std::uint32_t cseq = 0;
+  std::uint32_t cseq_bound =
+      0;  // a CSeq of the receiver that the request quotes (Event: refer;id=)
+  Method method = Method::kOther;
+  bool sent = false;  // by the server
+  bool has_request = false;
+  bool trying = false;  // a 100 was seen
+  TagId from_tag = 0;
+  TextId method_text = 0;  // of kOther
+  RequestFact request;
+  std::vector<AnswerFact> answers;
+
+  const AnswerFact* FinalAnswer() const;
+};
+
+// What is left of transactions that can no longer matter by themselves.
+struct Floor {
+  TagId from_tag = 0;
+  TagId to_tag = 0;
+  bool sent = false;
+  std::uint32_t cseq = 0;
+  Sighting sighting;
+  EndpointId peer = 0;
+};
+
+// A message, read and ready to be merged. Texts point into the message or into the reader's
+// buffers.
+struct MessageRecord {
+  bool sent = false;
+  bool is_request = false;
+  Method method = Method::kOther;
+  std::string_view method_text;
+  std::uint32_t cseq = 0;
+  std::uint32_t cseq_bound = 0;
+  std::uint64_t branch = 0;
+  std::uint16_t status = 0;
+  std::uint32_t rseq = 0;
+  bool has_to_tag = false;
+  std::string_view from_tag;
+  std::string_view to_tag;
+  std::string_view uri;
+  std::string_view route;
+  std::string_view contact;
+  std::string_view record_route;
+  std::string_view sdp;
+  std::string_view from;
+  std::string_view to;
+  std::string_view supported;
+  std::string_view allow;
+  std::uint32_t session_expires = 0;
+  std::uint8_t refresher = 0;
+  Endpoint peer;
+  Transport transport = Transport::kUnknown;
+  Sighting sighting;
+};
+
+class CallFacts {
+ public:
+  TextPool texts;
+  std::vector<TextId> tags;  // tags[0] is unused
+  std::vector<Endpoint> endpoints;
+  std::vector<Transaction> transactions;
+  std::vector<Floor> floors;
+  std::int64_t first_us = 0;
+  std::int64_t newest_us = 0;
+  bool limits_reached = false;
+  bool compacted = false;
+
+  FoldResult Merge(const MessageRecord& record, const RebuildOptions& options);
+
+  std::string_view Tag(TagId id) const {
+    return id == 0 ? std::string_view() : texts.Get(tags[id]);
+  }
+  std::string_view Text(TextId id) const { return texts.Get(id); }
+  const Endpoint& EndpointOf(EndpointId id) const;
+  // True when the server sent or answered anything.
+  bool TwoSided() const;
+  // True when a message that can end a dialog was seen.
+  bool MayHaveEnded() const;
+  // Shrinks to what the state needs; see the .cc for what that is. Quiet calls only.
+  void Compact();
+  std::size_t size_bytes() const;
+
+ private:
+  TagId InternTag(std::string_view tag);
+  EndpointId InternEndpoint(const Endpoint& endpoint);
+  Transaction* FindOrAdd(const MessageRecord& record, const RebuildOptions& options);
+  bool MakeRoom(const MessageRecord& record, const RebuildOptions& options);
+  FoldResult MergeAnswer(Transaction* transaction, const MessageRecord& record,
+                         const RebuildOptions& options);
+  void FillCommon(MessageFact* fact, const MessageRecord& record);
+};
+
+}  // namespace sipheal::inline v0_1::sip

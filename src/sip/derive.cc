@@ -1,0 +1,360 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sip/derive.h"
+
+#include <algorithm>
+#include <tuple>
+
+#include "sip/derive_internal.h"
+#include "sip/text.h"
+#include "sipheal/sip/uri.h"
+
+namespace sipheal::inline v0_1::sip {
+namespace {
+
+// Requests that exist only within an INVITE usage. Others may belong to a subscription that shares
+// the Call-ID, and prove no call.
+bool IsInviteUsage(Method method) {
+  switch (method) {
+    case Method::kInvite:
+    case Method::kAck:
+    case Method::kBye:
+    case Method::kUpdate:
+    case Method::kPrack:
+    case Method::kInfo:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool CreatesDialog(const AnswerFact& answer) { return answer.status > 100 && answer.status < 300; }
+
+// Lowest CSeq first; of equal ones (a merged request, a forged copy) the better witness.
+bool Earlier(const Transaction* a, const Transaction* b) {
+  auto key = [](const Transaction* at) {
+    const Sighting& first =
+        at->has_request || at->answers.empty() ? at->request.first : at->answers.front().first;
+    return std::tuple(at->cseq, !at->has_request, first.rank, first.time_us, first.hash,
+                      at->branch);
+  };
+  return key(a) < key(b);
+}
+
+}  // namespace
+
+bool SameUserHostPort(std::string_view a, std::string_view b) {
+  std::optional<UriView> left = UriView::Parse(a);
+  std::optional<UriView> right = UriView::Parse(b);
+  if (!left || !right || !left->is_sip || !right->is_sip) return a == b;
+  auto port = [](const UriView& uri) {
+    return uri.port != 0 ? uri.port : uri.is_sips ? 5061 : 5060;
+  };
+  std::optional<IpAddress> left_ip = IpAddress::Parse(left->host);
+  std::optional<IpAddress> right_ip = IpAddress::Parse(right->host);
+  const bool host =
+      left_ip && right_ip ? *left_ip == *right_ip : EqualsIgnoreCase(left->host, right->host);
+  return host && left->user == right->user && left->is_sips == right->is_sips &&
+         port(*left) == port(*right);
+}
+
+bool SameUri(std::string_view a, std::string_view b) {
+  if (a == b) return true;
+  std::optional<UriView> left = UriView::Parse(a);
+  std::optional<UriView> right = UriView::Parse(b);
+  return left && right && SameUserHostPort(a, b) && left->params == right->params;
+}
+
+std::vector<std::string> Derivation::UriList(TextId list) const {
+  std::vector<std::string> uris;
+  std::string_view rest = facts_.Text(list);
+  while (!rest.empty()) {
+    const std::size_t end = rest.find('\n');
+    uris.emplace_back(rest.substr(0, end));
+    rest.remove_prefix(end + 1);
+  }
+  return uris;
+}
+
+// Tags that differ only in letter case are one tag (rule 1.4). The bytes of the side that made it
+// are sent; the others are somebody's echo.
+void Derivation::CanonicaliseTags() {
+  const std::size_t count = std::max<std::size_t>(facts_.tags.size(), 1);
+  // Whoever opened or first answered the call made the tag; later copies are echoes.
+  std::vector<bool> genuine(count, false);
+  for (const Transaction& at : facts_.transactions) {
+    if (at.method != Method::kInvite || (at.has_request && at.request.has_to_tag)) continue;
+    genuine[at.from_tag] = true;
+    for (const AnswerFact& answer : at.answers) genuine[answer.to_tag] = true;
+  }
+  canonical_.resize(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    canonical_[i] = static_cast<TagId>(i);
+    if (i == 0) continue;
+    const std::string_view tag = facts_.Tag(static_cast<TagId>(i));
+    std::size_t best = i;
+    for (std::size_t j = 1; j < count; ++j) {
+      const std::string_view other = facts_.Tag(static_cast<TagId>(j));
+      if (j == i || !EqualsIgnoreCase(tag, other)) continue;
+      tags_differ_in_case_ = true;
+      const std::string_view best_tag = facts_.Tag(static_cast<TagId>(best));
+      if (genuine[j] != genuine[best] ? genuine[j] : other < best_tag) best = j;
+    }
+    canonical_[i] = static_cast<TagId>(best);
+  }
+}
+
+// An answer to a request that the server did send, but with a branch that it never used: somebody's
+// invention (rule 12.4).
+bool Derivation::IsStrayAnswer(const Transaction& transaction) const {
+  if (!transaction.sent || transaction.has_request || transaction.method == Method::kAck)
+    return false;
+  return std::any_of(
+      facts_.transactions.begin(), facts_.transactions.end(), [&](const Transaction& other) {
+        return other.sent && other.has_request && other.cseq == transaction.cseq &&
+               other.method == transaction.method && other.from_tag == transaction.from_tag;
+      });
+}
+
+// The ACK for a 2xx is a transaction of its own; that for a failure has the branch of its INVITE
+// and makes no dialog (RFC 3261 17.1.1.3). When nothing of the INVITE was captured, nobody can
+// tell.
+bool Derivation::AckIsFor2xx(const Transaction& ack, bool* proved) const {
+  *proved = false;
+  bool possible = true;
+  for (const Transaction& invite : facts_.transactions) {
+    if (invite.method != Method::kInvite || invite.sent != ack.sent || invite.cseq != ack.cseq ||
+        invite.from_tag != ack.from_tag) {
+      continue;
+    }
+    if (invite.branch == ack.branch) {
+      // RFC 2543 peers repeat the branch for a 2xx, too: then the answer decides.
+      const AnswerFact* final = invite.FinalAnswer();
+      if (final == nullptr || final->status >= 300) {
+        possible = false;
+      } else {
+        *proved = true;
+      }
+      continue;
+    }
+    if (!IsStrayAnswer(invite)) *proved = true;
+  }
+  return possible;
+}
+
+// True for an INVITE that opens a call. When the request was not captured, the other facts decide.
+bool Derivation::IsInitial(const Transaction& transaction) const {
+  if (transaction.method != Method::kInvite) return false;
+  if (transaction.has_request) return !transaction.request.has_to_tag;
+  for (const AnswerFact& answer : transaction.answers) {
+    if (!CreatesDialog(answer) || answer.to_tag == 0) continue;
+    const TagId local = Canonical(transaction.sent ? transaction.from_tag : answer.to_tag);
+    const TagId remote = Canonical(transaction.sent ? answer.to_tag : transaction.from_tag);
+    for (const Transaction& other : facts_.transactions) {
+      if (&other == &transaction) continue;
+      if (other.method == Method::kInvite && other.has_request && !other.request.has_to_tag) {
+        // Another INVITE is known to have opened this dialog.
+        for (const AnswerFact& opening : other.answers) {
+          if (!CreatesDialog(opening)) continue;
+          const TagId other_local = Canonical(other.sent ? other.from_tag : opening.to_tag);
+          const TagId other_remote = Canonical(other.sent ? opening.to_tag : other.from_tag);
+          if (other_local == local && other_remote == remote &&
+              (other.sent != transaction.sent || other.cseq < transaction.cseq)) {
+            return false;
+          }
+        }
+      } else if (other.sent == transaction.sent && other.cseq < transaction.cseq &&
+                 other.has_request && other.request.has_to_tag &&
+                 Canonical(other.from_tag) == Canonical(transaction.from_tag) &&
+                 Canonical(other.request.to_tag) == Canonical(answer.to_tag)) {
+        // The dialog was there before this INVITE.
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+void Derivation::AddPair(TagId local, TagId remote) {
+  local = Canonical(local);
+  remote = Canonical(remote);
+  if (local == 0 && remote == 0) return;
+  for (const Draft& draft : drafts_) {
+    if (draft.local == local && draft.remote == remote) return;
+  }
+  Draft& draft = drafts_.emplace_back();
+  draft.local = local;
+  draft.remote = remote;
+}
+
+void Derivation::FindDialogs() {
+  for (const Transaction& at : facts_.transactions) {
+    if (at.method == Method::kCancel || IsStrayAnswer(at)) continue;
+    auto add = [&](TagId to_tag) {
+      if (at.sent) {
+        AddPair(at.from_tag, to_tag);
+      } else {
+        AddPair(to_tag, at.from_tag);
+      }
+    };
+    if (at.method == Method::kInvite && (!at.has_request || !at.request.has_to_tag)) {
+      for (const AnswerFact& answer : at.answers) {
+        if (CreatesDialog(answer) && (answer.to_tag != 0 || answer.status >= 200)) {
+          add(answer.to_tag);
+        }
+      }
+      continue;
+    }
+    if (!IsInviteUsage(at.method)) continue;
+    const bool accepted = std::any_of(
+        at.answers.begin(), at.answers.end(),
+        [](const AnswerFact& answer) { return answer.status >= 200 && answer.status < 300; });
+    if (!at.has_request) {
+      for (const AnswerFact& answer : at.answers) {
+        if (answer.status >= 200 && answer.status < 300 && answer.to_tag != 0) add(answer.to_tag);
+      }
+      continue;
+    }
+    if (!at.request.has_to_tag || at.from_tag == 0) continue;
+    bool ack_proved = false;
+    if (at.method == Method::kAck && !AckIsFor2xx(at, &ack_proved)) continue;
+    // The server's own word, or the peer's when the server agreed to it.
+    if (at.sent || accepted || (at.method == Method::kAck && ack_proved)) add(at.request.to_tag);
+  }
+  for (const Floor& floor : facts_.floors) {
+    if (floor.sent) {
+      AddPair(floor.from_tag, floor.to_tag);
+    } else {
+      AddPair(floor.to_tag, floor.from_tag);
+    }
+  }
+}
+
+void Derivation::Assign(Draft& draft) {
+  for (const Transaction& at : facts_.transactions) {
+    if (at.method == Method::kCancel) continue;
+    if (IsStrayAnswer(at)) {
+      for (const AnswerFact& answer : at.answers) {
+        if (Canonical(answer.to_tag) != draft.remote || Canonical(at.from_tag) != draft.local)
+          continue;
+        ++draft.state.quarantined;
+        draft.state.conflicts.push_back(
+            {Field::kRemoteTarget, RefOf(answer), std::string(facts_.Text(answer.contact)),
+             "an answer with a branch that the server never used", false});
+      }
+      continue;
+    }
+    const TagId from = Canonical(at.from_tag);
+    if (from != (at.sent ? draft.local : draft.remote)) continue;
+    const TagId to = at.sent ? draft.remote : draft.local;
+    if (IsInitial(at)) {
+      const bool creates =
+          std::any_of(at.answers.begin(), at.answers.end(), [&](const AnswerFact& answer) {
+            return CreatesDialog(answer) && Canonical(answer.to_tag) == to;
+          });
+      if (creates) {
+        draft.creating.push_back(&at);
+      } else if (at.sent) {
+        draft.attempts.push_back(&at);
+      }
+      continue;
+    }
+    bool ours;
+    if (at.has_request) {
+      ours = at.request.has_to_tag && Canonical(at.request.to_tag) == to;
+    } else {
+      ours = std::any_of(at.answers.begin(), at.answers.end(),
+                         [&](const AnswerFact& answer) { return Canonical(answer.to_tag) == to; });
+    }
+    if (!ours) continue;
+    bool proved = false;
+    if (at.method == Method::kAck && !AckIsFor2xx(at, &proved)) continue;
+    (at.sent ? draft.own : draft.theirs).push_back(&at);
+  }
+  std::sort(draft.creating.begin(), draft.creating.end(), Earlier);
+  std::sort(draft.attempts.begin(), draft.attempts.end(), Earlier);
+  std::sort(draft.own.begin(), draft.own.end(), Earlier);
+  std::sort(draft.theirs.begin(), draft.theirs.end(), Earlier);
+  draft.assumed = !draft.creating.empty() &&
+                  std::none_of(draft.creating.begin(), draft.creating.end(),
+                               [](const Transaction* at) { return at->has_request; });
+}
+
+const AnswerFact* Derivation::FinalOf(const Draft& draft, const Transaction& transaction) const {
+  const TagId tag = AnswerTag(draft, transaction);
+  const AnswerFact* best = nullptr;
+  auto better = [](const AnswerFact& a, const AnswerFact& b) {
+    const bool a_ok = a.status < 300;
+    const bool b_ok = b.status < 300;
+    return a_ok != b_ok ? a_ok : a.first.Better(b.first);
+  };
+  for (const AnswerFact& answer : transaction.answers) {
+    if (answer.status < 200) continue;
+    // A failure may come from a proxy, which has no tag of the dialog; a success may not.
+    const bool same_tag = Canonical(answer.to_tag) == tag;
+    if (answer.status < 300 && !same_tag) continue;
+    if (best == nullptr || better(answer, *best)) best = &answer;
+  }
+  return best;
+}
+
+std::vector<DialogState> Derivation::Run() {
+  CanonicaliseTags();
+  FindDialogs();
+  for (Draft& draft : drafts_) {
+    draft.state.call_id = call_id_;
+    Assign(draft);
+    DeriveIdentity(draft);
+    DeriveHops(draft);
+    DerivePhase(draft);
+    DeriveSequence(draft);
+    DeriveRoute(draft);
+    DeriveTarget(draft);
+    DeriveNextHop(draft);
+    DeriveSdp(draft);
+    DeriveTimer(draft);
+    DeriveOpen(draft);
+    DeriveEnd(draft);
+  }
+  EndLosingForks();
+  std::vector<DialogState> dialogs;
+  for (Draft& draft : drafts_) {
+    DeriveDeadline(draft);
+    DialogState& state = draft.state;
+    if (facts_.limits_reached) state.limits_reached = true;
+    std::sort(state.evidence.begin(), state.evidence.end(),
+              [](const Evidence& a, const Evidence& b) { return a.field < b.field; });
+    std::sort(state.missing.begin(), state.missing.end());
+    state.missing.erase(std::unique(state.missing.begin(), state.missing.end()),
+                        state.missing.end());
+    auto conflict_key = [](const Conflict& conflict) {
+      return std::tie(conflict.field, conflict.message.time, conflict.message.sequence,
+                      conflict.loser, conflict.reason);
+    };
+    std::sort(
+        state.conflicts.begin(), state.conflicts.end(),
+        [&](const Conflict& a, const Conflict& b) { return conflict_key(a) < conflict_key(b); });
+    std::sort(state.warnings.begin(), state.warnings.end());
+    std::sort(state.seen_hosts.begin(), state.seen_hosts.end());
+    dialogs.push_back(std::move(state));
+  }
+  std::sort(dialogs.begin(), dialogs.end(), [](const DialogState& a, const DialogState& b) {
+    return std::tie(a.created_at, a.local.tag, a.remote.tag) <
+           std::tie(b.created_at, b.local.tag, b.remote.tag);
+  });
+  if (dialogs.size() > options_.max_dialogs_per_call) {
+    // The confirmed ones first, then the oldest.
+    std::stable_partition(dialogs.begin(), dialogs.end(), [](const DialogState& dialog) {
+      return dialog.phase == DialogPhase::kConfirmed;
+    });
+    dialogs.resize(options_.max_dialogs_per_call);
+    for (DialogState& dialog : dialogs) dialog.limits_reached = true;
+  }
+  return dialogs;
+}
+
+std::vector<DialogState> DeriveDialogs(std::string_view call_id, const CallFacts& facts,
+                                       const ServerMatcher& server, const RebuildOptions& options) {
+  return Derivation(call_id, facts, server, options).Run();
+}
+
+}  // namespace sipheal::inline v0_1::sip

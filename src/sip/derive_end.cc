@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// How dialogs end (rules 1.6 to 1.8, 1.14, 6.5, 7.1 to 7.3, 12.7).
+#include <algorithm>
+
+#include "sip/derive_internal.h"
+
+namespace sipheal::inline v0_1::sip {
+namespace {
+
+// RFC 5057 section 5.1: what an answer to a request in the dialog ends.
+bool EndsDialog(int status) {
+  switch (status) {
+    case 404:
+    case 410:
+    case 416:
+    case 482:
+    case 483:
+    case 484:
+    case 485:
+    case 502:
+    case 604:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool EndsUsage(int status) {
+  return status == 405 || status == 408 || status == 480 || status == 481 || status == 489 ||
+         status == 501;
+}
+
+bool OfInviteUsage(Method method) {
+  return method == Method::kInvite || method == Method::kUpdate || method == Method::kInfo ||
+         method == Method::kPrack || method == Method::kBye;
+}
+
+}  // namespace
+
+void Derivation::DeriveEnd(Draft& draft) const {
+  DialogState& state = draft.state;
+  DialogEnd end = DialogEnd::kNone;
+  const MessageFact* proof = nullptr;
+  std::string reason;
+  // Stronger ends replace weaker ones; the order of the calls below is from weak to strong.
+  auto ended = [&](DialogEnd kind, const MessageFact& fact, std::string why) {
+    end = kind;
+    proof = &fact;
+    reason = std::move(why);
+  };
+
+  // --- the opening INVITE was cancelled, or failed ---
+  for (const Transaction* opening : draft.creating) {
+    for (const Transaction& at : facts_.transactions) {
+      if (at.method != Method::kCancel || at.sent != opening->sent || at.cseq != opening->cseq ||
+          at.from_tag != opening->from_tag || at.branch != opening->branch || !at.has_request) {
+        continue;
+      }
+      if (!at.sent && !OnPath(draft, at.request)) continue;
+      // Too late to cancel anything: it touched nothing but itself.
+      const AnswerFact* answer = at.FinalAnswer();
+      if (answer != nullptr && answer->status == 481) continue;
+      ended(DialogEnd::kCancelled, at.request, "CANCEL of the first INVITE");
+    }
+  }
+  if (state.phase == DialogPhase::kEarly) {
+    for (const Transaction* opening : draft.creating) {
+      for (const AnswerFact& answer : opening->answers) {
+        if (answer.status >= 300) {
+          ended(end == DialogEnd::kCancelled ? DialogEnd::kCancelled : DialogEnd::kInviteFailed,
+                answer, std::to_string(answer.status) + " to the first INVITE");
+          state.phase = DialogPhase::kTerminated;
+        } else if (answer.status == 199 && Canonical(answer.to_tag) == AnswerTag(draft, *opening)) {
+          ended(DialogEnd::kEarlyTerminated, answer, "199 for this early dialog (RFC 6228)");
+          state.phase = DialogPhase::kTerminated;
+        }
+      }
+    }
+  }
+
+  // --- codes that end dialog or usage ---
+  for (const auto* list : {&draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (at->method == Method::kAck || at->method == Method::kCancel) continue;
+      const AnswerFact* final = FinalOf(draft, *at);
+      if (final == nullptr || final->status < 300) continue;
+      if (!EndsDialog(final->status) && !(EndsUsage(final->status) && OfInviteUsage(at->method))) {
+        continue;
+      }
+      // A request that came from elsewhere proves nothing by being refused.
+      if (!at->sent && at->has_request && !OnPath(draft, at->request)) {
+        ++state.quarantined;
+        continue;
+      }
+      ended(DialogEnd::kRejectedInDialog, *final,
+            std::to_string(final->status) + " to a " + std::string(ToString(at->method)) +
+                " in the dialog (RFC 5057)");
+      state.phase = DialogPhase::kTerminated;
+    }
+  }
+
+  // --- BYE ---
+  for (const Transaction* at : draft.theirs) {
+    if (at->method != Method::kBye) continue;
+    const AnswerFact* final = FinalOf(draft, *at);
+    const bool answered = final != nullptr && final->status < 300;
+    const MessageFact& bye =
+        at->has_request ? static_cast<const MessageFact&>(at->request) : at->answers.front();
+    const bool on_path = !at->has_request || OnPath(draft, at->request);
+    if (answered && (on_path || final->first.rank % 2 == 0)) {
+      ended(DialogEnd::kByeAnswered, *final, "the server's 2xx to the peer's BYE");
+      state.phase = DialogPhase::kTerminated;
+    } else if (on_path) {
+      if (end != DialogEnd::kByeAnswered) {
+        ended(DialogEnd::kByeUnanswered, bye, "the peer's BYE, without a 2xx of the server");
+      }
+    } else {
+      ++state.quarantined;
+      state.conflicts.push_back(
+          {Field::kEnd, RefOf(bye), "BYE",
+           "a BYE from a host that the dialog never used, not answered by the "
+           "server",
+           false});
+    }
+  }
+  for (const Transaction* at : draft.own) {
+    if (at->method != Method::kBye) continue;
+    const MessageFact& bye =
+        at->has_request ? static_cast<const MessageFact&>(at->request) : at->answers.front();
+    // Somebody else's claim that the server sent BYE needs an answer, when its own agent saw none.
+    if (bye.first.rank % 2 == 1 && FinalOf(draft, *at) == nullptr) {
+      ++state.quarantined;
+      state.conflicts.push_back({Field::kEnd, RefOf(bye), "BYE",
+                                 "a BYE of the server that its own agent did not see", false});
+      continue;
+    }
+    ended(DialogEnd::kByeSent, bye, "the server's BYE");
+    state.phase = DialogPhase::kTerminated;
+  }
+
+  state.end = end;
+  if (proof != nullptr) Cite(state, Field::kEnd, *proof, reason);
+  if (state.phase == DialogPhase::kTerminated) {
+    std::erase(state.missing, Field::kPhase);
+    state.open_transactions.clear();
+  }
+}
+
+// Early dialogs that lost against another fork live 64*T1 after the first 2xx (RFC 3261 13.2.2.4).
+void Derivation::EndLosingForks() {
+  for (Draft& loser : drafts_) {
+    if (loser.state.phase != DialogPhase::kEarly || loser.creating.empty()) continue;
+    const AnswerFact* winner = nullptr;
+    for (const Draft& other : drafts_) {
+      if (other.created_by_2xx == nullptr || &other == &loser) continue;
+      const Transaction* opening = other.created_in;
+      const bool same = opening->sent == loser.creating.front()->sent &&
+                        Canonical(opening->from_tag) == Canonical(loser.creating.front()->from_tag);
+      if (!same) continue;
+      if (winner == nullptr || other.created_by_2xx->first.Better(winner->first)) {
+        winner = other.created_by_2xx;
+      }
+    }
+    if (winner == nullptr) continue;
+    DialogState& state = loser.state;
+    const CaptureTime over = TimeOf(*winner) + kT1Times64;
+    if (CaptureTime(std::chrono::microseconds(facts_.newest_us)) >= over) {
+      state.phase = DialogPhase::kTerminated;
+      state.end = DialogEnd::kEarlyTerminated;
+      state.open_transactions.clear();
+      Cite(state, Field::kEnd, *winner,
+           "another fork answered, and 64*T1 passed (RFC 3261 13.2.2.4)");
+    } else {
+      state.deadline = over;
+      state.deadline_reason = "another fork answered (64*T1)";
+    }
+  }
+}
+
+}  // namespace sipheal::inline v0_1::sip

@@ -1,0 +1,481 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who the parties are, which side the server was on, and how far the sequence numbers have come.
+#include <algorithm>
+
+#include "sip/derive_internal.h"
+#include "sip/text.h"
+#include "sipheal/sip/uri.h"
+
+namespace sipheal::inline v0_1::sip {
+namespace {
+
+// A CSeq that jumps further than this, without an answer, is not believed (rules 12.5, 12.6).
+constexpr std::uint32_t kSaneJump = 1'000'000;
+
+DialogParty PartyFrom(std::string_view text, std::string_view tag) {
+  DialogParty party;
+  const std::size_t first = text.find('\x01');
+  if (first != text.npos) {
+    const std::size_t second = text.find('\x01', first + 1);
+    party.display = text.substr(0, first);
+    party.uri = text.substr(first + 1, second - first - 1);
+    party.params = text.substr(second + 1);
+  }
+  party.tag = tag;
+  return party;
+}
+
+bool CountsInCseq(Method method) { return method != Method::kAck && method != Method::kCancel; }
+
+}  // namespace
+
+void Derivation::DeriveIdentity(Draft& draft) const {
+  DialogState& state = draft.state;
+  if (tags_differ_in_case_) {
+    for (std::size_t i = 1; i < canonical_.size(); ++i) {
+      const bool echo = canonical_[i] != i;
+      if (echo && (canonical_[i] == draft.local || canonical_[i] == draft.remote)) {
+        Warn(state, "a tag was seen in another letter case; its owner's spelling is used");
+      }
+    }
+  }
+  // The opening transaction shows the parties best; then what the server itself wrote; then
+  // anything.
+  const MessageFact* source = nullptr;
+  bool from_is_local = true;
+  auto take = [&](const Transaction* at, bool request_only) {
+    if (source != nullptr) return;
+    if (at->has_request) {
+      source = &at->request;
+    } else if (!request_only) {
+      for (const AnswerFact& answer : at->answers) {
+        if (Canonical(answer.to_tag) == AnswerTag(draft, *at)) source = &answer;
+      }
+    }
+    from_is_local = at->sent;
+  };
+  for (bool request_only : {true, false}) {
+    for (const Transaction* at : draft.creating) take(at, request_only);
+  }
+  for (bool request_only : {true, false}) {
+    for (auto at = draft.own.rbegin(); at != draft.own.rend(); ++at) take(*at, request_only);
+    for (auto at = draft.theirs.rbegin(); at != draft.theirs.rend(); ++at) take(*at, request_only);
+  }
+  const std::string_view local_tag = facts_.Tag(draft.local);
+  const std::string_view remote_tag = facts_.Tag(draft.remote);
+  state.local.tag = local_tag;
+  state.remote.tag = remote_tag;
+  if (source != nullptr) {
+    state.local = PartyFrom(facts_.Text(from_is_local ? source->from : source->to), local_tag);
+    state.remote = PartyFrom(facts_.Text(from_is_local ? source->to : source->from), remote_tag);
+    Cite(state, Field::kCallId, *source, "Call-ID of the dialog");
+    Cite(state, Field::kLocalUri, *source, from_is_local ? "its From" : "its To");
+    Cite(state, Field::kRemoteUri, *source, from_is_local ? "its To" : "its From");
+  }
+  if (state.local.tag.empty()) state.missing.push_back(Field::kLocalTag);
+  if (state.remote.tag.empty()) state.missing.push_back(Field::kRemoteTag);
+  if (state.local.uri.empty()) state.missing.push_back(Field::kLocalUri);
+  if (state.remote.uri.empty()) state.missing.push_back(Field::kRemoteUri);
+
+  if (draft.creating.empty()) {
+    state.missing.push_back(Field::kRole);
+  } else {
+    const Transaction& opening = *draft.creating.front();
+    const bool both_ways =
+        std::any_of(draft.creating.begin(), draft.creating.end(),
+                    [&](const Transaction* at) { return at->sent != opening.sent; });
+    if (draft.assumed && both_ways) {
+      state.missing.push_back(Field::kRole);
+    } else {
+      state.role = opening.sent ? DialogRole::kUac : DialogRole::kUas;
+      const MessageFact& fact = opening.has_request
+                                    ? static_cast<const MessageFact&>(opening.request)
+                                    : opening.answers.front();
+      Cite(state, Field::kRole, fact,
+           opening.sent ? "the server sent the first INVITE"
+                        : "the server answered the first INVITE");
+    }
+    for (const Transaction* at : draft.creating) {
+      for (const AnswerFact& answer : at->answers) {
+        if (Canonical(answer.to_tag) != AnswerTag(draft, *at) || answer.status < 200 ||
+            answer.status >= 300) {
+          continue;
+        }
+        if (draft.created_by_2xx == nullptr) {
+          draft.created_by_2xx = &answer;
+          draft.created_in = at;
+        } else if (draft.created_in == at) {
+          state.conflicts.push_back({Field::kRouteSet, RefOf(answer),
+                                     std::string(facts_.Text(answer.contact)),
+                                     "a second 2xx of another kind to the same INVITE", false});
+        }
+      }
+    }
+    if (draft.created_in == nullptr) draft.created_in = draft.creating.front();
+    const MessageFact* opened = nullptr;
+    for (const AnswerFact& answer : draft.created_in->answers) {
+      if (Canonical(answer.to_tag) != AnswerTag(draft, *draft.created_in)) continue;
+      if (opened == nullptr || answer.first.Better(opened->first)) opened = &answer;
+    }
+    if (draft.created_by_2xx != nullptr) opened = draft.created_by_2xx;
+    const MessageFact* invite = draft.created_in->has_request ? &draft.created_in->request : opened;
+    const MessageFact* local_source = draft.created_in->sent ? invite : opened;
+    const MessageFact* remote_source = draft.created_in->sent ? opened : invite;
+    if (local_source != nullptr && !state.local.tag.empty()) {
+      Cite(state, Field::kLocalTag, *local_source,
+           draft.created_in->sent ? "From tag of the server's INVITE"
+                                  : "To tag of the server's answer");
+    }
+    if (remote_source != nullptr && !state.remote.tag.empty()) {
+      Cite(
+          state, Field::kRemoteTag, *remote_source,
+          draft.created_in->sent ? "To tag of the peer's answer" : "From tag of the peer's INVITE");
+    }
+  }
+  if (state.FindEvidence(Field::kLocalTag) == nullptr && source != nullptr) {
+    Cite(state, Field::kLocalTag, *source, "tag on the server's side of a request in the dialog");
+    Cite(state, Field::kRemoteTag, *source, "tag on the peer's side of a request in the dialog");
+  }
+  // Two versions of one message: the first was taken; say so.
+  auto contradicted = [&](const MessageFact& fact, Field field, const char* what) {
+    if (!fact.contradicted()) return;
+    const bool same_time =
+        fact.other.time_us == fact.first.time_us && fact.other.rank == fact.first.rank;
+    state.conflicts.push_back(
+        {field,
+         {fact.other.sequence, CaptureTime(std::chrono::microseconds(fact.other.time_us))},
+         "",
+         std::string("another version of the same ") + what + "; the earlier one was taken",
+         // Nothing decides between two versions that a trusted witness saw at one time.
+         same_time});
+  };
+  for (const Transaction* at : draft.creating) {
+    if (at->has_request) contradicted(at->request, Field::kRouteSet, "INVITE");
+    for (const AnswerFact& answer : at->answers) {
+      if (Canonical(answer.to_tag) == AnswerTag(draft, *at) && answer.status >= 200) {
+        contradicted(answer, Field::kRouteSet, "answer to the INVITE");
+      }
+    }
+  }
+
+  // Times, and what the peer says it can do.
+  std::int64_t first = INT64_MAX;
+  std::int64_t last = 0;
+  const MessageFact* newest_ability = nullptr;
+  auto look = [&](const Transaction* at) {
+    auto times = [&](const MessageFact& fact) {
+      first = std::min(first, fact.first.time_us);
+      last = std::max(last, fact.first.time_us);
+    };
+    if (at->has_request) {
+      times(at->request);
+      if (!at->sent && at->request.supported != 0 &&
+          (newest_ability == nullptr ||
+           newest_ability->first.time_us < at->request.first.time_us)) {
+        newest_ability = &at->request;
+        state.remote_supported = facts_.Text(at->request.supported);
+        state.remote_allow = facts_.Text(at->request.allow);
+      }
+    }
+    for (const AnswerFact& answer : at->answers) {
+      if (Canonical(answer.to_tag) != AnswerTag(draft, *at)) continue;
+      times(answer);
+      if (at->sent && answer.supported != 0 &&
+          (newest_ability == nullptr || newest_ability->first.time_us < answer.first.time_us)) {
+        newest_ability = &answer;
+        state.remote_supported = facts_.Text(answer.supported);
+        state.remote_allow = facts_.Text(answer.allow);
+      }
+    }
+  };
+  for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) look(at);
+  }
+  for (const Floor& floor : facts_.floors) last = std::max(last, floor.sighting.time_us);
+  if (first == INT64_MAX) first = facts_.first_us;
+  state.created_at = CaptureTime(std::chrono::microseconds(first));
+  state.last_seen = CaptureTime(std::chrono::microseconds(last));
+  for (const auto* list : {&draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (at->has_request && at->request.contradicted() && at->method != Method::kAck) {
+        Warn(state, std::string("two versions of one ") + std::string(ToString(at->method)) +
+                        " were captured; the earlier one was taken");
+      }
+    }
+  }
+}
+
+// Hosts that stand next to the server in this dialog: those of the opening transaction, those that
+// the server itself sent to, and those named by address in Contact and Record-Route (rule 12.2).
+void Derivation::DeriveHops(Draft& draft) const {
+  auto add = [](std::vector<IpAddress>& hosts, const IpAddress& ip) {
+    if (!ip.empty() && std::find(hosts.begin(), hosts.end(), ip) == hosts.end())
+      hosts.push_back(ip);
+  };
+  auto add_uri = [&](std::vector<IpAddress>& hosts, std::string_view text) {
+    std::optional<UriView> uri = UriView::Parse(text);
+    if (!uri || server_.NamesServer(uri->host, uri->port)) return;
+    if (std::optional<IpAddress> ip = IpAddress::Parse(uri->host)) add(hosts, *ip);
+  };
+  auto seen = [&](const MessageFact& fact) {
+    const IpAddress& ip = facts_.EndpointOf(fact.peer).ip;
+    if (ip.IsUnspecified()) return;  // an agent that does not know
+    add(draft.state.seen_hosts, ip);
+    add(draft.known_hosts, ip);
+  };
+  auto named = [&](const MessageFact& fact, bool by_peer) {
+    if (by_peer) add_uri(draft.known_hosts, facts_.Text(fact.contact));
+    for (const std::string& uri : UriList(fact.record_route)) add_uri(draft.known_hosts, uri);
+  };
+  for (const Transaction* at : draft.creating) {
+    if (at->has_request) {
+      seen(at->request);
+      named(at->request, !at->sent);
+    }
+    for (const AnswerFact& answer : at->answers) {
+      if (Canonical(answer.to_tag) != AnswerTag(draft, *at)) continue;
+      seen(answer);
+      named(answer, at->sent);
+    }
+  }
+  for (const Transaction* at : draft.own) {
+    if (!at->has_request) continue;
+    seen(at->request);
+    // Where the server itself addressed a request in the dialog to, by name of address.
+    const std::vector<std::string> routes = UriList(at->request.route);
+    add_uri(draft.state.seen_hosts, routes.empty() ? facts_.Text(at->request.uri) : routes.front());
+  }
+  for (const Transaction* at : draft.theirs) {
+    const AnswerFact* final = FinalOf(draft, *at);
+    if (final != nullptr && final->status < 300 && at->has_request) seen(at->request);
+  }
+  // The transport of the dialog, by which an unprotected message in a protected dialog shows.
+  DialogState& state = draft.state;
+  const MessageFact* opening = nullptr;
+  if (draft.created_in != nullptr) {
+    if (draft.created_in->has_request) {
+      opening = &draft.created_in->request;
+    } else if (!draft.created_in->answers.empty()) {
+      opening = &draft.created_in->answers.front();
+    }
+  } else if (!draft.own.empty() && draft.own.back()->has_request) {
+    opening = &draft.own.back()->request;
+  } else if (!draft.theirs.empty() && draft.theirs.back()->has_request) {
+    opening = &draft.theirs.back()->request;
+  }
+  if (opening != nullptr) {
+    state.transport = opening->transport;
+    if (state.transport != Transport::kUnknown) {
+      Cite(state, Field::kTransport, *opening, "the transport that carried it");
+    }
+  }
+}
+
+bool Derivation::OnPath(const Draft& draft, const MessageFact& fact) const {
+  if (IsSecure(draft.state.transport) && fact.transport == Transport::kUdp) return false;
+  const IpAddress& ip = facts_.EndpointOf(fact.peer).ip;
+  // An agent that gives no usable address cannot show another path.
+  if (ip.empty() || ip.IsUnspecified()) return true;
+  const std::vector<IpAddress>& hosts = draft.known_hosts;
+  return hosts.empty() || std::find(hosts.begin(), hosts.end(), ip) != hosts.end();
+}
+
+void Derivation::DerivePhase(Draft& draft) const {
+  DialogState& state = draft.state;
+  const MessageFact* confirmed = nullptr;
+  std::string reason;
+  auto confirm = [&](const MessageFact& fact, const char* why) {
+    if (confirmed != nullptr) return;
+    confirmed = &fact;
+    reason = why;
+  };
+  if (draft.created_by_2xx != nullptr) {
+    confirm(*draft.created_by_2xx, "2xx to the INVITE");
+    // The peer's 2xx counts with the server's INVITE, or when the server went on in the dialog; the
+    // server's own 2xx is its word.
+    draft.proved = true;
+  }
+  for (const Transaction* at : draft.own) {
+    const AnswerFact* final = FinalOf(draft, *at);
+    const bool accepted = final != nullptr && final->status < 300;
+    if (at->method == Method::kAck) {
+      bool proved = false;
+      AckIsFor2xx(*at, &proved);
+      if (at->has_request) confirm(at->request, "the server's ACK for a 2xx");
+      if (proved) draft.proved = true;
+    } else if (at->method == Method::kInvite) {
+      if (at->has_request) confirm(at->request, "the server's re-INVITE");
+      if (accepted) {
+        confirm(*final, "2xx to the server's re-INVITE");
+        draft.proved = true;
+      }
+    } else if (accepted && at->method == Method::kInfo) {
+      confirm(*final, "2xx to the server's INFO");
+      draft.proved = true;
+    } else if (at->method == Method::kBye && at->has_request) {
+      confirm(at->request, "the server's BYE");
+    } else if (accepted && (at->method == Method::kUpdate)) {
+      draft.proved = true;
+    }
+  }
+  for (const Transaction* at : draft.theirs) {
+    const AnswerFact* final = FinalOf(draft, *at);
+    const bool accepted = final != nullptr && final->status < 300;
+    if (at->method == Method::kAck) {
+      bool proved = false;
+      AckIsFor2xx(*at, &proved);
+      if (proved && at->has_request) {
+        confirm(at->request, "the peer's ACK for a 2xx");
+        draft.proved = true;
+      }
+    } else if (accepted && (at->method == Method::kInvite || at->method == Method::kInfo)) {
+      confirm(*final, "the server's 2xx to a request of the peer in the dialog");
+      draft.proved = true;
+    } else if (accepted && at->method == Method::kUpdate) {
+      draft.proved = true;
+    }
+  }
+  if (confirmed != nullptr) {
+    state.phase = DialogPhase::kConfirmed;
+    state.confirmed_at = TimeOf(*confirmed);
+    Cite(state, Field::kPhase, *confirmed, reason);
+  } else if (!draft.creating.empty()) {
+    state.phase = DialogPhase::kEarly;
+    for (const AnswerFact& answer : draft.creating.front()->answers) {
+      if (Canonical(answer.to_tag) != AnswerTag(draft, *draft.creating.front())) continue;
+      Cite(state, Field::kPhase, answer, "provisional answer with a To tag");
+      break;
+    }
+  } else {
+    state.missing.push_back(Field::kPhase);
+  }
+  if (!draft.proved && state.phase != DialogPhase::kEarly) {
+    state.missing.push_back(Field::kInviteUsage);
+  }
+}
+
+void Derivation::DeriveSequence(Draft& draft) const {
+  DialogState& state = draft.state;
+  // --- the server's numbers: everything that it sent counts, answered or not (rules 5.1, 5.2, 5.5)
+  // ---
+  struct Claim {
+    std::uint32_t cseq;
+    const MessageFact* fact;
+    const char* reason;
+    bool answered;
+  };
+  std::vector<Claim> claims;
+  auto claim_own = [&](const Transaction* at) {
+    const MessageFact* fact = nullptr;
+    if (at->has_request) {
+      fact = &at->request;
+    } else if (!at->answers.empty()) {
+      fact = &at->answers.front();
+    }
+    if (fact == nullptr) return;
+    const bool answered = at->trying || !at->answers.empty();
+    if (CountsInCseq(at->method)) {
+      claims.push_back({at->cseq, fact,
+                        at->has_request ? "CSeq of the server's request"
+                                        : "CSeq in the answer to the server's request",
+                        answered});
+    } else if (at->method == Method::kAck) {
+      // It repeats its INVITE's number, so that INVITE was sent.
+      claims.push_back({at->cseq, fact, "CSeq of the server's ACK", true});
+    }
+  };
+  for (const auto* list : {&draft.creating, &draft.attempts, &draft.own}) {
+    for (const Transaction* at : *list) {
+      if (at->sent) claim_own(at);
+    }
+  }
+  for (const Transaction* at : draft.theirs) {
+    if (at->cseq_bound != 0) {
+      claims.push_back({at->cseq_bound, &at->request, "Event id of the peer's NOTIFY", true});
+    }
+  }
+  std::sort(claims.begin(), claims.end(), [](const Claim& a, const Claim& b) {
+    if (a.cseq != b.cseq) return a.cseq < b.cseq;
+    if (a.answered != b.answered) return a.answered;
+    return a.fact->first.Better(b.fact->first);
+  });
+  std::optional<std::uint32_t> sure;
+  for (const Claim& claim : claims) {
+    if (claim.answered) sure = std::max(sure.value_or(0), claim.cseq);
+  }
+  const Claim* best = nullptr;
+  const bool has_agents = !server_.identity().agents.empty();
+  for (const Claim& claim : claims) {
+    const bool own_witness = has_agents && claim.fact->first.rank % 2 == 0;
+    const bool first_ever = !sure && best == nullptr;
+    if (!claim.answered && !own_witness && !first_ever) {
+      const std::uint32_t base = std::max(sure.value_or(0), best != nullptr ? best->cseq : 0);
+      if (claim.cseq > base && claim.cseq - base > kSaneJump) {
+        ++state.quarantined;
+        state.conflicts.push_back(
+            {Field::kLocalSeq, RefOf(*claim.fact), std::to_string(claim.cseq),
+             "a request of the server that nobody answered, far above the others", false});
+        continue;
+      }
+    }
+    if (best == nullptr || claim.cseq > best->cseq) best = &claim;
+  }
+  if (best != nullptr) {
+    state.local_seq = best->cseq;
+    Cite(state, Field::kLocalSeq, *best->fact, best->reason);
+  }
+  for (const Floor& floor : facts_.floors) {
+    const TagId local = Canonical(floor.sent ? floor.from_tag : floor.to_tag);
+    const TagId remote = Canonical(floor.sent ? floor.to_tag : floor.from_tag);
+    if (local != draft.local || remote != draft.remote) continue;
+    MessageFact fact;
+    fact.first = floor.sighting;
+    std::optional<std::uint32_t>& seq = floor.sent ? state.local_seq : state.remote_seq;
+    if (seq.value_or(0) >= floor.cseq && seq) continue;
+    seq = floor.cseq;
+    const Field field = floor.sent ? Field::kLocalSeq : Field::kRemoteSeq;
+    std::erase_if(state.evidence, [field](const Evidence& entry) { return entry.field == field; });
+    Cite(state, field, fact, "CSeq of an earlier request");
+  }
+
+  // --- the peer's numbers: only what the server took (rules 5.11, 12.1, 12.5) ---
+  const MessageFact* proof = nullptr;
+  std::uint32_t remote_seq = 0;
+  auto take = [&](std::uint32_t cseq, const MessageFact& fact) {
+    if (proof == nullptr || cseq > remote_seq) {
+      remote_seq = cseq;
+      proof = &fact;
+    }
+  };
+  for (const auto* list : {&draft.creating, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (at->sent) continue;
+      if (at->method == Method::kAck) {
+        bool proved = false;
+        AckIsFor2xx(*at, &proved);
+        if (proved && at->has_request) take(at->cseq, at->request);
+        continue;
+      }
+      const AnswerFact* answer = FinalOf(draft, *at);
+      if (answer == nullptr) {
+        for (const AnswerFact& one : at->answers) {
+          if (one.status < 200 && Canonical(one.to_tag) == draft.local) answer = &one;
+        }
+      }
+      if (answer != nullptr && answer->status != 500) {
+        take(at->cseq, at->has_request ? static_cast<const MessageFact&>(at->request) : *answer);
+      } else if (answer == nullptr && !at->trying && at->method != Method::kBye) {
+        state.conflicts.push_back({Field::kRemoteSeq, RefOf(at->request), std::to_string(at->cseq),
+                                   "a request of the peer that the server did not answer", false});
+      }
+    }
+  }
+  if (proof != nullptr && (!state.remote_seq || *state.remote_seq < remote_seq)) {
+    state.remote_seq = remote_seq;
+    std::erase_if(state.evidence,
+                  [](const Evidence& entry) { return entry.field == Field::kRemoteSeq; });
+    Cite(state, Field::kRemoteSeq, *proof, "CSeq of a request that the server accepted");
+  }
+}
+
+}  // namespace sipheal::inline v0_1::sip

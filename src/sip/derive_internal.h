@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the parts of the derivation share: a dialog in the making, and the transactions that are
+// its.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sip/call_facts.h"
+#include "sip/server_match.h"
+#include "sipheal/sip/dialog_state.h"
+
+namespace sipheal::inline v0_1::sip {
+
+inline constexpr std::chrono::seconds kT1Times64{32};
+
+// A dialog while it is derived. Pointers are into CallFacts.
+struct Draft {
+  TagId local = 0;
+  TagId remote = 0;
+  // Initial INVITEs that were answered with 101-299 under this dialog's tags, lowest CSeq first.
+  std::vector<const Transaction*> creating;
+  // None of `creating` has its request: it may have been a re-INVITE.
+  bool assumed = false;
+  // Other initial INVITEs of the server under the same From tag: challenged, redirected, forked.
+  std::vector<const Transaction*> attempts;
+  std::vector<const Transaction*> own;     // in the dialog, sent by the server, lowest CSeq first
+  std::vector<const Transaction*> theirs;  // in the dialog, sent by the peer, lowest CSeq first
+  // Both sides are proved to hold the dialog with its INVITE usage.
+  bool proved = false;
+  // The 2xx to the initial INVITE, as far as known.
+  const AnswerFact* created_by_2xx = nullptr;
+  const Transaction* created_in = nullptr;
+  // Hosts that may speak for the peer: those next to the server, and those that Contact and
+  // Record-Route of the opening transaction name by address (rule 12.2).
+  std::vector<IpAddress> known_hosts;
+  DialogState state;
+};
+
+// The parts below see the facts through this.
+class Derivation {
+ public:
+  Derivation(std::string_view call_id, const CallFacts& facts, const ServerMatcher& server,
+             const RebuildOptions& options)
+      : call_id_(call_id), facts_(facts), server_(server), options_(options) {}
+
+  std::vector<DialogState> Run();
+
+ private:
+  // --- derive.cc: which dialogs there are, and whose transactions ---
+  void CanonicaliseTags();
+  void FindDialogs();
+  void AddPair(TagId local, TagId remote);
+  void Assign(Draft& draft);
+  bool IsStrayAnswer(const Transaction& transaction) const;
+  bool AckIsFor2xx(const Transaction& ack, bool* proved) const;
+  bool IsInitial(const Transaction& transaction) const;
+  TagId Canonical(TagId tag) const { return canonical_[tag]; }
+
+  // --- derive_identity.cc: parties, role, phase, sequence numbers, proof ---
+  void DeriveIdentity(Draft& draft) const;
+  void DerivePhase(Draft& draft) const;
+  void DeriveSequence(Draft& draft) const;
+  void DeriveHops(Draft& draft) const;
+  bool OnPath(const Draft& draft, const MessageFact& fact) const;
+
+  // --- derive_route.cc: route set, target, next hop ---
+  void DeriveRoute(Draft& draft) const;
+  void DeriveTarget(Draft& draft) const;
+  void DeriveNextHop(Draft& draft) const;
+
+  // --- derive_session.cc: SDP, hold, session timer, open transactions, deadline ---
+  void DeriveSdp(Draft& draft) const;
+  void DeriveTimer(Draft& draft) const;
+  void DeriveOpen(Draft& draft) const;
+  void DeriveDeadline(Draft& draft) const;
+
+  // --- derive_end.cc ---
+  void DeriveEnd(Draft& draft) const;
+  void EndLosingForks();
+
+  // The final answer to a transaction within the dialog: its 2xx under the dialog's own tag if
+  // there is one, else the first other final.
+  const AnswerFact* FinalOf(const Draft& draft, const Transaction& transaction) const;
+  // The To tag that answers in this dialog to this transaction carry.
+  TagId AnswerTag(const Draft& draft, const Transaction& transaction) const {
+    return transaction.sent ? draft.remote : draft.local;
+  }
+  std::vector<std::string> UriList(TextId list) const;
+  static MessageRef RefOf(const MessageFact& fact) {
+    return {fact.first.sequence, CaptureTime(std::chrono::microseconds(fact.first.time_us))};
+  }
+  static CaptureTime TimeOf(const MessageFact& fact) { return RefOf(fact).time; }
+  static void Cite(DialogState& state, Field field, const MessageFact& fact, std::string reason) {
+    state.evidence.push_back({field, RefOf(fact), std::move(reason)});
+  }
+  static void Warn(DialogState& state, std::string text) {
+    if (std::find(state.warnings.begin(), state.warnings.end(), text) == state.warnings.end()) {
+      state.warnings.push_back(std::move(text));
+    }
+  }
+  static std::string Frame(const MessageFact& fact) {
+    return fact.first.sequence == 0 ? std::string("a message")
+                                    : "message " + std::to_string(fact.first.sequence);
+  }
+
+  std::string_view call_id_;
+  const CallFacts& facts_;
+  const ServerMatcher& server_;
+  const RebuildOptions& options_;
+  std::vector<TagId> canonical_;
+  bool tags_differ_in_case_ = false;
+  std::vector<Draft> drafts_;
+};
+
+// True when the two URIs name the same place: user by bytes, host without case, port with its
+// default. Parameters are not compared.
+bool SameUserHostPort(std::string_view a, std::string_view b);
+// Moreover, the parameters are the same bytes.
+bool SameUri(std::string_view a, std::string_view b);
+
+}  // namespace sipheal::inline v0_1::sip

@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: Apache-2.0
+// Route set and remote target: what RFC 3261 predicts, checked against what the server itself did.
+#include <algorithm>
+
+#include "sip/derive_internal.h"
+#include "sip/text.h"
+#include "sipheal/sip/uri.h"
+
+namespace sipheal::inline v0_1::sip {
+namespace {
+
+bool SameRoutes(const std::vector<std::string>& a, const std::vector<std::string>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const std::string& x, const std::string& y) { return SameUri(x, y); });
+}
+
+std::string Join(const std::vector<std::string>& uris) {
+  std::string text;
+  for (const std::string& uri : uris) {
+    if (!text.empty()) text += ',';
+    text += '<' + uri + '>';
+  }
+  return text;
+}
+
+bool IsLoose(const std::string& text) {
+  std::optional<UriView> uri = UriView::Parse(text);
+  return uri && uri->loose();
+}
+
+// Undoes RFC 3261 12.2.1.1: the route set and the target behind a request on the wire.
+void ReadWireRequest(std::string_view request_uri, std::vector<std::string> route,
+                     std::vector<std::string>* route_set, std::string* target) {
+  if (route.empty() || IsLoose(route.front())) {
+    *route_set = std::move(route);
+    *target = request_uri;
+    return;
+  }
+  // The first route was strict: it became the Request-URI, and the target went to the end
+  // (rule 3.6).
+  *target = route.back();
+  route.pop_back();
+  route.insert(route.begin(), std::string(request_uri));
+  *route_set = std::move(route);
+}
+
+}  // namespace
+
+void Derivation::DeriveRoute(Draft& draft) const {
+  DialogState& state = draft.state;
+  bool known = false;
+  const MessageFact* proof = nullptr;
+  std::string reason;
+  if (draft.created_in != nullptr && state.role != DialogRole::kUnknown) {
+    const Transaction& opening = *draft.created_in;
+    if (opening.sent) {
+      // UAC: from the 2xx, which overrules any provisional answer (RFC 3261 13.2.2.4).
+      const AnswerFact* source = draft.created_by_2xx;
+      if (source == nullptr) {
+        for (const AnswerFact& answer : opening.answers) {
+          if (Canonical(answer.to_tag) != draft.remote || answer.status >= 300) continue;
+          if (source == nullptr || answer.first.Better(source->first)) source = &answer;
+        }
+        // Of a confirmed dialog, a provisional answer proves nothing here: the 2xx may differ.
+        if (state.phase == DialogPhase::kConfirmed) source = nullptr;
+      }
+      if (source != nullptr) {
+        state.record_route = UriList(source->record_route);
+        state.route_set.assign(state.record_route.rbegin(), state.record_route.rend());
+        known = true;
+        proof = source;
+        reason = state.phase == DialogPhase::kConfirmed
+                     ? "Record-Route of the 2xx, reversed (RFC 3261 12.1.2)"
+                     : "Record-Route of the provisional answer, reversed (RFC 3261 12.1.2)";
+      }
+    } else {
+      // UAS: from the INVITE as the server received it, in order; its own answer mirrors it.
+      const MessageFact* mirror = draft.created_by_2xx;
+      for (const AnswerFact& answer : opening.answers) {
+        if (mirror == nullptr && Canonical(answer.to_tag) == draft.local &&
+            answer.record_route != 0) {
+          mirror = &answer;
+        }
+      }
+      const MessageFact* source =
+          opening.has_request ? static_cast<const MessageFact*>(&opening.request) : mirror;
+      if (source != nullptr) {
+        state.record_route = UriList(source->record_route);
+        state.route_set = state.record_route;
+        known = true;
+        proof = source;
+        reason = opening.has_request
+                     ? "Record-Route of the INVITE, in order (RFC 3261 12.1.1)"
+                     : "Record-Route that the server mirrored, in order (RFC 3261 12.1.1)";
+      }
+    }
+    // Without the INVITE this may have been a re-INVITE, whose answer need not repeat the routes.
+    // Routes that are there, are right; that there are none, is proved only by a peer that answers
+    // itself.
+    if (known && draft.assumed && state.route_set.empty()) {
+      const IpAddress& peer = facts_.EndpointOf(proof->peer).ip;
+      std::optional<UriView> contact = UriView::Parse(facts_.Text(proof->contact));
+      std::optional<IpAddress> host = contact ? IpAddress::Parse(contact->host) : std::nullopt;
+      const bool direct = opening.sent && host && *host == peer;
+      if (!direct) known = false;
+    }
+  }
+  if (known) {
+    // The server's own entries at the front are consumed, not sent (rule 2.15).
+    std::size_t own = 0;
+    while (own < state.route_set.size()) {
+      std::optional<UriView> uri = UriView::Parse(state.route_set[own]);
+      if (!uri || !server_.NamesServer(uri->host, uri->port)) break;
+      ++own;
+    }
+    if (own > 0) {
+      state.route_set.erase(state.route_set.begin(),
+                            state.route_set.begin() + static_cast<std::ptrdiff_t>(own));
+      reason += "; the server's own entry is left out";
+    }
+  }
+
+  // What the server itself put on the wire is the best witness (rule 2.13).
+  const Transaction* shown = nullptr;
+  for (const Transaction* at : draft.own) {
+    if (!at->has_request) continue;
+    const AnswerFact* final = FinalOf(draft, *at);
+    const bool worked = at->method == Method::kAck || (final != nullptr && final->status < 300);
+    if (!worked) continue;
+    if (at->method == Method::kAck) {
+      bool proved = false;
+      AckIsFor2xx(*at, &proved);
+      if (!proved && known) continue;
+    }
+    if (shown == nullptr || shown->request.first.time_us <= at->request.first.time_us) shown = at;
+  }
+  if (shown == nullptr && !known) {
+    // A request that nobody answered is still the server's word, when there is nothing else.
+    for (const Transaction* at : draft.own) {
+      if (at->has_request) shown = at;
+    }
+  }
+  if (shown != nullptr) {
+    std::vector<std::string> routes;
+    std::string target;
+    ReadWireRequest(facts_.Text(shown->request.uri), UriList(shown->request.route), &routes,
+                    &target);
+    if (!known || !SameRoutes(routes, state.route_set)) {
+      if (known) {
+        state.conflicts.push_back({Field::kRouteSet, RefOf(*proof), Join(state.route_set),
+                                   "the server used another route in the dialog", false});
+      }
+      state.route_set = std::move(routes);
+      known = true;
+      proof = &shown->request;
+      reason = "Route of the server's own " + std::string(ToString(shown->method));
+    }
+  }
+  if (known && proof != nullptr) {
+    Cite(state, Field::kRouteSet, *proof, reason);
+  } else {
+    state.route_set.clear();
+    state.missing.push_back(Field::kRouteSet);
+  }
+  // RFC 3261 12.1: the dialog is secure when TLS carried a request to a sips: URI.
+  for (const Transaction* at : draft.creating) {
+    if (!at->has_request) continue;
+    std::optional<UriView> uri = UriView::Parse(facts_.Text(at->request.uri));
+    if (uri && uri->is_sips && IsSecure(at->request.transport)) state.secure = true;
+  }
+}
+
+void Derivation::DeriveTarget(Draft& draft) const {
+  DialogState& state = draft.state;
+  TextId target = 0;
+  const MessageFact* proof = nullptr;
+  std::string reason;
+  std::int64_t since = INT64_MIN;  // when the target became that
+  // The server's own transaction that made it so, if one did: what the server sent later is told by
+  // the number, which no clock can disturb.
+  bool since_is_own = false;
+  std::uint32_t since_cseq = 0;
+
+  // --- where it started (rules 2.6, 2.7) ---
+  if (draft.created_in != nullptr) {
+    const Transaction& opening = *draft.created_in;
+    if (!opening.sent) {
+      if (opening.has_request && opening.request.contact != 0) {
+        target = opening.request.contact;
+        proof = &opening.request;
+        reason = "Contact of the INVITE";
+        since = opening.request.first.time_us;
+      }
+    } else {
+      const AnswerFact* source = draft.created_by_2xx;
+      if (source == nullptr || source->contact == 0) {
+        // The first provisional answer opens the dialog; a later one counts only when reliable.
+        const AnswerFact* first = nullptr;
+        const AnswerFact* reliable = nullptr;
+        for (const AnswerFact& answer : opening.answers) {
+          if (answer.status >= 200 || Canonical(answer.to_tag) != draft.remote) continue;
+          if (answer.contact == 0) continue;
+          if (first == nullptr || answer.first.Better(first->first)) first = &answer;
+          if (answer.rseq != 0 && (reliable == nullptr || answer.rseq > reliable->rseq)) {
+            reliable = &answer;
+          }
+        }
+        source = reliable != nullptr ? reliable : first;
+      }
+      if (source != nullptr && source->contact != 0) {
+        target = source->contact;
+        proof = source;
+        reason = source->status >= 200 ? "Contact of the 2xx" : "Contact of the provisional answer";
+        since = source->first.time_us;
+        since_is_own = true;
+        since_cseq = opening.cseq;
+      }
+    }
+  }
+
+  // --- refreshes (rules 4.1 to 4.5) ---
+  auto refreshes = [](Method method) {
+    return method == Method::kInvite || method == Method::kUpdate || method == Method::kSubscribe ||
+           method == Method::kNotify || method == Method::kRefer;
+  };
+  struct Refresh {
+    const MessageFact* fact = nullptr;  // whose Contact
+    std::int64_t at = INT64_MIN;        // when it took effect
+    Method method = Method::kOther;
+    std::uint32_t cseq = 0;
+  };
+  Refresh by_peer;
+  Refresh by_server;
+  for (const Transaction* at : draft.theirs) {
+    if (!refreshes(at->method) || !at->has_request || at->request.contact == 0) continue;
+    const AnswerFact* accepted = nullptr;
+    for (const AnswerFact& answer : at->answers) {
+      if (Canonical(answer.to_tag) != draft.local || answer.status >= 300 || !answer.reliable()) {
+        continue;
+      }
+      if (accepted == nullptr || answer.first.Better(accepted->first)) accepted = &answer;
+    }
+    if (accepted != nullptr) {
+      by_peer = {&at->request, accepted->first.time_us, at->method, at->cseq};
+      continue;
+    }
+    const std::string_view offered = facts_.Text(at->request.contact);
+    // The server used it: as good as an answer (RFC 6141 4.6).
+    const bool used = std::any_of(draft.own.begin(), draft.own.end(), [&](const Transaction* own) {
+      return own->has_request && own->request.first.time_us > at->request.first.time_us &&
+             SameUri(facts_.Text(own->request.uri), offered);
+    });
+    if (used) {
+      by_peer = {&at->request, at->request.first.time_us, at->method, at->cseq};
+    } else if (FinalOf(draft, *at) == nullptr && OnPath(draft, at->request)) {
+      state.pending_remote_target = offered;
+    } else {
+      ++state.quarantined;
+      state.conflicts.push_back({Field::kRemoteTarget, RefOf(at->request), std::string(offered),
+                                 "a refresh that the server did not accept", false});
+    }
+  }
+  for (const Transaction* at : draft.own) {
+    if (!refreshes(at->method)) continue;
+    const AnswerFact* source = nullptr;
+    for (const AnswerFact& answer : at->answers) {
+      if (Canonical(answer.to_tag) != draft.remote || answer.status >= 300 || answer.contact == 0 ||
+          !answer.reliable()) {
+        continue;
+      }
+      // The 2xx over a reliable 1xx, else the later reliable 1xx.
+      if (source == nullptr || answer.status >= 200 ||
+          (source->status < 200 && answer.rseq > source->rseq)) {
+        source = &answer;
+      }
+    }
+    if (source != nullptr) by_server = {source, source->first.time_us, at->method, at->cseq};
+  }
+  const Refresh* latest = by_peer.fact != nullptr ? &by_peer : nullptr;
+  if (by_server.fact != nullptr && (latest == nullptr || by_server.at > by_peer.at)) {
+    latest = &by_server;
+  }
+  if (by_peer.fact != nullptr && by_server.fact != nullptr &&
+      by_peer.fact->contact != by_server.fact->contact) {
+    constexpr std::int64_t kCrossing = 5'000;  // us
+    const std::int64_t apart =
+        by_peer.at > by_server.at ? by_peer.at - by_server.at : by_server.at - by_peer.at;
+    if (apart <= kCrossing) {
+      // They crossed; a conforming peer means its request (RFC 6141 4.8).
+      latest = &by_peer;
+      state.conflicts.push_back({Field::kRemoteTarget, RefOf(*by_server.fact),
+                                 std::string(facts_.Text(by_server.fact->contact)),
+                                 "two refreshes crossed; the peer's request was taken", false});
+    }
+  }
+  if (latest != nullptr) {
+    target = latest->fact->contact;
+    proof = latest->fact;
+    since = latest->at;
+    since_is_own = latest == &by_server;
+    since_cseq = latest->cseq;
+    reason = "Contact of the " +
+             std::string(latest == &by_peer ? "peer's " : "answer to the server's ") +
+             std::string(ToString(latest->method)) + " in the dialog";
+  }
+  if (target != 0) {
+    state.remote_target = facts_.Text(target);
+    state.contact_target = state.remote_target;
+  }
+
+  // --- what the server itself sent to (rules 2.13, 3.10, 3.11) ---
+  const Transaction* shown = nullptr;
+  for (const Transaction* at : draft.own) {
+    if (!at->has_request || at->method == Method::kPrack) continue;
+    if (at->method == Method::kAck && state.phase != DialogPhase::kConfirmed) continue;
+    const bool later = since_is_own ? at->cseq > since_cseq ||
+                                          (at->method == Method::kAck && at->cseq == since_cseq)
+                                    : at->request.first.time_us >= since;
+    if (!later) continue;
+    if (shown == nullptr || shown->request.first.time_us <= at->request.first.time_us) shown = at;
+  }
+  if (shown != nullptr) {
+    std::vector<std::string> routes;
+    std::string used;
+    ReadWireRequest(facts_.Text(shown->request.uri), UriList(shown->request.route), &routes, &used);
+    // Parameters that an old stack left out are kept; another host or port was on purpose.
+    if (UriView::Parse(used) && !SameUserHostPort(used, state.remote_target)) {
+      state.remote_target = used;
+      proof = &shown->request;
+      reason = target == 0
+                   ? "Request-URI of the server's own " + std::string(ToString(shown->method))
+                   : "the server itself sent its " + std::string(ToString(shown->method)) +
+                         " there, not to the Contact";
+    }
+  } else if (options_.contact_rewrite == ContactRewrite::kAlways && state.route_set.empty() &&
+             !state.remote_target.empty()) {
+    // A direct flow through a NAT: the packet's source replaces host and port.
+    const Endpoint& source = proof != nullptr ? facts_.EndpointOf(proof->peer) : Endpoint();
+    std::optional<UriView> uri = UriView::Parse(state.remote_target);
+    if (uri && uri->is_sip && !source.ip.empty() && source.port != 0) {
+      std::string rewritten(uri->scheme);
+      rewritten += ':';
+      if (!uri->user.empty()) rewritten += std::string(uri->user) + '@';
+      rewritten += source.ToString();
+      rewritten += uri->params;
+      if (!SameUri(rewritten, state.remote_target)) {
+        state.remote_target = rewritten;
+        reason = "source of the message, by the contact_rewrite option";
+      }
+    }
+  }
+  if (SameUri(state.contact_target, state.remote_target)) state.contact_target.clear();
+  if (state.remote_target.empty()) {
+    state.missing.push_back(Field::kRemoteTarget);
+  } else if (proof != nullptr) {
+    Cite(state, Field::kRemoteTarget, *proof, reason);
+  }
+
+  // --- the server's own Contact (rule 4.9) ---
+  const MessageFact* local = nullptr;
+  auto consider = [&](const MessageFact& fact) {
+    if (fact.contact == 0) return;
+    if (local == nullptr || local->first.time_us < fact.first.time_us ||
+        (local->first.time_us == fact.first.time_us && fact.first.hash < local->first.hash)) {
+      local = &fact;
+    }
+  };
+  for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (!refreshes(at->method)) continue;
+      if (at->sent && at->has_request) consider(at->request);
+      if (at->sent) continue;
+      for (const AnswerFact& answer : at->answers) {
+        if (answer.status < 300 && Canonical(answer.to_tag) == draft.local) consider(answer);
+      }
+    }
+  }
+  if (local != nullptr) {
+    state.local_target = facts_.Text(local->contact);
+    Cite(state, Field::kLocalTarget, *local, "the server's last Contact");
+  }
+}
+
+void Derivation::DeriveNextHop(Draft& draft) const {
+  DialogState& state = draft.state;
+  const MessageFact* sent = nullptr;
+  const MessageFact* heard = nullptr;
+  auto newest = [](const MessageFact*& best, const MessageFact& fact) {
+    if (fact.peer == 0) return;
+    if (best == nullptr || best->first.time_us < fact.first.time_us ||
+        (best->first.time_us == fact.first.time_us && fact.first.hash < best->first.hash)) {
+      best = &fact;
+    }
+  };
+  for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      const AnswerFact* final = FinalOf(draft, *at);
+      // An unanswered request from elsewhere is not where the peer is.
+      const bool accepted = final != nullptr && final->status < 300;
+      const bool believed = accepted || list == &draft.creating;
+      if (at->has_request) {
+        if (at->sent) {
+          newest(sent, at->request);
+        } else if (believed && OnPath(draft, at->request)) {
+          newest(heard, at->request);
+        }
+      }
+      if (!at->sent) continue;
+      for (const AnswerFact& answer : at->answers) {
+        if (Canonical(answer.to_tag) == draft.remote && OnPath(draft, answer))
+          newest(heard, answer);
+      }
+    }
+  }
+  if (heard != nullptr) state.observed_source = facts_.EndpointOf(heard->peer);
+  // An initial INVITE may have gone through an outbound proxy that did not stay in the path, so
+  // what the server sent within the dialog is better, then where the peer was heard from.
+  const MessageFact* hop = nullptr;
+  for (const Transaction* at : draft.own) {
+    if (at->has_request) newest(hop, at->request);
+  }
+  const char* reason = "where the server last sent a request in the dialog to";
+  if (hop == nullptr) {
+    hop = heard != nullptr ? heard : sent;
+    reason =
+        heard != nullptr ? "where the peer was last heard from" : "where the INVITE was sent to";
+  }
+  if (hop != nullptr) {
+    state.next_hop = facts_.EndpointOf(hop->peer);
+    Cite(state, Field::kNextHop, *hop, reason);
+  }
+  state.flow_held_by_server =
+      IsStream(state.transport) && state.route_set.empty() && !state.IsMissing(Field::kRouteSet);
+}
+
+}  // namespace sipheal::inline v0_1::sip

@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: Apache-2.0
+// The session: which descriptions are in force, who holds, the session timer, what is still open,
+// and by when somebody must have taken over.
+#include <algorithm>
+#include <tuple>
+
+#include "sip/derive_internal.h"
+#include "sip/text.h"
+#include "sipheal/sip/sdp.h"
+
+namespace sipheal::inline v0_1::sip {
+namespace {
+
+// An offer with its answer.
+struct Exchange {
+  const MessageFact* offer = nullptr;
+  const MessageFact* answer = nullptr;
+  bool offered_by_server = false;
+  const Transaction* transaction = nullptr;
+
+  std::int64_t done_us() const { return (answer != nullptr ? answer : offer)->first.time_us; }
+};
+
+bool IsHold(const ParsedSdp& sdp) {
+  return sdp.zero_connection || sdp.summary.direction == SdpDirection::kSendOnly ||
+         sdp.summary.direction == SdpDirection::kInactive;
+}
+
+bool LongerDecimal(std::string_view a, std::string_view b) {
+  while (a.size() > 1 && a.front() == '0') a.remove_prefix(1);
+  while (b.size() > 1 && b.front() == '0') b.remove_prefix(1);
+  return a.size() != b.size() ? a.size() > b.size() : a > b;
+}
+
+bool AllDigits(std::string_view text) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), IsDigit);
+}
+
+}  // namespace
+
+// Only a completed pair moves the session (rule 9.5). A failed re-INVITE leaves no trace but the
+// version.
+void Derivation::DeriveSdp(Draft& draft) const {
+  DialogState& state = draft.state;
+  std::vector<Exchange> exchanges;
+  const MessageFact* preview = nullptr;
+  bool preview_by_server = false;
+  auto pair_up = [&](const Transaction* at) {
+    if (at->method != Method::kInvite && at->method != Method::kUpdate) return;
+    const AnswerFact* success = FinalOf(draft, *at);
+    if (success != nullptr && success->status >= 300) success = nullptr;
+    const AnswerFact* reliable = nullptr;  // the first that carries a description
+    for (const AnswerFact& answer : at->answers) {
+      if (Canonical(answer.to_tag) != AnswerTag(draft, *at) || answer.sdp == 0) continue;
+      if (answer.status >= 300) continue;
+      if (!answer.reliable()) {
+        if (preview == nullptr) {
+          preview = &answer;
+          preview_by_server = !at->sent;
+        }
+        continue;
+      }
+      if (reliable == nullptr || (answer.status < 200 && reliable->status >= 200) ||
+          (answer.status < 200 && answer.rseq < reliable->rseq)) {
+        reliable = &answer;
+      }
+    }
+    const bool early = draft.created_in == at && state.phase == DialogPhase::kEarly;
+    if (success == nullptr && !early) {
+      // A 2xx that was lost shows in its ACK only for the opening INVITE.
+      if (draft.created_in != at || state.phase != DialogPhase::kConfirmed) return;
+    }
+    Exchange exchange;
+    exchange.transaction = at;
+    if (at->has_request && at->request.sdp != 0) {
+      exchange.offer = &at->request;
+      exchange.answer = reliable;
+      exchange.offered_by_server = at->sent;
+      if (reliable == nullptr) {
+        // A peer that describes itself in an unreliable 18x only, and not again in the 2xx.
+        for (const AnswerFact& answer : at->answers) {
+          if (answer.sdp != 0 && answer.status < 200 &&
+              Canonical(answer.to_tag) == AnswerTag(draft, *at)) {
+            exchange.answer = &answer;
+          }
+        }
+      }
+    } else if (reliable != nullptr) {
+      exchange.offer = reliable;
+      exchange.offered_by_server = !at->sent;
+      // The answer is in the ACK, or in the PRACK for a reliable provisional.
+      const auto& followers = at->sent ? draft.own : draft.theirs;
+      for (const Transaction* follower : followers) {
+        if (!follower->has_request || follower->request.sdp == 0) continue;
+        const bool ack = follower->method == Method::kAck && follower->cseq == at->cseq &&
+                         reliable->status >= 200;
+        const bool prack = follower->method == Method::kPrack && reliable->status < 200;
+        if (ack || prack) exchange.answer = &follower->request;
+      }
+      if (!at->has_request) {
+        // Offer or answer, it is what that side said last.
+        exchange.answer = nullptr;
+      }
+    } else {
+      return;
+    }
+    exchanges.push_back(exchange);
+  };
+  for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) pair_up(at);
+  }
+  std::sort(exchanges.begin(), exchanges.end(), [](const Exchange& a, const Exchange& b) {
+    if (a.transaction->sent == b.transaction->sent && a.transaction->cseq != b.transaction->cseq) {
+      return a.transaction->cseq < b.transaction->cseq;
+    }
+    if (a.done_us() != b.done_us()) return a.done_us() < b.done_us();
+    return a.transaction->branch < b.transaction->branch;
+  });
+
+  const MessageFact* local = nullptr;
+  const MessageFact* remote = nullptr;
+  for (const Exchange& exchange : exchanges) {
+    const MessageFact* by_server = exchange.offered_by_server ? exchange.offer : exchange.answer;
+    const MessageFact* by_peer = exchange.offered_by_server ? exchange.answer : exchange.offer;
+    // An offer whose answer is not known is taken only when nothing better is.
+    const bool complete = exchange.answer != nullptr;
+    if (by_server != nullptr && (complete || local == nullptr)) local = by_server;
+    if (by_peer != nullptr && (complete || remote == nullptr)) remote = by_peer;
+    if (!complete) continue;
+    std::optional<ParsedSdp> offer = ParseSdp(facts_.Text(exchange.offer->sdp));
+    std::optional<ParsedSdp> answer = ParseSdp(facts_.Text(exchange.answer->sdp));
+    if (!offer || !answer) continue;
+    bool& offerer = exchange.offered_by_server ? state.held_by_local : state.held_by_remote;
+    bool& answerer = exchange.offered_by_server ? state.held_by_remote : state.held_by_local;
+    offerer = IsHold(*offer);
+    // An answer can only narrow the offer; it shows the answerer's wish where the offer left it
+    // one.
+    if (offer->summary.direction == SdpDirection::kSendRecv && !offer->zero_connection) {
+      answerer = IsHold(*answer);
+    } else if (offer->summary.direction == SdpDirection::kRecvOnly &&
+               answer->summary.direction == SdpDirection::kSendOnly) {
+      answerer = true;
+    }
+    if (state.held_by_local || state.held_by_remote) {
+      std::erase_if(state.evidence,
+                    [](const Evidence& entry) { return entry.field == Field::kHold; });
+      Cite(state, Field::kHold, *exchange.offer, "direction of offer and answer");
+    } else {
+      std::erase_if(state.evidence,
+                    [](const Evidence& entry) { return entry.field == Field::kHold; });
+    }
+  }
+  if (preview != nullptr && preview_by_server && local == nullptr) local = preview;
+  if (preview != nullptr && !preview_by_server && remote == nullptr) remote = preview;
+
+  auto describe = [&](const MessageFact* fact, Field field, SdpSummary* summary) {
+    std::optional<ParsedSdp> sdp =
+        fact != nullptr ? ParseSdp(facts_.Text(fact->sdp)) : std::optional<ParsedSdp>();
+    if (!sdp) {
+      state.missing.push_back(field);
+      return;
+    }
+    *summary = std::move(sdp->summary);
+    state.media_security.sdes |= sdp->security.sdes;
+    state.media_security.dtls |= sdp->security.dtls;
+    state.media_security.ice |= sdp->security.ice;
+    Cite(state, field, *fact, "last completed offer and answer");
+  };
+  describe(local, Field::kLocalSdp, &state.local_sdp);
+  describe(remote, Field::kRemoteSdp, &state.remote_sdp);
+
+  // The version must rise above all that the server ever wrote, refused offers included (F40).
+  auto version = [&](const MessageFact& fact) {
+    std::optional<ParsedSdp> sdp = ParseSdp(facts_.Text(fact.sdp));
+    if (!sdp || !AllDigits(sdp->summary.origin_version)) return;
+    if (sdp->summary.origin_session_id != state.local_sdp.origin_session_id) return;
+    if (LongerDecimal(sdp->summary.origin_version, state.highest_local_sdp_version)) {
+      state.highest_local_sdp_version = sdp->summary.origin_version;
+    }
+  };
+  for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (at->sent && at->has_request && at->request.sdp != 0) version(at->request);
+      if (at->sent) continue;
+      for (const AnswerFact& answer : at->answers) {
+        if (answer.sdp != 0 && Canonical(answer.to_tag) == draft.local) version(answer);
+      }
+    }
+  }
+}
+
+// From the most recent 2xx to an INVITE or UPDATE alone (rules 8.1, 8.2).
+void Derivation::DeriveTimer(Draft& draft) const {
+  DialogState& state = draft.state;
+  const Transaction* latest = nullptr;
+  const AnswerFact* success = nullptr;
+  for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (at->method != Method::kInvite && at->method != Method::kUpdate) continue;
+      const AnswerFact* final = FinalOf(draft, *at);
+      if (final == nullptr || final->status >= 300) continue;
+      const bool newer = success == nullptr ||
+                         (latest->sent == at->sent ? at->cseq > latest->cseq
+                                                   : final->first.time_us > success->first.time_us);
+      if (newer) {
+        latest = at;
+        success = final;
+      }
+    }
+  }
+  if (success == nullptr || success->session_expires == 0) return;
+  SessionTimer& timer = state.session_timer;
+  timer.interval = std::chrono::seconds(success->session_expires);
+  timer.since = TimeOf(*success);
+  timer.expires_at = timer.since + timer.interval;
+  // uac and uas are those of this transaction. Not said: the server must refresh (rule 8.5).
+  timer.local_refreshes = success->refresher == 0 || (success->refresher == 1) == latest->sent;
+  Cite(state, Field::kSessionTimer, *success,
+       "Session-Expires of the latest 2xx to " + std::string(ToString(latest->method)));
+}
+
+void Derivation::DeriveOpen(Draft& draft) const {
+  DialogState& state = draft.state;
+  const std::int64_t now = facts_.newest_us;
+  const std::int64_t limit_us = std::chrono::microseconds(kT1Times64).count();
+  auto highest_done = [&](bool sent) {
+    std::uint32_t best = 0;
+    for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
+      for (const Transaction* at : *list) {
+        if (at->sent == sent && FinalOf(draft, *at) != nullptr) best = std::max(best, at->cseq);
+      }
+    }
+    return best;
+  };
+  const std::uint32_t done_sent = highest_done(true);
+  const std::uint32_t done_theirs = highest_done(false);
+  auto look = [&](const Transaction* at) {
+    if (at->method == Method::kAck || at->method == Method::kCancel) return;
+    const AnswerFact* final = FinalOf(draft, *at);
+    const MessageFact* start =
+        at->has_request ? static_cast<const MessageFact*>(&at->request) : final;
+    if (start == nullptr) {
+      if (at->answers.empty()) return;
+      start = &at->answers.front();
+    }
+    OpenTransaction open;
+    open.method = at->method == Method::kOther ? std::string(facts_.Text(at->method_text))
+                                               : std::string(ToString(at->method));
+    open.cseq = at->cseq;
+    open.sent_by_server = at->sent;
+    open.request = RefOf(*start);
+    open.provisional_seen =
+        at->trying || std::any_of(at->answers.begin(), at->answers.end(),
+                                  [](const AnswerFact& answer) { return answer.status < 200; });
+    if (final == nullptr) {
+      // A later request of the same side is done, and the time for this one is over: it is dead.
+      const std::uint32_t done = at->sent ? done_sent : done_theirs;
+      if (at->cseq < done && now - start->first.time_us > limit_us) return;
+      if (at->method == Method::kInvite && at->cseq < done) return;
+      if (!open.provisional_seen || at->method != Method::kInvite) {
+        open.expires_at = TimeOf(*start) + kT1Times64;
+      }
+      if (!at->sent && !OnPath(draft, *start)) return;
+      state.open_transactions.push_back(std::move(open));
+      return;
+    }
+    if (at->method != Method::kInvite || final->status >= 300) return;
+    const auto& acks = at->sent ? draft.own : draft.theirs;
+    const bool acked = std::any_of(acks.begin(), acks.end(), [&](const Transaction* ack) {
+      return ack->method == Method::kAck && ack->cseq == at->cseq;
+    });
+    // Whoever sent a later request in the dialog had the 2xx; a lost ACK is then no matter.
+    const auto& later = at->sent ? draft.own : draft.theirs;
+    const bool went_on = std::any_of(later.begin(), later.end(), [&](const Transaction* other) {
+      return other->method != Method::kPrack && other->cseq > at->cseq && other->has_request;
+    });
+    if (acked || went_on || now - final->first.time_us > limit_us) return;
+    open.awaits_ack = true;
+    open.expires_at = TimeOf(*final) + kT1Times64;
+    state.open_transactions.push_back(std::move(open));
+  };
+  for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) look(at);
+  }
+  std::sort(state.open_transactions.begin(), state.open_transactions.end(),
+            [](const OpenTransaction& a, const OpenTransaction& b) {
+              return std::tie(a.request.time, a.request.sequence, a.cseq, a.method) <
+                     std::tie(b.request.time, b.request.sequence, b.cseq, b.method);
+            });
+}
+
+// Section 13 of the rules: the first clock that ends the call at the peer.
+void Derivation::DeriveDeadline(Draft& draft) const {
+  DialogState& state = draft.state;
+  if (state.phase == DialogPhase::kTerminated) return;
+  auto clock = [&](CaptureTime at, const char* reason) {
+    if (state.deadline && *state.deadline <= at) return;
+    state.deadline = at;
+    state.deadline_reason = reason;
+  };
+  for (const OpenTransaction& open : state.open_transactions) {
+    if (!open.expires_at) continue;
+    if (open.awaits_ack) {
+      if (open.sent_by_server) clock(*open.expires_at, "the peer's 2xx waits for its ACK (64*T1)");
+    } else if (!open.sent_by_server) {
+      clock(*open.expires_at, "the peer's request waits for an answer (64*T1)");
+    }
+  }
+  const SessionTimer& timer = state.session_timer;
+  if (timer.active()) {
+    using std::chrono::seconds;
+    if (timer.local_refreshes) {
+      const seconds margin = std::min(seconds(32), timer.interval / 3);
+      clock(timer.expires_at - margin, "session timer: the server had to refresh (RFC 4028 10)");
+    } else {
+      clock(timer.since + timer.interval / 2 + seconds(32),
+            "session timer: the peer refreshes at half and finds nobody (RFC 4028 10)");
+    }
+  }
+}
+
+}  // namespace sipheal::inline v0_1::sip

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sipheal/sip/dialog_folder.h"
+
+#include <algorithm>
+#include <deque>
+#include <tuple>
+#include <unordered_map>
+
+#include "sip/call_facts.h"
+#include "sip/derive.h"
+#include "sip/message_reader.h"
+#include "sip/server_match.h"
+#include "sip/text.h"
+
+namespace sipheal::inline v0_1::sip {
+namespace {
+
+struct TextHash {
+  using is_transparent = void;
+  std::size_t operator()(std::string_view text) const { return HashBytes(text); }
+};
+struct TextEqual {
+  using is_transparent = void;
+  bool operator()(std::string_view a, std::string_view b) const { return a == b; }
+};
+template <typename T>
+using TextMap = std::unordered_map<std::string, T, TextHash, TextEqual>;
+
+constexpr std::chrono::hours kSilentUnanswered{1};
+// A quiet call with more transactions than this is shrunk again.
+constexpr std::size_t kQuietTransactions = 12;
+
+// Such a message starts nothing by itself. Its answers are common (keep-alive OPTIONS), each with a
+// Call-ID of its own, so they must not make an entry.
+bool StartsNoCall(const MessageView& view, bool has_to_tag) {
+  switch (view.method()) {
+    case Method::kOptions:
+    case Method::kMessage:
+    case Method::kSubscribe:
+    case Method::kNotify:
+    case Method::kRefer:
+    case Method::kOther:
+      return !view.is_request() || !has_to_tag;
+    default:
+      return false;
+  }
+}
+
+// What DialogFolder and Rebuild share.
+class Folding {
+ public:
+  Folding(ServerIdentity server, RebuildOptions options)
+      : matcher_(std::move(server)), options_(options) {}
+
+  FoldOutcome Fold(const CapturedMessageView& message, const MessageView& view, bool batch);
+
+  ServerMatcher matcher_;
+  RebuildOptions options_;
+  TextMap<CallFacts> calls_;
+  // A tombstone keeps the tags of what ended, so that new tags under an old Call-ID are a new call.
+  struct Grave {
+    DialogEnd end = DialogEnd::kNone;
+    CaptureTime ended_at{};
+    std::vector<std::uint64_t> tags;
+  };
+  TextMap<Grave> graves_;
+  std::deque<std::string> grave_order_;
+  MessageReader reader_;
+  MessageRecord record_;
+};
+
+FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView& view, bool batch) {
+  FoldOutcome outcome;
+  outcome.call_id = view.call_id();
+  if (!IsDialogMethod(view.method())) return outcome;
+  std::string_view vias = view.Get(HeaderId::kVia);
+  ViaView top_via;
+  if (NextVia(&vias, &top_via) != ListStep::kValue) {
+    outcome.result = FoldResult::kMalformed;
+    outcome.parse = {ParseError::kBadVia, 0};
+    return outcome;
+  }
+  const Adjacency adjacency = matcher_.Classify(message, view, top_via);
+  if (!adjacency.ours()) {
+    outcome.result = FoldResult::kNotOurs;
+    return outcome;
+  }
+  outcome.parse = reader_.Read(message, view, top_via, adjacency, &record_);
+  if (!outcome.parse.ok()) {
+    outcome.result = FoldResult::kMalformed;
+    return outcome;
+  }
+  auto call = calls_.find(view.call_id());
+  if (call == calls_.end()) {
+    // Only within a dialog do these count; a request without To tag is outside of any.
+    const bool outside = record_.is_request && !record_.has_to_tag &&
+                         record_.method != Method::kInvite && record_.method != Method::kCancel;
+    if (outside || (!batch && StartsNoCall(view, record_.has_to_tag))) return outcome;
+    if (auto grave = graves_.find(view.call_id()); grave != graves_.end()) {
+      const std::uint64_t from = HashBytes(record_.from_tag);
+      const std::uint64_t to = HashBytes(record_.to_tag);
+      const std::vector<std::uint64_t>& tags = grave->second.tags;
+      const bool known = std::any_of(tags.begin(), tags.end(), [&](std::uint64_t tag) {
+        return tag == from || (record_.has_to_tag && tag == to);
+      });
+      if (known) {
+        outcome.result = FoldResult::kTombstone;
+        return outcome;
+      }
+    }
+    if (calls_.size() >= options_.max_calls) {
+      outcome.result = FoldResult::kLimit;
+      return outcome;
+    }
+    call = calls_.emplace(std::string(view.call_id()), CallFacts()).first;
+  } else if (record_.is_request && !record_.has_to_tag && record_.method != Method::kInvite &&
+             record_.method != Method::kCancel) {
+    return outcome;
+  }
+  outcome.result = FoldResult::kDuplicate;
+  for (bool sent : {true, false}) {
+    if (sent ? !adjacency.sent : !adjacency.received) continue;
+    record_.sent = sent == record_.is_request;
+    record_.peer = sent ? message.destination : message.source;
+    const FoldResult result = call->second.Merge(record_, options_);
+    if (outcome.result == FoldResult::kDuplicate) outcome.result = result;
+  }
+  return outcome;
+}
+
+}  // namespace
+
+class DialogFolder::Impl : public Folding {
+ public:
+  using Folding::Folding;
+};
+
+DialogFolder::DialogFolder(ServerIdentity server, RebuildOptions options)
+    : impl_(std::make_unique<Impl>(std::move(server), options)) {}
+DialogFolder::DialogFolder(DialogFolder&&) noexcept = default;
+DialogFolder& DialogFolder::operator=(DialogFolder&&) noexcept = default;
+DialogFolder::~DialogFolder() = default;
+
+const ServerIdentity& DialogFolder::server() const { return impl_->matcher_.identity(); }
+
+FoldOutcome DialogFolder::Fold(const CapturedMessageView& message) {
+  MessageView view;
+  FoldOutcome outcome;
+  outcome.parse = view.Parse(message.bytes, {.max_bytes = impl_->options_.max_message_bytes});
+  if (!outcome.parse.ok()) {
+    outcome.result = FoldResult::kMalformed;
+    return outcome;
+  }
+  return impl_->Fold(message, view, false);
+}
+
+FoldOutcome DialogFolder::Fold(const CapturedMessageView& message, const MessageView& view) {
+  return impl_->Fold(message, view, false);
+}
+
+std::vector<DialogState> DialogFolder::Snapshot(std::string_view call_id) const {
+  auto call = impl_->calls_.find(call_id);
+  if (call == impl_->calls_.end()) return {};
+  return DeriveDialogs(call_id, call->second, impl_->matcher_, impl_->options_);
+}
+
+void DialogFolder::ForEachCall(const std::function<void(std::string_view call_id)>& fn) const {
+  for (const auto& [call_id, facts] : impl_->calls_) fn(call_id);
+}
+
+std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
+                                std::chrono::seconds tombstone_ttl) {
+  Impl& impl = *impl_;
+  const auto us = [](CaptureTime time) { return time.time_since_epoch().count(); };
+  const std::int64_t quiet_before = us(now - linger);
+  const std::int64_t stale_before = us(now - kSilentUnanswered);
+  std::size_t ended = 0;
+  for (auto at = impl.calls_.begin(); at != impl.calls_.end();) {
+    CallFacts& facts = at->second;
+    if (facts.newest_us > quiet_before) {
+      ++at;
+      continue;
+    }
+    if (!facts.compacted || facts.transactions.size() > kQuietTransactions) facts.Compact();
+    facts.compacted = true;
+    bool over = facts.newest_us < stale_before && !facts.TwoSided();
+    DialogEnd end = DialogEnd::kNone;
+    if (!over && facts.MayHaveEnded()) {
+      const std::vector<DialogState> dialogs =
+          DeriveDialogs(at->first, facts, impl.matcher_, impl.options_);
+      over = std::all_of(dialogs.begin(), dialogs.end(), [](const DialogState& dialog) {
+        return dialog.phase == DialogPhase::kTerminated ||
+               dialog.end == DialogEnd::kByeUnanswered || dialog.end == DialogEnd::kCancelled;
+      });
+      // An attempt that was refused leaves no dialog; one that is still open is not over.
+      const bool open = std::any_of(
+          facts.transactions.begin(), facts.transactions.end(), [](const Transaction& transaction) {
+            return transaction.method == Method::kInvite && transaction.FinalAnswer() == nullptr;
+          });
+      if (dialogs.empty() && open) over = false;
+      if (!dialogs.empty()) end = dialogs.front().end;
+    }
+    if (!over) {
+      ++at;
+      continue;
+    }
+    ++ended;
+    Impl::Grave grave;
+    grave.end = end;
+    grave.ended_at = CaptureTime(std::chrono::microseconds(facts.newest_us));
+    for (std::size_t i = 1; i < facts.tags.size(); ++i) {
+      grave.tags.push_back(HashBytes(facts.Tag(static_cast<TagId>(i))));
+    }
+    impl.graves_[at->first] = std::move(grave);
+    impl.grave_order_.push_back(at->first);
+    at = impl.calls_.erase(at);
+  }
+  const CaptureTime oldest = now - tombstone_ttl;
+  while (!impl.grave_order_.empty()) {
+    auto grave = impl.graves_.find(impl.grave_order_.front());
+    const bool gone = grave == impl.graves_.end();
+    if (!gone && grave->second.ended_at >= oldest &&
+        impl.graves_.size() <= impl.options_.max_tombstones) {
+      break;
+    }
+    if (!gone) impl.graves_.erase(grave);
+    impl.grave_order_.pop_front();
+  }
+  return ended;
+}
+
+std::optional<Tombstone> DialogFolder::FindTombstone(std::string_view call_id) const {
+  auto grave = impl_->graves_.find(call_id);
+  if (grave == impl_->graves_.end()) return std::nullopt;
+  return Tombstone{grave->first, grave->second.end, grave->second.ended_at};
+}
+
+bool DialogFolder::Forget(std::string_view call_id) {
+  bool found = false;
+  if (auto call = impl_->calls_.find(call_id); call != impl_->calls_.end()) {
+    impl_->calls_.erase(call);
+    found = true;
+  }
+  if (auto grave = impl_->graves_.find(call_id); grave != impl_->graves_.end()) {
+    impl_->graves_.erase(grave);
+    found = true;
+  }
+  return found;
+}
+
+std::size_t DialogFolder::call_count() const { return impl_->calls_.size(); }
+std::size_t DialogFolder::tombstone_count() const { return impl_->graves_.size(); }
+
+std::size_t DialogFolder::size_bytes() const {
+  std::size_t total = sizeof(Impl);
+  constexpr std::size_t kNode = 16 + 16 + sizeof(std::string);  // links, allocator, key
+  auto key_bytes = [](const std::string& key) {
+    return key.capacity() > 15 ? key.capacity() + 17 : 0;
+  };
+  total += (impl_->calls_.bucket_count() + impl_->graves_.bucket_count()) * sizeof(void*);
+  for (const auto& [call_id, facts] : impl_->calls_) {
+    total += kNode + key_bytes(call_id) + facts.size_bytes();
+  }
+  for (const auto& [call_id, grave] : impl_->graves_) {
+    total += 2 * (kNode + key_bytes(call_id)) + sizeof(Impl::Grave) +
+             grave.tags.capacity() * sizeof(std::uint64_t);
+  }
+  return total;
+}
+
+std::vector<DialogState> Rebuild(std::span<const CapturedMessage> messages,
+                                 const ServerIdentity& server, const RebuildOptions& options) {
+  Folding impl(server, options);
+  MessageView view;
+  for (const CapturedMessage& message : messages) {
+    if (view.Parse(std::string_view(message.bytes), {.max_bytes = options.max_message_bytes})
+            .ok()) {
+      impl.Fold(message, view, true);
+    }
+  }
+  std::vector<DialogState> dialogs;
+  for (const auto& [call_id, facts] : impl.calls_) {
+    for (DialogState& dialog : DeriveDialogs(call_id, facts, impl.matcher_, options)) {
+      dialogs.push_back(std::move(dialog));
+    }
+  }
+  std::sort(dialogs.begin(), dialogs.end(), [](const DialogState& a, const DialogState& b) {
+    return std::tie(a.call_id, a.created_at, a.local.tag, a.remote.tag) <
+           std::tie(b.call_id, b.created_at, b.local.tag, b.remote.tag);
+  });
+  return dialogs;
+}
+
+}  // namespace sipheal::inline v0_1::sip

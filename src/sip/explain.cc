@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sipheal/sip/explain.h"
+
+#include <algorithm>
+#include <ctime>
+#include <tuple>
+
+#include "absl/strings/str_format.h"
+#include "base/absl_compat.h"
+#include "sip/server_match.h"
+#include "sip/text.h"
+#include "sipheal/sip/message_view.h"
+#include "sipheal/sip/uri.h"
+
+namespace sipheal::inline v0_1::sip {
+namespace {
+
+// Captured bytes as a terminal may show them: control characters become \xNN.
+std::string Printable(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f) {
+      out += absl::StrFormat("\\x%02x", byte);
+    } else {
+      out += c;
+    }
+  }
+  return out;
+}
+
+std::string Party(const DialogParty& party) {
+  std::string text = party.display.empty() ? "" : party.display + ' ';
+  return text + '<' + party.uri + '>' + party.params + ";tag=" + party.tag;
+}
+
+std::string Join(const std::vector<std::string>& uris) {
+  if (uris.empty()) return "(none)";
+  std::string text;
+  for (const std::string& uri : uris) {
+    if (!text.empty()) text += ", ";
+    text += '<' + uri + '>';
+  }
+  return text;
+}
+
+std::string Clock(CaptureTime time) {
+  const auto us = time.time_since_epoch().count();
+  const std::time_t seconds = static_cast<std::time_t>(us / 1'000'000);
+  std::tm parts{};
+  gmtime_r(&seconds, &parts);
+  return absl::StrFormat("%02d:%02d:%02d.%06d", parts.tm_hour, parts.tm_min, parts.tm_sec,
+                         us % 1'000'000);
+}
+
+std::string Describe(const SdpSummary& sdp) {
+  if (sdp.empty()) return "(none)";
+  std::string text = "o=" + sdp.Origin();
+  for (const SdpMedia& media : sdp.media) {
+    text += absl::StrFormat("; %s %d %s %s %s", media.type, media.port, media.protocol,
+                            media.formats, std::string(ToString(media.direction)));
+  }
+  return text;
+}
+
+std::string Value(const DialogState& dialog, Field field) {
+  switch (field) {
+    case Field::kCallId:
+      return dialog.call_id;
+    case Field::kLocalTag:
+      return dialog.local.tag;
+    case Field::kRemoteTag:
+      return dialog.remote.tag;
+    case Field::kLocalUri:
+      return Party(dialog.local);
+    case Field::kRemoteUri:
+      return Party(dialog.remote);
+    case Field::kRole:
+      return std::string(ToString(dialog.role));
+    case Field::kPhase:
+      return std::string(ToString(dialog.phase));
+    case Field::kLocalSeq:
+      return dialog.local_seq ? std::to_string(*dialog.local_seq) : "(never sent)";
+    case Field::kRemoteSeq:
+      return dialog.remote_seq ? std::to_string(*dialog.remote_seq) : "(none)";
+    case Field::kRouteSet:
+      return Join(dialog.route_set);
+    case Field::kRemoteTarget:
+      return dialog.remote_target;
+    case Field::kLocalTarget:
+      return dialog.local_target;
+    case Field::kTransport:
+      return std::string(ToString(dialog.transport));
+    case Field::kNextHop:
+      return dialog.next_hop.ToString();
+    case Field::kLocalSdp:
+      return Describe(dialog.local_sdp);
+    case Field::kRemoteSdp:
+      return Describe(dialog.remote_sdp);
+    case Field::kSessionTimer:
+      return dialog.session_timer.active()
+                 ? absl::StrFormat("%d s, refreshed by the %s, expires %s",
+                                   dialog.session_timer.interval.count(),
+                                   dialog.session_timer.local_refreshes ? "server" : "peer",
+                                   Clock(dialog.session_timer.expires_at))
+                 : "(none)";
+    case Field::kHold:
+      return dialog.held_by_local ? (dialog.held_by_remote ? "both" : "server")
+                                  : (dialog.held_by_remote ? "peer" : "nobody");
+    case Field::kInviteUsage:
+      return dialog.IsMissing(Field::kInviteUsage) ? "not proved" : "proved";
+    case Field::kEnd:
+      return std::string(ToString(dialog.end));
+  }
+  return {};
+}
+
+void AppendLine(std::string_view label, std::string_view text, std::string* out) {
+  *out += "  ";
+  *out += label;
+  out->append(label.size() < 14 ? 14 - label.size() : 1, ' ');
+  *out += Printable(text);
+  *out += '\n';
+}
+
+std::string Reference(const MessageRef& message) {
+  return message.sequence == 0 ? Clock(message.time)
+                               : absl::StrFormat("#%d %s", message.sequence, Clock(message.time));
+}
+
+}  // namespace
+
+std::string Explain(const DialogState& dialog, const Verdict& verdict) {
+  std::string out = "verdict: " + std::string(ToString(verdict.token)) + '\n';
+  for (const std::string& reason : verdict.reasons) out += "  because " + Printable(reason) + '\n';
+  for (int i = 0; i < kFieldCount; ++i) {
+    const Field field = static_cast<Field>(i);
+    const Evidence* evidence = dialog.FindEvidence(field);
+    if (dialog.IsMissing(field)) {
+      AppendLine(ToString(field), "MISSING", &out);
+      continue;
+    }
+    const std::string value = Value(dialog, field);
+    if (evidence == nullptr && (value.empty() || value.front() == '(')) continue;
+    AppendLine(ToString(field), value, &out);
+    if (evidence != nullptr) {
+      AppendLine("", "by " + Reference(evidence->message) + ": " + evidence->reason, &out);
+    }
+  }
+  if (!dialog.contact_target.empty()) {
+    AppendLine("contact", dialog.contact_target + " (not used: see remote_target)", &out);
+  }
+  if (!dialog.pending_remote_target.empty()) {
+    AppendLine("pending", dialog.pending_remote_target + " (offered, not answered)", &out);
+  }
+  for (const OpenTransaction& open : dialog.open_transactions) {
+    AppendLine("open",
+               absl::StrFormat("%s %d by the %s%s, %s", open.method, open.cseq,
+                               open.sent_by_server ? "server" : "peer",
+                               open.awaits_ack ? ", waits for ACK" : "", Reference(open.request)),
+               &out);
+  }
+  if (dialog.deadline)
+    AppendLine("deadline", Clock(*dialog.deadline) + ": " + dialog.deadline_reason, &out);
+  for (const Conflict& conflict : dialog.conflicts) {
+    AppendLine("conflict",
+               std::string(ToString(conflict.field)) + ": " + conflict.reason + " (" +
+                   Reference(conflict.message) +
+                   (conflict.loser.empty() ? "" : ", not taken: " + conflict.loser) + ")",
+               &out);
+  }
+  for (const std::string& warning : dialog.warnings) AppendLine("warning", warning, &out);
+  if (dialog.quarantined > 0) {
+    AppendLine("quarantined", absl::StrFormat("%d messages kept out", dialog.quarantined), &out);
+  }
+  if (dialog.limits_reached) AppendLine("limits", "reached: some messages were dropped", &out);
+  return out;
+}
+
+std::string Ladder(std::span<const CapturedMessage> messages, const ServerIdentity& server,
+                   const LadderOptions& options) {
+  constexpr std::size_t kWidth = 46;
+  const ServerMatcher matcher(server);
+  struct Rung {
+    CaptureTime time;
+    std::uint64_t sequence;
+    std::string text;
+  };
+  std::vector<Rung> rungs;
+  MessageView view;
+  for (const CapturedMessage& message : messages) {
+    if (!view.Parse(std::string_view(message.bytes)).ok()) continue;
+    if (!options.call_id.empty() && view.call_id() != options.call_id) continue;
+    std::string_view vias = view.Get(HeaderId::kVia);
+    ViaView via;
+    if (NextVia(&vias, &via) != ListStep::kValue) continue;
+    const Adjacency adjacency = matcher.Classify(message, view, via);
+    std::string label = view.is_request() ? std::string(view.method_text())
+                                          : absl::StrFormat("%d %s", view.status(),
+                                                            std::string(view.reason_phrase()));
+    label += absl::StrFormat(" (%d", view.cseq());
+    if (!view.is_request()) label += ' ' + std::string(view.method_text());
+    label += ')';
+    if (!view.body().empty() &&
+        view.Get(HeaderId::kContentType).find("sdp") != std::string_view::npos) {
+      label += " SDP";
+    }
+    label = Printable(label).substr(0, kWidth - 6);
+    std::string line = Clock(message.time) + "  ";
+    if (!adjacency.ours()) {
+      line += "[" + message.source.ToString() + " -> " + message.destination.ToString() + ": " +
+              label + "]";
+    } else {
+      const std::size_t dashes = kWidth - 4 - label.size();
+      const std::string left(dashes / 2, '-');
+      const std::string right(dashes - dashes / 2, '-');
+      line += adjacency.received ? "|" + left + " " + label + " " + right + ">|"
+                                 : "|<" + left + " " + label + " " + right + "|";
+    }
+    if (message.sequence != 0) line += absl::StrFormat("  #%d", message.sequence);
+    rungs.push_back({message.time, message.sequence, std::move(line)});
+  }
+  for (const LadderMark& mark : options.marks) {
+    std::string text = Printable(mark.text);
+    const std::size_t stars = text.size() + 2 < kWidth ? kWidth - 2 - text.size() : 0;
+    rungs.push_back({mark.time, UINT64_MAX,
+                     Clock(mark.time) + "  " + std::string(stars / 2, '*') + " " + text + " " +
+                         std::string(stars - stars / 2, '*')});
+  }
+  std::stable_sort(rungs.begin(), rungs.end(), [](const Rung& a, const Rung& b) {
+    return std::tie(a.time, a.sequence) < std::tie(b.time, b.sequence);
+  });
+  std::string out(17, ' ');
+  const std::string peer = Printable(options.peer_name);
+  const std::string name = Printable(options.server_name);
+  out += peer;
+  out.append(peer.size() + name.size() < kWidth ? kWidth + 1 - peer.size() - name.size() : 1, ' ');
+  out += name + '\n';
+  for (const Rung& rung : rungs) out += rung.text + '\n';
+  return out;
+}
+
+}  // namespace sipheal::inline v0_1::sip

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reads a parsed message into the record that CallFacts merges. Here everything that will be used
+// again is checked by grammar; a message that fails is no evidence at all.
+#pragma once
+
+#include <string>
+
+#include "sip/call_facts.h"
+#include "sip/server_match.h"
+#include "sipheal/sip/captured_message.h"
+#include "sipheal/sip/message_view.h"
+
+namespace sipheal::inline v0_1::sip {
+
+// Methods that are evidence about INVITE dialogs, at least within one.
+bool IsDialogMethod(Method method);
+
+// Keeps its buffers between messages, so that reading allocates nothing once warm. The record's
+// views are valid until the next Read.
+class MessageReader {
+ public:
+  // `record->sent` is left to the caller: a message may be both.
+  ParseResult Read(const CapturedMessageView& message, const MessageView& view,
+                   const ViaView& top_via, const Adjacency& adjacency, MessageRecord* record);
+
+ private:
+  ParseResult ReadParty(std::string_view value, const MessageView& view, std::string* unfolded,
+                        std::string* text, std::string_view* tag, bool* has_tag);
+  ParseResult ReadContact(const MessageView& view);
+  ParseResult ReadUriList(const MessageView& view, HeaderId id, std::string* out);
+
+  std::string from_raw_;
+  std::string to_raw_;
+  std::string from_;
+  std::string to_;
+  std::string contact_;
+  std::string record_route_;
+  std::string route_;
+  std::string sdp_;
+  std::string scratch_;
+};
+
+}  // namespace sipheal::inline v0_1::sip

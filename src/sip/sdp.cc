@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sipheal/sip/sdp.h"
+
+#include <utility>
+
+#include "sip/text.h"
+#include "sipheal/sip/uri.h"
+
+namespace sipheal::inline v0_1::sip {
+namespace {
+
+// At most this many m= lines are read; no session has more, an attack may.
+constexpr std::size_t kMaxMedia = 32;
+
+// Takes the next line off `text`, without its line end; false at the end.
+bool NextLine(std::string_view* text, std::string_view* line) {
+  if (text->empty()) return false;
+  const std::size_t end = text->find('\n');
+  *line = text->substr(0, end);
+  *text = end == text->npos ? std::string_view() : text->substr(end + 1);
+  if (!line->empty() && line->back() == '\r') line->remove_suffix(1);
+  return true;
+}
+
+// Takes the next word off a line.
+std::string_view NextWord(std::string_view* line) {
+  while (!line->empty() && line->front() == ' ') line->remove_prefix(1);
+  const std::size_t end = line->find(' ');
+  std::string_view word = line->substr(0, end);
+  *line = end == line->npos ? std::string_view() : line->substr(end + 1);
+  return word;
+}
+
+std::optional<SdpDirection> DirectionOf(std::string_view attribute) {
+  if (attribute == "sendrecv") return SdpDirection::kSendRecv;
+  if (attribute == "sendonly") return SdpDirection::kSendOnly;
+  if (attribute == "recvonly") return SdpDirection::kRecvOnly;
+  if (attribute == "inactive") return SdpDirection::kInactive;
+  return std::nullopt;
+}
+
+bool HasPrefix(std::string_view text, std::string_view prefix) {
+  return text.substr(0, prefix.size()) == prefix;
+}
+
+// The number of a dynamic payload type in "rtpmap:101 telephone-event/8000".
+bool IsDynamicRtpmap(std::string_view attribute) {
+  std::string_view rest = attribute.substr(7);
+  std::optional<std::uint32_t> number = ParseUnsigned(NextWord(&rest), 127);
+  return number && *number >= 96;
+}
+
+// True for the lines that ParseSdp reads.
+bool IsUsed(std::string_view line) {
+  if (line.size() < 3 || line[1] != '=') return false;
+  if (line[0] == 'o' || line[0] == 'c' || line[0] == 'm') return true;
+  if (line[0] != 'a') return false;
+  std::string_view attribute = line.substr(2);
+  if (HasPrefix(attribute, "rtpmap:")) return IsDynamicRtpmap(attribute);
+  return DirectionOf(attribute).has_value();
+}
+
+bool IsZero(std::string_view address) { return address == "0.0.0.0"; }
+
+std::string_view ConnectionAddress(std::string_view value) {
+  NextWord(&value);  // IN
+  NextWord(&value);  // IP4 or IP6
+  std::string_view address = NextWord(&value);
+  return address.substr(0, address.find('/'));  // a multicast TTL
+}
+
+}  // namespace
+
+std::optional<ParsedSdp> ParseSdp(std::string_view body) {
+  ParsedSdp result;
+  SdpSummary& sdp = result.summary;
+  SdpDirection session_direction = SdpDirection::kSendRecv;
+  bool has_origin = false;
+  SdpMedia* media = nullptr;
+  bool media_ignored = false;
+  std::string_view line;
+  while (NextLine(&body, &line)) {
+    if (line.size() < 2 || line[1] != '=') continue;
+    std::string_view value = line.substr(2);
+    switch (line[0]) {
+      case 'o':
+        if (has_origin) break;
+        has_origin = true;
+        sdp.origin_user = NextWord(&value);
+        sdp.origin_session_id = NextWord(&value);
+        sdp.origin_version = NextWord(&value);
+        sdp.origin_net_type = NextWord(&value);
+        sdp.origin_address_type = NextWord(&value);
+        sdp.origin_address = NextWord(&value);
+        break;
+      case 'c':
+        if (media_ignored) break;
+        (media != nullptr ? media->address : sdp.address) = ConnectionAddress(value);
+        break;
+      case 'm': {
+        media_ignored = sdp.media.size() == kMaxMedia;
+        if (media_ignored) break;
+        media = &sdp.media.emplace_back();
+        media->direction = session_direction;
+        media->type = NextWord(&value);
+        std::string_view port = NextWord(&value);
+        media->port = static_cast<std::uint16_t>(
+            ParseUnsigned(port.substr(0, port.find('/')), 65535).value_or(0));
+        media->protocol = NextWord(&value);
+        media->formats = value;
+        if (media->protocol.find("SAVP") != std::string::npos) result.security.sdes = true;
+        break;
+      }
+      case 'a': {
+        if (media_ignored) break;
+        if (std::optional<SdpDirection> direction = DirectionOf(value)) {
+          (media != nullptr ? media->direction : session_direction) = *direction;
+        } else if (media != nullptr && HasPrefix(value, "rtpmap:") && IsDynamicRtpmap(value)) {
+          if (!media->rtpmaps.empty()) media->rtpmaps += ',';
+          media->rtpmaps += value.substr(7);
+        } else if (HasPrefix(value, "crypto")) {
+          result.security.sdes = true;
+        } else if (HasPrefix(value, "fingerprint")) {
+          result.security.dtls = true;
+        } else if (HasPrefix(value, "ice-ufrag")) {
+          result.security.ice = true;
+        }
+        break;
+      }
+      default:
+        break;
+    }
+  }
+  if (!has_origin && sdp.media.empty()) return std::nullopt;
+  // The direction that speaks for the session is that of its first active line, audio before
+  // others.
+  const SdpMedia* chosen = nullptr;
+  for (const SdpMedia& entry : sdp.media) {
+    if (entry.port == 0) continue;
+    if (IsZero(entry.address.empty() ? sdp.address : entry.address)) result.zero_connection = true;
+    if (chosen == nullptr || (chosen->type != "audio" && entry.type == "audio")) chosen = &entry;
+  }
+  sdp.direction = chosen != nullptr ? chosen->direction : session_direction;
+  // DTLS-SRTP is no SDES, though its profile has SAVP in it, too.
+  if (result.security.dtls) result.security.sdes = false;
+  return result;
+}
+
+void AppendCompactSdp(std::string_view body, std::string* out) {
+  std::string& compact = *out;
+  bool crypto = false;
+  bool fingerprint = false;
+  bool ice = false;
+  std::string_view line;
+  while (NextLine(&body, &line)) {
+    std::string_view attribute = HasPrefix(line, "a=") ? line.substr(2) : std::string_view();
+    // Keys and fingerprints are facts to refuse on, not values to keep.
+    if (HasPrefix(attribute, "crypto")) {
+      if (!std::exchange(crypto, true)) compact += "a=crypto\n";
+    } else if (HasPrefix(attribute, "fingerprint")) {
+      if (!std::exchange(fingerprint, true)) compact += "a=fingerprint\n";
+    } else if (HasPrefix(attribute, "ice-ufrag")) {
+      if (!std::exchange(ice, true)) compact += "a=ice-ufrag\n";
+    } else if (IsUsed(line)) {
+      compact += line;
+      compact += '\n';
+    }
+  }
+}
+
+std::string_view FindSdp(const MessageView& message) {
+  if (message.body().empty() || message.body_truncated() ||
+      !message.Get(HeaderId::kContentEncoding).empty()) {
+    return {};
+  }
+  auto media_type = [](std::string_view value) {
+    return TrimLws(value.substr(0, value.find(';')));
+  };
+  const std::string_view content_type = message.Get(HeaderId::kContentType);
+  if (EqualsIgnoreCase(media_type(content_type), "application/sdp")) {
+    if (EqualsIgnoreCase(media_type(message.Get(HeaderId::kContentDisposition)), "early-session")) {
+      return {};
+    }
+    return message.body();
+  }
+  if (!EqualsIgnoreCase(content_type.substr(0, 10), "multipart/")) return {};
+  const std::size_t semicolon = content_type.find(';');
+  if (semicolon == content_type.npos) return {};
+  const std::string_view boundary =
+      FindParam(content_type.substr(semicolon), "boundary").value_or(std::string_view());
+  if (boundary.empty() || boundary.size() > 70) return {};
+  // Parts lie between lines "--boundary"; each has header lines, an empty line, and its content.
+  std::string_view rest = message.body();
+  auto next_boundary = [boundary](std::string_view text, std::size_t from) {
+    for (std::size_t at = text.find(boundary, from); at != text.npos;
+         at = text.find(boundary, at + 1)) {
+      if (at >= 2 && text[at - 1] == '-' && text[at - 2] == '-' &&
+          (at == 2 || text[at - 3] == '\n')) {
+        return at - 2;
+      }
+    }
+    return text.npos;
+  };
+  std::size_t begin = next_boundary(rest, 0);
+  while (begin != rest.npos) {
+    std::size_t content = rest.find('\n', begin);
+    if (content == rest.npos) return {};
+    ++content;
+    const std::size_t end = next_boundary(rest, content);
+    if (end == rest.npos) return {};
+    std::string_view part = rest.substr(content, end - content);
+    bool is_sdp = false;
+    bool is_early = false;
+    std::string_view line;
+    while (NextLine(&part, &line) && !line.empty()) {
+      const std::size_t colon = line.find(':');
+      if (colon == line.npos) continue;
+      const HeaderId id = HeaderIdFromName(TrimLws(line.substr(0, colon)));
+      const std::string_view value = media_type(line.substr(colon + 1));
+      if (id == HeaderId::kContentType) is_sdp = EqualsIgnoreCase(value, "application/sdp");
+      if (id == HeaderId::kContentDisposition) is_early = EqualsIgnoreCase(value, "early-session");
+    }
+    if (is_sdp && !is_early) return part;
+    begin = end;
+  }
+  return {};
+}
+
+}  // namespace sipheal::inline v0_1::sip

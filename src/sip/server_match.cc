@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sip/server_match.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "sip/text.h"
+
+namespace sipheal::inline v0_1::sip {
+
+ServerMatcher::Match ServerMatcher::MatchEndpoint(const Endpoint& endpoint,
+                                                  Transport transport) const {
+  Match best = Match::kNone;
+  for (const ServerAddress& address : identity_.addresses) {
+    if (address.ip != endpoint.ip) continue;
+    // A capture may call every connection TCP, so only datagram against connection tells.
+    const bool transport_fits = address.transport == Transport::kUnknown ||
+                                transport == Transport::kUnknown ||
+                                IsStream(address.transport) == IsStream(transport);
+    if (!transport_fits) continue;
+    if (address.port == 0 || endpoint.port == 0 || address.port == endpoint.port) {
+      return Match::kExact;
+    }
+    best = Match::kHostOnly;
+  }
+  return best;
+}
+
+bool ServerMatcher::NamesServer(std::string_view host, std::uint16_t port) const {
+  if (port == 0) port = 5060;
+  for (const std::string& name : identity_.host_names) {
+    if (EqualsIgnoreCase(name, host)) return true;
+  }
+  std::optional<IpAddress> ip = IpAddress::Parse(host);
+  if (!ip) return false;
+  return std::any_of(identity_.addresses.begin(), identity_.addresses.end(),
+                     [&](const ServerAddress& address) {
+                       return address.ip == *ip && (address.port == 0 || address.port == port);
+                     });
+}
+
+Adjacency ServerMatcher::Classify(const CapturedMessageView& message, const MessageView& view,
+                                  const ViaView& top_via) const {
+  Adjacency result;
+  const bool own_agent =
+      !message.agent.empty() &&
+      std::any_of(identity_.agents.begin(), identity_.agents.end(), [&](const std::string& agent) {
+        return std::string_view(agent) == message.agent;
+      });
+  result.rank = identity_.agents.empty() || own_agent ? 0 : 1;
+  const Match source = MatchEndpoint(message.source, message.transport);
+  const Match destination = MatchEndpoint(message.destination, message.transport);
+  const bool via_is_server = NamesServer(top_via.host, top_via.port);
+
+  if (source == Match::kExact || destination == Match::kExact) {
+    result.sent = source == Match::kExact;
+    result.received = destination == Match::kExact;
+    return result;
+  }
+  // The port does not fit. It may be the ephemeral port of a connection, or an agent that reports
+  // the first port of its transport whichever was used.
+  const bool any_port = own_agent || IsStream(message.transport);
+  if (any_port && source != destination) {
+    result.sent = source == Match::kHostOnly;
+    result.received = destination == Match::kHostOnly;
+    return result;
+  }
+  if (!own_agent && !(any_port && source == Match::kHostOnly)) return result;  // not the server's
+  // Addresses do not tell: the message itself does. The top Via of a request is its sender's, of a
+  // response its receiver's.
+  if (via_is_server) {
+    (view.is_request() ? result.sent : result.received) = true;
+    return result;
+  }
+  if (own_agent) {
+    (view.is_request() ? result.received : result.sent) = true;
+    return result;
+  }
+  // Several programs on one address: the other end must be named, too.
+  std::string_view target = view.request_uri();
+  if (!view.is_request()) {
+    std::string_view contacts = view.Get(HeaderId::kContact);
+    NameAddrView contact;
+    if (NextNameAddr(&contacts, &contact) == ListStep::kValue) target = contact.uri;
+  }
+  if (std::optional<UriView> uri = UriView::Parse(target);
+      uri && NamesServer(uri->host, uri->port)) {
+    (view.is_request() ? result.received : result.sent) = true;
+  }
+  return result;
+}
+
+}  // namespace sipheal::inline v0_1::sip

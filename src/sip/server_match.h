@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Tells which side of the server a captured message is on (rules 11.1 to 11.3, 11.6).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <utility>
+
+#include "sipheal/sip/captured_message.h"
+#include "sipheal/sip/message_view.h"
+#include "sipheal/sip/server_identity.h"
+#include "sipheal/sip/uri.h"
+
+namespace sipheal::inline v0_1::sip {
+
+struct Adjacency {
+  // Both are true for a message that the server sent to itself: the call's two dialogs are
+  // mirrored.
+  bool sent = false;
+  bool received = false;
+  // 0: seen by the server's own agent, or no agents are known; 1: by somebody else.
+  std::uint8_t rank = 0;
+
+  bool ours() const { return sent || received; }
+};
+
+// Not thread-safe by itself; const use is.
+class ServerMatcher {
+ public:
+  explicit ServerMatcher(ServerIdentity identity) : identity_(std::move(identity)) {}
+
+  const ServerIdentity& identity() const { return identity_; }
+  Adjacency Classify(const CapturedMessageView& message, const MessageView& view,
+                     const ViaView& top_via) const;
+  // A host (name or address) and port as written in a URI or Via; port 0 stands for 5060.
+  bool NamesServer(std::string_view host, std::uint16_t port) const;
+
+ private:
+  enum class Match { kNone, kHostOnly, kExact };
+  Match MatchEndpoint(const Endpoint& endpoint, Transport transport) const;
+
+  ServerIdentity identity_;
+};
+
+}  // namespace sipheal::inline v0_1::sip
