@@ -44,9 +44,9 @@
  *    is the stock order. ast_sip_session_terminate() is never called with the dialog locked.
  *  - From other threads (CLI, dialplan functions, channel destruction), pjsip is reached only
  *    through ast_sip_push_task().
- *  - struct recovery is an ao2 object. It is held by the index (until pjsip destroys the
- *    dialog), by a datastore on the channel, and by each task under way. Its fields are
- *    guarded by the dialog lock.
+ *  - struct recovery is an ao2 object, held until pjsip destroys the dialog, by a datastore on
+ *    the channel, and by each task under way. Its fields are guarded by the dialog lock. It lets
+ *    go of the session as soon as the outcome is known, since a session keeps its dialog.
  */
 
 #include "asterisk.h"
@@ -206,29 +206,32 @@ struct ending {
 
 /*! A dialog that this module took over, from then until pjsip destroys the dialog */
 struct recovery {
-	/*! Held until the recovery is decided, so that tasks find the session alive */
+	/*! Held until the recovery is decided; a session keeps its dialog alive */
 	struct ast_sip_session *session;
 	pjsip_dialog *dlg;
+	/*! What was asked for; lives in the dialog's pool */
+	const struct plan *plan;
+	/*! How pjsip prints a body that is an SDP structure; NULL until one was made */
+	int (*print_sdp)(struct pjsip_msg_body *body, char *buffer, pj_size_t size);
 	/*! The transaction under way, NULL when none was sent yet */
 	pjsip_transaction *tsx;
 	/*! Requests sent so far, retries after a challenge included */
 	unsigned int attempts;
-	unsigned int bye:1;
-	unsigned int keep:1;
 	/*! The outcome is known; events are none of our business any more */
 	unsigned int decided:1;
 	/*! The peer answered with another To tag: it took the INVITE for a new call */
 	unsigned int foreign:1;
-	struct ending ending;
 	char *remote_tag;
 	/*! Call-ID and local tag: the key in the index */
 	char key[0];
 };
 
-/*! A task about one attempt of a recovery */
-struct attempt {
+/*! What a task on the session's serializer works on */
+struct task {
 	struct recovery *recovery;
-	unsigned int number;
+	struct ast_sip_session *session;
+	/*! Requests sent when the task was pushed */
+	unsigned int attempts;
 	struct ending ending;
 };
 
@@ -346,8 +349,7 @@ static struct recovery *recovery_alloc(struct ast_sip_session *session, const st
 	ast_module_ref(AST_MODULE_SELF);
 	recovery->session = ao2_bump(session);
 	recovery->dlg = session->inv_session->dlg;
-	recovery->bye = plan->bye;
-	recovery->keep = plan->keep;
+	recovery->plan = plan;
 	make_key(recovery->key, call_id, &plan->local->tag);
 	recovery->remote_tag = ast_strndup(plan->remote->tag.ptr, plan->remote->tag.slen);
 	if (!recovery->remote_tag) {
@@ -997,32 +999,25 @@ static int arrange_media(struct ast_sip_session *session, const struct plan *pla
 	return 0;
 }
 
-/*! Makes the offer the next one of the session that the peer knows. Dialog locked. */
-static int continue_sdp(struct ast_sip_session *session, pjsip_tx_data *tdata,
-	const struct plan *plan)
+static void continue_origin(pjmedia_sdp_session *sdp, const struct plan *plan)
+{
+	if (!plan->has_origin) {
+		return;
+	}
+	sdp->origin.user = plan->origin_user;
+	sdp->origin.id = plan->origin_id;
+	sdp->origin.version = plan->origin_version + 1;
+	sdp->origin.addr_type = plan->origin_address_type;
+	sdp->origin.addr = plan->origin_address;
+}
+
+/*! Makes this the offer, in the negotiator and in the message. */
+static int replace_offer(struct ast_sip_session *session, pjsip_tx_data *tdata,
+	pjmedia_sdp_session *sdp)
 {
 	pjsip_inv_session *inv = session->inv_session;
-	const pjmedia_sdp_session *offer;
-	pjmedia_sdp_session *sdp;
 	pjmedia_sdp_neg *neg;
 
-	if (!plan->has_origin && !plan->media_count) {
-		return 0;
-	}
-	if (!inv->neg || pjmedia_sdp_neg_get_neg_local(inv->neg, &offer) != PJ_SUCCESS) {
-		return -1;
-	}
-	sdp = pjmedia_sdp_session_clone(inv->pool, offer);
-	if (plan->has_origin) {
-		sdp->origin.user = plan->origin_user;
-		sdp->origin.id = plan->origin_id;
-		sdp->origin.version = plan->origin_version + 1;
-		sdp->origin.addr_type = plan->origin_address_type;
-		sdp->origin.addr = plan->origin_address;
-	}
-	if (plan->media_count && arrange_media(session, plan, sdp)) {
-		return -1;
-	}
 	if (pjmedia_sdp_neg_create_w_local_offer(inv->pool, sdp, &neg) != PJ_SUCCESS
 		|| pjsip_create_sdp_body(tdata->pool, sdp, &tdata->msg->body) != PJ_SUCCESS) {
 		return -1;
@@ -1035,16 +1030,119 @@ static int continue_sdp(struct ast_sip_session *session, pjsip_tx_data *tdata,
 	}
 #endif
 	inv->neg = neg;
+	pjsip_tx_data_invalidate_msg(tdata);
 	return 0;
+}
+
+/*! Makes the offer the next one of the session that the peer knows. Dialog locked. */
+static int continue_sdp(struct ast_sip_session *session, pjsip_tx_data *tdata,
+	const struct plan *plan)
+{
+	pjsip_inv_session *inv = session->inv_session;
+	const pjmedia_sdp_session *offer;
+	pjmedia_sdp_session *sdp;
+
+	if (!plan->has_origin && !plan->media_count) {
+		return 0;
+	}
+	if (!inv->neg || pjmedia_sdp_neg_get_neg_local(inv->neg, &offer) != PJ_SUCCESS) {
+		return -1;
+	}
+	sdp = pjmedia_sdp_session_clone(inv->pool, offer);
+	continue_origin(sdp, plan);
+	if (plan->media_count && arrange_media(session, plan, sdp)) {
+		return -1;
+	}
+	return replace_offer(session, tdata, sdp);
+}
+
+/*!
+ * After a 491 Asterisk makes a new offer, and since none was ever answered, with a new origin.
+ * The streams are those of the first offer. Dialog locked.
+ */
+static void continue_retried_offer(struct ast_sip_session *session, pjsip_tx_data *tdata,
+	const struct plan *plan)
+{
+	pjsip_inv_session *inv = session->inv_session;
+	const pjmedia_sdp_session *offer;
+	pjmedia_sdp_session *sdp;
+
+	if (!plan->has_origin || !tdata->msg->body || !inv->neg
+		|| pjmedia_sdp_neg_get_neg_local(inv->neg, &offer) != PJ_SUCCESS
+		|| offer->origin.id == plan->origin_id) {
+		return;
+	}
+	sdp = pjmedia_sdp_session_clone(inv->pool, offer);
+	continue_origin(sdp, plan);
+	replace_offer(session, tdata, sdp);
+}
+
+/*!
+ * Keeps the o= line of a later message what the peer knows. pjsip counts its version on, but
+ * Asterisk makes each answer with its own address and owner.
+ */
+static void keep_origin(const struct recovery *recovery, pjsip_tx_data *tdata)
+{
+	pjsip_msg_body *body = tdata->msg->body;
+	pjmedia_sdp_session *sdp;
+	pj_uint32_t version;
+
+	/* The printer tells that this body is made of an SDP structure, a clone for this message. */
+	if (!recovery->plan->has_origin || !body || body->print_body != recovery->print_sdp) {
+		return;
+	}
+	sdp = body->data;
+	version = sdp->origin.version;
+	continue_origin(sdp, recovery->plan);
+	sdp->origin.version = version;
+	pjsip_tx_data_invalidate_msg(tdata);
 }
 
 /* -- How a recovery ends ---------------------------------------------------------------------- */
 
-/*! Lets go of the session once the outcome is known. Dialog locked, or before adoption. */
+/*! The outcome is known. Dialog locked. */
 static void decide(struct recovery *recovery)
 {
 	recovery->decided = 1;
 	recovery->tsx = NULL;
+	/* Never the last reference: the INVITE session holds one until it is disconnected. */
+	ao2_cleanup(recovery->session);
+	recovery->session = NULL;
+}
+
+static struct task *task_alloc(struct recovery *recovery)
+{
+	struct task *task = ast_calloc(1, sizeof(*task));
+
+	if (task) {
+		task->recovery = ao2_bump(recovery);
+		task->session = ao2_bump(recovery->session);
+		task->attempts = recovery->attempts;
+	}
+	return task;
+}
+
+static void task_free(struct task *task)
+{
+	ao2_ref(task->recovery, -1);
+	ao2_ref(task->session, -1);
+	ast_free(task);
+}
+
+/*! Pushes a task to the session's serializer; it frees the task. Before decide(). */
+static void push_task(struct recovery *recovery, const struct ending *ending,
+	int (*function)(void *))
+{
+	struct task *task = task_alloc(recovery);
+
+	if (!task) {
+		return;
+	}
+	task->ending = *ending;
+	if (ast_sip_push_task(task->session->serializer, function, task)) {
+		ast_log(LOG_ERROR, "A recovered call could not be ended: no memory for a task\n");
+		task_free(task);
+	}
 }
 
 /*!
@@ -1062,6 +1160,30 @@ static void show_session(pjsip_inv_session *inv)
 }
 
 /*!
+ * Takes the dialog out of its place in the user agent layer's table. pjsip keeps a dialog until
+ * the last of its transactions has run out, up to 32 s; meanwhile its identity would refuse the
+ * next recovery on this server and answer requests that are none of our business. Dialog locked.
+ */
+static void abandon_identity(pjsip_dialog *dlg)
+{
+	struct recovery *recovery = dlg->mod_data[recovery_module.id];
+	pjsip_fromto_hdr *nobody = pjsip_hdr_clone(dlg->pool, dlg->local.info);
+
+	pj_create_unique_string(dlg->pool, &nobody->tag);
+	ast_mutex_lock(&adopt_lock);
+	if (pjsip_ua_unregister_dlg(pjsip_ua_instance(), dlg) == PJ_SUCCESS) {
+		dlg->local.info = nobody;
+		dlg->local.tag_hval = pj_hash_calc_tolower(0, NULL, &nobody->tag);
+		/* A dialog of role UAS would replace another one with its tag: nobody has this one. */
+		pjsip_ua_register_dlg(pjsip_ua_instance(), dlg);
+	}
+	ast_mutex_unlock(&adopt_lock);
+	if (recovery) {
+		ao2_unlink(recoveries, recovery);
+	}
+}
+
+/*!
  * Forgets the dialog, so that ending the session sends nothing. Dialog locked.
  *
  * In the NULL state without a transaction, ast_sip_session_terminate() runs Asterisk's whole
@@ -1070,98 +1192,90 @@ static void show_session(pjsip_inv_session *inv)
 static void forget_dialog(pjsip_inv_session *inv)
 {
 	pjsip_timer_end_session(inv);
+	abandon_identity(inv->dlg);
 	show_session(inv);
 	pjsip_inv_uac_restart(inv, PJ_FALSE);
 }
 
 /*! The peer does not know the dialog, or never did: a BYE would be answered with 481. */
-static int peer_lacks_dialog(const struct recovery *recovery)
+static int peer_lacks_dialog(const struct task *task)
 {
-	return recovery->foreign || recovery->ending.status == PJSIP_SC_CALL_TSX_DOES_NOT_EXIST;
+	return task->recovery->foreign
+		|| task->ending.status == PJSIP_SC_CALL_TSX_DOES_NOT_EXIST;
 }
 
 /*! Ends the session of a failed recovery, as the controller chose. On the serializer. */
 static int end_failed_task(void *data)
 {
-	struct recovery *recovery = data;
-	struct ast_sip_session *session = recovery->session;
+	struct task *task = data;
+	struct ast_sip_session *session = task->session;
 	pjsip_inv_session *inv = session->inv_session;
+	int silent = 1;
 	const char *outcome;
 
-	if (peer_lacks_dialog(recovery)) {
+	if (peer_lacks_dialog(task)) {
 		outcome = "gone";
 		COUNT(gone);
-	} else if (recovery->keep) {
+	} else if (task->recovery->plan->keep) {
 		outcome = "kept";
 		COUNT(kept);
 	} else {
 		outcome = "ended";
+		silent = 0;
 		COUNT(ended);
 	}
-	set_result(session, outcome, &recovery->ending);
-	set_cause(session, recovery->ending.status
-		? ast_sip_hangup_sip2cause(recovery->ending.status) : AST_CAUSE_FAILURE,
-		recovery->ending.status);
+	set_result(session, outcome, &task->ending);
+	set_cause(session, task->ending.status
+		? ast_sip_hangup_sip2cause(task->ending.status) : AST_CAUSE_FAILURE,
+		task->ending.status);
 
 	if (inv->state != PJSIP_INV_STATE_DISCONNECTED) {
 		pjsip_dlg_inc_lock(inv->dlg);
-		if (recovery->keep || peer_lacks_dialog(recovery)) {
+		if (silent) {
 			forget_dialog(inv);
 		} else {
 			show_session(inv);
 		}
 		pjsip_dlg_dec_lock(inv->dlg);
-		ast_sip_session_terminate(session, recovery->ending.status);
+		ast_sip_session_terminate(session, task->ending.status);
 	}
-	ao2_ref(recovery, -1);
+	task_free(task);
 	return 0;
-}
-
-static void push_task(struct recovery *recovery, int (*task)(void *))
-{
-	ao2_ref(recovery, +1);
-	if (ast_sip_push_task(recovery->session->serializer, task, recovery)) {
-		ast_log(LOG_ERROR, "A recovered call could not be ended: no memory for a task\n");
-		ao2_ref(recovery, -1);
-	}
 }
 
 /*!
  * The INVITE has failed for good. The INVITE usage and Asterisk are kept from seeing it, because
  * each would end the session in its own way, with or without a BYE. Dialog locked.
  */
-static void fail(struct recovery *recovery, const struct ending *ending)
+static void fail(struct recovery *recovery, struct ending *ending)
 {
 	pjsip_inv_session *inv = recovery->session->inv_session;
 
-	recovery->ending = *ending;
 	if (recovery->foreign) {
-		ast_copy_string(recovery->ending.reason, "answered with another To tag",
-			sizeof(recovery->ending.reason));
+		ast_copy_string(ending->reason, "answered with another To tag",
+			sizeof(ending->reason));
 	}
-	decide(recovery);
 	hide_session(inv);
 	inv->invite_tsx = NULL;
-	push_task(recovery, end_failed_task);
+	push_task(recovery, ending, end_failed_task);
+	decide(recovery);
 }
 
-/*! A BYE of METHOD=BYE has ended, or this failed before it could be sent. On the serializer. */
+static int bye_result_task(void *data)
+{
+	struct task *task = data;
+
+	set_result(task->session, "ended", &task->ending);
+	task_free(task);
+	return 0;
+}
+
+/*! The BYE of METHOD=BYE is answered, or could not be sent. Dialog locked. */
 static void finish_bye(struct recovery *recovery, const struct ending *ending)
 {
-	if (!recovery->decided) {
-		COUNT(ended);
-	}
+	COUNT(ended);
+	push_task(recovery, ending, bye_result_task);
 	decide(recovery);
-	set_result(recovery->session, "ended", ending);
-}
-
-static int finish_bye_task(void *data)
-{
-	struct recovery *recovery = data;
-
-	set_result(recovery->session, "ended", &recovery->ending);
-	ao2_ref(recovery, -1);
-	return 0;
 }
 
 /*!
@@ -1171,40 +1285,23 @@ static int finish_bye_task(void *data)
  */
 static int check_retry_task(void *data)
 {
-	struct attempt *attempt = data;
-	struct recovery *recovery = attempt->recovery;
-	pjsip_inv_session *inv = recovery->session->inv_session;
+	struct task *task = data;
+	struct recovery *recovery = task->recovery;
+	pjsip_inv_session *inv = task->session->inv_session;
 
 	if (inv->state != PJSIP_INV_STATE_DISCONNECTED) {
 		pjsip_dlg_inc_lock(inv->dlg);
-		if (!recovery->decided && recovery->attempts == attempt->number) {
-			if (recovery->bye) {
-				finish_bye(recovery, &attempt->ending);
+		if (!recovery->decided && recovery->attempts == task->attempts) {
+			if (recovery->plan->bye) {
+				finish_bye(recovery, &task->ending);
 			} else {
-				fail(recovery, &attempt->ending);
+				fail(recovery, &task->ending);
 			}
 		}
 		pjsip_dlg_dec_lock(inv->dlg);
 	}
-	ao2_ref(recovery, -1);
-	ast_free(attempt);
+	task_free(task);
 	return 0;
-}
-
-static void push_check_retry(struct recovery *recovery, const struct ending *ending)
-{
-	struct attempt *attempt = ast_calloc(1, sizeof(*attempt));
-
-	if (!attempt) {
-		return;
-	}
-	attempt->recovery = ao2_bump(recovery);
-	attempt->number = recovery->attempts;
-	attempt->ending = *ending;
-	if (ast_sip_push_task(recovery->session->serializer, check_retry_task, attempt)) {
-		ao2_ref(recovery, -1);
-		ast_free(attempt);
-	}
 }
 
 static void answered(struct recovery *recovery, pjsip_transaction *tsx, pjsip_event *event)
@@ -1212,7 +1309,6 @@ static void answered(struct recovery *recovery, pjsip_transaction *tsx, pjsip_ev
 	struct ending ending;
 
 	describe_ending(&ending, tsx, event);
-	decide(recovery);
 	COUNT(answered);
 	/* The peer's capabilities are learnt from the first 2xx, which this is not for pjsip. */
 	if (event->body.tsx_state.type == PJSIP_EVENT_RX_MSG) {
@@ -1221,6 +1317,7 @@ static void answered(struct recovery *recovery, pjsip_transaction *tsx, pjsip_ev
 	}
 	/* Before the INVITE usage queues the answer, so that it is there when Stasis starts. */
 	set_result(recovery->session, "answered", &ending);
+	decide(recovery);
 }
 
 /*! Pjsip or Asterisk may send the request again after one of these. */
@@ -1260,7 +1357,7 @@ static void on_invite_state(struct recovery *recovery, pjsip_transaction *tsx, p
 			return;
 		}
 		if (may_be_retried(tsx->status_code)) {
-			push_check_retry(recovery, &ending);
+			push_task(recovery, &ending, check_retry_task);
 			return;
 		}
 	}
@@ -1269,6 +1366,8 @@ static void on_invite_state(struct recovery *recovery, pjsip_transaction *tsx, p
 
 static void on_bye_state(struct recovery *recovery, pjsip_transaction *tsx, pjsip_event *event)
 {
+	struct ending ending;
+
 	if (tsx->state == PJSIP_TSX_STATE_CALLING) {
 		recovery->tsx = tsx;
 		++recovery->attempts;
@@ -1277,17 +1376,18 @@ static void on_bye_state(struct recovery *recovery, pjsip_transaction *tsx, pjsi
 	if (tsx != recovery->tsx || !is_final(tsx, event)) {
 		return;
 	}
-	describe_ending(&recovery->ending, tsx, event);
+	describe_ending(&ending, tsx, event);
 	recovery->tsx = NULL;
+	if (!may_be_retried(tsx->status_code)) {
+		finish_bye(recovery, &ending);
+		return;
+	}
 	/*
 	 * A challenged BYE is sent again when there are credentials, but the channel may be gone
 	 * before that one is answered: say what is known, and correct it later.
 	 */
-	if (!may_be_retried(tsx->status_code)) {
-		COUNT(ended);
-		decide(recovery);
-	}
-	push_task(recovery, finish_bye_task);
+	push_task(recovery, &ending, bye_result_task);
+	push_task(recovery, &ending, check_retry_task);
 }
 
 /*! The peer hangs up while its answer to our INVITE is still to come. */
@@ -1295,9 +1395,9 @@ static void on_peer_bye(struct recovery *recovery)
 {
 	struct ending ending = { .origin = ORIGIN_RECEIVED, .reason = "BYE received" };
 
-	decide(recovery);
 	COUNT(gone);
 	set_result(recovery->session, "gone", &ending);
+	decide(recovery);
 }
 
 /*! Usage callback: every change of every transaction in the dialog, before pjsip's own usage. */
@@ -1311,12 +1411,12 @@ static void on_tsx_state(pjsip_transaction *tsx, pjsip_event *event)
 	}
 	if (tsx->role == PJSIP_ROLE_UAS) {
 		if (tsx->method.id == PJSIP_BYE_METHOD && tsx->state == PJSIP_TSX_STATE_TRYING
-			&& !recovery->bye) {
+			&& !recovery->plan->bye) {
 			on_peer_bye(recovery);
 		}
-	} else if (tsx->method.id == PJSIP_INVITE_METHOD && !recovery->bye) {
+	} else if (tsx->method.id == PJSIP_INVITE_METHOD && !recovery->plan->bye) {
 		on_invite_state(recovery, tsx, event);
-	} else if (tsx->method.id == PJSIP_BYE_METHOD && recovery->bye) {
+	} else if (tsx->method.id == PJSIP_BYE_METHOD && recovery->plan->bye) {
 		on_bye_state(recovery, tsx, event);
 	}
 }
@@ -1437,9 +1537,9 @@ static pj_bool_t on_rx_response(pjsip_rx_data *rdata)
  */
 static int end_abandoned_task(void *data)
 {
-	struct recovery *recovery = data;
-	struct ast_sip_session *session = recovery->session;
-	pjsip_inv_session *inv = session->inv_session;
+	struct task *task = data;
+	struct recovery *recovery = task->recovery;
+	pjsip_inv_session *inv = task->session->inv_session;
 	pjsip_tx_data *cancel;
 	int abandoned = 0;
 
@@ -1460,20 +1560,21 @@ static int end_abandoned_task(void *data)
 	}
 	if (abandoned) {
 		COUNT(ended);
-		ast_sip_session_terminate(session, 0);
+		ast_sip_session_terminate(task->session, 0);
 	}
-	ao2_ref(recovery, -1);
+	task_free(task);
 	return 0;
 }
 
+/*! Datastore callback; any thread. */
 static void on_channel_destroyed(void *data)
 {
-	struct recovery *recovery = data;
+	struct task *task = data;
 
-	if (!recovery->decided) {
-		push_task(recovery, end_abandoned_task);
+	if (task->recovery->decided
+		|| ast_sip_push_task(task->session->serializer, end_abandoned_task, task)) {
+		task_free(task);
 	}
-	ao2_ref(recovery, -1);
 }
 
 static const struct ast_datastore_info channel_datastore = {
@@ -1488,7 +1589,11 @@ static int watch_channel(struct ast_channel *chan, struct recovery *recovery)
 	if (!datastore) {
 		return -1;
 	}
-	datastore->data = ao2_bump(recovery);
+	datastore->data = task_alloc(recovery);
+	if (!datastore->data) {
+		ast_datastore_free(datastore);
+		return -1;
+	}
 	ast_channel_lock(chan);
 	ast_channel_datastore_add(chan, datastore);
 	ast_channel_unlock(chan);
@@ -1560,6 +1665,9 @@ static int adopt(struct ast_sip_session *session, pjsip_tx_data *tdata, struct p
 		ao2_ref(recovery, -1);
 		return -1;
 	}
+	if (tdata->msg->body && !plan->bye) {
+		recovery->print_sdp = tdata->msg->body->print_body;
+	}
 	establish_dialog(inv, plan);
 	pjsip_dlg_add_usage(dlg, &recovery_module, recovery);
 	ao2_link(recoveries, recovery);
@@ -1573,7 +1681,7 @@ static int adopt(struct ast_sip_session *session, pjsip_tx_data *tdata, struct p
 		struct ending ending = { .origin = ORIGIN_LOCAL, .reason = "INVITE could not be sent" };
 
 		rewrite_message(dlg, tdata);
-		push_check_retry(recovery, &ending);
+		push_task(recovery, &ending, check_retry_task);
 	}
 	return 0;
 }
@@ -1587,7 +1695,23 @@ static void publish_call_id(struct ast_channel *chan)
 	ast_channel_unlock(chan);
 }
 
-/*! Supplement callback: a session sends an INVITE. */
+/*! A later message of a recovered session */
+static void on_later_message(struct ast_sip_session *session, pjsip_tx_data *tdata)
+{
+	pjsip_dialog *dlg = session->inv_session->dlg;
+	struct recovery *recovery = dlg->mod_data[recovery_module.id];
+
+	if (recovery) {
+		pjsip_dlg_inc_lock(dlg);
+		if (!recovery->decided && tdata->msg->type == PJSIP_REQUEST_MSG) {
+			continue_retried_offer(session, tdata, recovery->plan);
+		}
+		keep_origin(recovery, tdata);
+		pjsip_dlg_dec_lock(dlg);
+	}
+}
+
+/*! Supplement callback: a session sends an INVITE or UPDATE. */
 static void outgoing_request(struct ast_sip_session *session, pjsip_tx_data *tdata)
 {
 	pjsip_inv_session *inv = session->inv_session;
@@ -1595,12 +1719,16 @@ static void outgoing_request(struct ast_sip_session *session, pjsip_tx_data *tda
 	struct plan *plan;
 	int failed;
 
-	/* Not for re-INVITEs, and not again for the retries of a recovery. */
-	if (!session->channel || inv->state != PJSIP_INV_STATE_NULL || inv->invite_tsx
-		|| dlg->mod_data[recovery_module.id]) {
+	if (dlg->mod_data[recovery_module.id]) {
+		/* A retry of the recovery, or an ordinary re-INVITE of the recovered call */
+		on_later_message(session, tdata);
 		return;
 	}
-	plan = PJ_POOL_ZALLOC_T(tdata->pool, struct plan);
+	if (!session->channel || inv->state != PJSIP_INV_STATE_NULL || inv->invite_tsx
+		|| tdata->msg->line.req.method.id != PJSIP_INVITE_METHOD) {
+		return;
+	}
+	plan = PJ_POOL_ZALLOC_T(dlg->pool, struct plan);
 	if (!read_variables(session->channel, dlg->pool, plan)) {
 		return;
 	}
@@ -1622,10 +1750,11 @@ static void outgoing_request(struct ast_sip_session *session, pjsip_tx_data *tda
 }
 
 static struct ast_sip_session_supplement recovery_supplement = {
-	.method = "INVITE",
+	.method = "INVITE,UPDATE",
 	/* After all that other modules add to the message */
 	.priority = AST_SIP_SUPPLEMENT_PRIORITY_LAST,
 	.outgoing_request = outgoing_request,
+	.outgoing_response = on_later_message,
 };
 
 /* -- Giving up a live dialog ------------------------------------------------------------------ */
@@ -1641,7 +1770,7 @@ static int release_task(void *data)
 
 		pjsip_dlg_inc_lock(inv->dlg);
 		recovery = inv->dlg->mod_data[recovery_module.id];
-		if (recovery) {
+		if (recovery && !recovery->decided) {
 			decide(recovery);
 		}
 		hide_session(inv);

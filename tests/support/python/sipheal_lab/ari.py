@@ -183,13 +183,18 @@ class AriEvents:
                 if left <= 0 or self.closed:
                     kinds = [event["type"] for _, event in self.all]
                     state = "socket closed" if self.closed else f"not within {timeout} s"
-                    raise AssertionError(f"no {what}: {state}; events seen: {kinds}")
+                    raise AssertionError(f"no {what}: {state}; last events: {kinds[-15:]}")
                 self._changed.wait(left)
 
     def matching(self, predicate):
         """All events so far for which predicate(event) holds."""
         with self._changed:
             return [event for _, event in self.all if predicate(event)]
+
+    def forget(self):
+        """Drops the events so far, of which a long test would keep millions."""
+        with self._changed:
+            self.all.clear()
 
     def close(self):
         try:

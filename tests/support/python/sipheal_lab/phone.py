@@ -137,7 +137,8 @@ class Dialog:
         """Sends an offer with this direction, acknowledges its 2xx, returns the response."""
         self.direction = direction
         self.sdp_version += 1
-        response = self.request("INVITE", body=self.sdp(), content_type="application/sdp")
+        response = self.request("INVITE", body=self.sdp(self.remote_media),
+                                content_type="application/sdp")
         if 200 <= response.status < 300:
             self.phone.check_sdp(self, response)
             self.send_ack(response.cseq)
