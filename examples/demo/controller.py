@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """`sipheal run` for the demo's servers: its configuration, its process, its log."""
 
-import datetime
+import collections
 import json
+import subprocess
+import time
 
 from processes import Program
 
@@ -58,21 +60,56 @@ class Controller(Program):
                              network=lab.network.network, socket=self.socket)
         self.config = folder / "sipheal.yaml"
         self.config.write_text(text)
-        super().__init__(folder, "sipheal", [str(program), "run", "--config", str(self.config)])
+        self._events_path = folder / "events.jsonl"
+        self._events = open(self._events_path, "wb")
+        super().__init__(folder, "sipheal", [
+            str(program), "run", "--config", str(self.config), "--events"],
+            stdout=self._events)
 
-    def events(self):
-        """The lines of its log, decoded."""
+    def events(self, name=None):
+        """What it told on its standard output, decoded: all, or those of one name."""
         found = []
-        for path in (self.log_path,):
-            for line in path.read_text(errors="replace").splitlines():
-                if line.startswith("{"):
-                    try:
-                        found.append(json.loads(line))
-                    except ValueError:
-                        pass
+        for line in self._events_path.read_text(errors="replace").splitlines():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                continue  # a line that is being written
+            if name is None or event.get("event") == name:
+                found.append(event)
         return found
 
+    def wait_ready(self, timeout):
+        deadline = time.monotonic() + timeout
+        while not self.events("ready"):
+            if not self.running() or time.monotonic() > deadline:
+                raise RuntimeError(f"sipheal run did not come up: {self.log()}")
+            time.sleep(0.02)
 
-def event_time(event):
-    """The wall clock of a log line, in seconds."""
-    return datetime.datetime.fromisoformat(event["ts"].replace("Z", "+00:00")).timestamp()
+    def detected(self, instance, died_at):
+        """When it knew of a death, in seconds of the wall clock, or None."""
+        for event in self.events("crash"):
+            moment = event["detected_at_us"] / 1e6
+            if event["instance"] == instance and moment >= died_at - 0.001:
+                return moment
+        return None
+
+    def reasons(self):
+        """Why calls were not recovered: (outcome, verdict, reason) by number."""
+        counts = collections.Counter(
+            (event["outcome"], event.get("verdict", ""), event.get("reason", ""))
+            for event in self.events("outcome") if event["outcome"] != "recovered")
+        return counts.most_common()
+
+    def ask(self, *words, timeout=10):
+        """The answer of another `sipheal` command to this daemon, decoded, or None."""
+        done = subprocess.run([str(self.program), "--format", "json", *words, "--socket",
+                               str(self.socket)], capture_output=True, text=True,
+                              timeout=timeout, check=False)
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            return None
+
+    def close(self, timeout=5.0):
+        super().close(timeout)
+        self._events.close()

@@ -268,10 +268,12 @@ class Lab:
         return self
 
     def restart(self, server):
-        """A server that was killed starts again, as a new incarnation."""
+        """A server starts again, as a new incarnation."""
         from callflow import CallFlow
 
         self.flows.pop(server.name).close()
+        if server.running():
+            server.kill()
         server.start(timeout=60)
         self.flows[server.name] = CallFlow(server)
 

@@ -216,8 +216,7 @@ class Show:
             self.controller.close()
         self.calls.close()
         for server in self.lab.servers:
-            if not server.running():
-                self.lab.restart(server)
+            self.lab.restart(server)  # all as fresh as they were for sipheal
         server = self.lab.servers[0]
         say(f"for comparison: {self.options.calls} equal calls on {server.name}, killed, and "
             "brought back by a bare loop of ARI requests")

@@ -102,6 +102,13 @@ class RightMessages(unittest.TestCase):
         scene.reinvite()
         self.assertEqual(scene.faults(), [])
 
+    def test_a_port_in_to_that_a_server_drops_as_table_1_has_it_is_no_fault(self):
+        scene = Scene()
+        scene.dialog.phone_uri = "sip:p@10.0.0.21:5060"
+        scene.die()
+        scene.reinvite()
+        self.assertEqual(scene.faults(), [])
+
     def test_two_recoveries_one_after_another_have_no_fault(self):
         scene = Scene()
         scene.die()

@@ -153,13 +153,17 @@ class AriEvents:
                 elif opcode in (0, 1):
                     message += payload
                     if first & 0x80:
-                        self._add(json.loads(message))
+                        self._take(message)
                         message = b""
         except (OSError, ValueError):
             pass
         with self._changed:
             self.closed = True
             self._changed.notify_all()
+
+    def _take(self, message):
+        """One event as it came, JSON in bytes."""
+        self._add(json.loads(message))
 
     def _add(self, event):
         with self._changed:
