@@ -70,24 +70,6 @@
 #include "asterisk/stream.h"
 #include "asterisk/taskprocessor.h"
 
-/*** DOCUMENTATION
-	<function name="PJSIP_RECOVERY_RELEASE" language="en_US">
-		<synopsis>
-			Give up PJSIP channels without a packet to their peers.
-		</synopsis>
-		<syntax argsep=",">
-			<parameter name="channel" multiple="true">
-				<para>Unique ids or names of the channels; this channel when empty.</para>
-			</parameter>
-		</syntax>
-		<description>
-			<para>Write a true value to give the channels up: each ends here, and neither BYE nor
-			CANCEL is sent, since another server has taken over its dialog. Also works as the
-			name of a global variable, which needs no channel of one's own.</para>
-		</description>
-	</function>
- ***/
-
 /*! The contract between the variables and their writer; also the global PJSIP_RECOVERY_VERSION. */
 #define CONTRACT_VERSION "1"
 
@@ -1851,6 +1833,28 @@ static struct ast_custom_function release_function = {
 	.write = release_write,
 };
 
+/*! Asterisk looks for documentation in XML files, where a module from outside has none. */
+static int register_release_function(void)
+{
+	if (ast_string_field_init(&release_function, 512)) {
+		return -1;
+	}
+	ast_string_field_set(&release_function, synopsis,
+		"Give up PJSIP channels without a packet to their peers.");
+	ast_string_field_set(&release_function, syntax, "PJSIP_RECOVERY_RELEASE([channel[,...]])");
+	ast_string_field_set(&release_function, desc,
+		"Write a true value: each channel, by unique id or name, ends here, and neither BYE nor "
+		"CANCEL is sent, since another server has taken over its dialog. Without a name: this "
+		"channel. Also works as the name of a global variable, which needs no channel.");
+	return ast_custom_function_register(&release_function);
+}
+
+static void unregister_release_function(void)
+{
+	ast_custom_function_unregister(&release_function);
+	ast_string_field_free_memory(&release_function);
+}
+
 /* -- CLI -------------------------------------------------------------------------------------- */
 
 static char *cli_show(struct ast_cli_entry *e, int cmd, struct ast_cli_args *a)
@@ -1947,7 +1951,7 @@ static int load_module(void)
 		ao2_ref(recoveries, -1);
 		return AST_MODULE_LOAD_DECLINE;
 	}
-	ast_custom_function_register(&release_function);
+	register_release_function();
 	ast_cli_register_multiple(cli_commands, ARRAY_LEN(cli_commands));
 	ast_sip_session_register_supplement(&recovery_supplement);
 	pbx_builtin_setvar_helper(NULL, VERSION_VARIABLE, CONTRACT_VERSION);
@@ -1960,7 +1964,7 @@ static int unload_module(void)
 	pbx_builtin_setvar_helper(NULL, VERSION_VARIABLE, NULL);
 	ast_sip_session_unregister_supplement(&recovery_supplement);
 	ast_cli_unregister_multiple(cli_commands, ARRAY_LEN(cli_commands));
-	ast_custom_function_unregister(&release_function);
+	unregister_release_function();
 	ast_sip_unregister_service(&recovery_module);
 	ao2_cleanup(recoveries);
 	recoveries = NULL;
