@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sqlite/sqlite_session_store.h"
+
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "base/status_macros.h"
+#include "model/session_codec.h"
+#include "sqlite/schema.h"
+
+namespace sipheal::inline v0_1 {
+namespace internal {
+
+absl::StatusOr<std::unique_ptr<Connection>> SqliteSessionStore::Connect(const char* pragmas) const {
+  ABSL_ASSIGN_OR_RETURN(
+      std::unique_ptr<Connection> connection,
+      Connection::Open(
+          {.path = options_.path, .busy_timeout = options_.busy_timeout, .clock = &clock_}));
+  ABSL_RETURN_IF_ERROR(connection->Execute(pragmas));
+  return connection;
+}
+
+absl::Status SqliteSessionStore::Open() {
+  // What a power loss may not take is waited for; a claim does not pay for the check-pointing of
+  // what the tracker wrote, unless that has become much.
+  ABSL_ASSIGN_OR_RETURN(recovery_writer_,
+                        Connect("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 10000"));
+  ABSL_RETURN_IF_ERROR(MigrateSqlite(*recovery_writer_, SqliteMigrations()));
+  ABSL_RETURN_IF_ERROR(recovery_writer_->Execute("PRAGMA journal_mode = WAL"));
+  ABSL_ASSIGN_OR_RETURN(tracking_writer_,
+                        Connect("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 1000"));
+  ABSL_ASSIGN_OR_RETURN(reader_, Connect("PRAGMA query_only = ON"));
+  return absl::OkStatus();
+}
+
+absl::Status SqliteSessionStore::Write(const CallContext& ctx, Turnstile::Urgency urgency,
+                                       std::string_view what,
+                                       const std::function<absl::Status(Connection&)>& work) {
+  ABSL_ASSIGN_OR_RETURN(const Turnstile::Pass pass, writing_.Enter(ctx, clock_, urgency, what));
+  Connection& db = urgency == Turnstile::Urgency::kUrgent ? *recovery_writer_ : *tracking_writer_;
+  const Connection::Scope scope(db, ctx);
+  ABSL_ASSIGN_OR_RETURN(Transaction transaction, Transaction::Begin(db, Transaction::Kind::kWrite));
+  ABSL_RETURN_IF_ERROR(work(db));
+  ABSL_RETURN_IF_ERROR(db.CheckScope());
+  return transaction.Commit();
+}
+
+absl::Status SqliteSessionStore::Read(const CallContext& ctx, std::string_view what,
+                                      const std::function<absl::Status(Connection&)>& work) {
+  ABSL_ASSIGN_OR_RETURN(const Turnstile::Pass pass,
+                        reading_.Enter(ctx, clock_, Turnstile::Urgency::kNormal, what));
+  const Connection::Scope scope(*reader_, ctx);
+  ABSL_ASSIGN_OR_RETURN(Transaction transaction,
+                        Transaction::Begin(*reader_, Transaction::Kind::kRead));
+  ABSL_RETURN_IF_ERROR(work(*reader_));
+  return transaction.Commit();
+}
+
+// -----------------------------------------------------------------------------------------
+
+Session SqliteSessionStore::SessionOf(const Statement& row, int column) {
+  const SessionKey key{std::string(row.GetText(column)),
+                       static_cast<std::uint32_t>(row.GetNumber(column + 1))};
+  internal::DecodedSession decoded = internal::DecodeSession(
+      key, {std::string(row.GetText(column + 2)), std::string(row.GetText(column + 3))},
+      row.GetText(column + 4));
+  for (const std::string& field : decoded.damaged) TellDamage(key, field);
+  return std::move(decoded.session);
+}
+
+JournalEntry SqliteSessionStore::EntryOf(const Statement& row, int column) {
+  JournalEntry entry;
+  entry.session = {std::string(row.GetText(column)),
+                   static_cast<std::uint32_t>(row.GetNumber(column + 1))};
+  entry.fence = static_cast<std::uint64_t>(row.GetNumber(column + 2));
+  const std::optional<RecoveryStage> stage = ParseRecoveryStage(row.GetText(column + 3));
+  if (!stage) TellDamage(entry.session, "journal.stage");
+  // Of a stage that cannot be read it must be assumed that something was sent.
+  entry.stage = stage.value_or(RecoveryStage::kInviting);
+  entry.attempt = static_cast<std::uint32_t>(row.GetNumber(column + 4));
+  entry.target = {std::string(row.GetText(column + 5)), std::string(row.GetText(column + 6))};
+  entry.channel_id = row.GetText(column + 7);
+  entry.cseq = static_cast<std::uint32_t>(row.GetNumber(column + 8));
+  entry.deaths = static_cast<std::uint32_t>(row.GetNumber(column + 9));
+  entry.reason = row.GetText(column + 10);
+  if (!row.IsNull(column + 11)) {
+    entry.outcome = ParseOutcome(row.GetText(column + 11));
+    if (!entry.outcome) TellDamage(entry.session, "journal.outcome");
+  }
+  entry.at = row.GetTime(column + 12);
+  return entry;
+}
+
+void SqliteSessionStore::TellDamage(const SessionKey& key, const std::string& what) {
+  log_->Write(
+      {.level = LogLevel::kWarning,
+       .event = "session_record_damaged",
+       .message = "A field of a stored session cannot be read; it is taken as not known",
+       .fields = {{"session_id", key.id}, {"epoch", std::to_string(key.epoch)}, {"field", what}}});
+}
+
+}  // namespace internal
+
+absl::Status SqliteOptions::Validate() const {
+  if (path.empty() || path.starts_with(":memory:") || path.starts_with("file:")) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("SqliteOptions::path is \"%s\": give the path of a file (without one, take "
+                        "MakeMemorySessionStore)",
+                        path));
+  }
+  if (busy_timeout < std::chrono::milliseconds(0) || busy_timeout > std::chrono::minutes(1)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "SqliteOptions::busy_timeout is %d ms: give 0 to 60,000", busy_timeout.count()));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<SessionStore>> MakeSqliteSessionStore(SqliteOptions options) {
+  ABSL_RETURN_IF_ERROR(options.Validate());
+  auto store = std::make_shared<internal::SqliteSessionStore>(std::move(options));
+  ABSL_RETURN_IF_ERROR(store->Open());
+  return store;
+}
+
+}  // namespace sipheal::inline v0_1

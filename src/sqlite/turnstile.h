@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+// Turnstile: one at a time, the urgent before the others, and nobody waits longer than its context
+// allows.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "sipheal/base/call_context.h"
+#include "sipheal/base/clock.h"
+
+namespace sipheal::inline v0_1::internal {
+
+// Thread-safe.
+class Turnstile {
+ public:
+  enum class Urgency { kUrgent, kNormal };
+
+  // The right to be inside; leaves when it goes out of scope.
+  class Pass {
+   public:
+    explicit Pass(Turnstile* turnstile) : turnstile_(turnstile) {}
+    Pass(Pass&& other) noexcept : turnstile_(other.turnstile_) { other.turnstile_ = nullptr; }
+    Pass& operator=(Pass&&) = delete;
+    ~Pass();
+
+   private:
+    Turnstile* turnstile_;
+  };
+
+  // Cancelled or DeadlineExceeded when the context ends first.
+  absl::StatusOr<Pass> Enter(const CallContext& ctx, const Clock& clock, Urgency urgency,
+                             std::string_view what);
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable left_;
+  bool inside_ = false;
+  int urgent_waiting_ = 0;
+};
+
+}  // namespace sipheal::inline v0_1::internal
