@@ -153,8 +153,9 @@ class Kamailio(Program):
         folder = directory / "kamailio"
         folder.mkdir()
         (folder / "kamailio.cfg").write_text(_KAMAILIO.format(address=address))
+        # In a process namespace of its own, its workers end with it in every case.
         super().__init__(directory, "kamailio", [
-            "kamailio", "-f", str(folder / "kamailio.cfg"), "-DD", "-E", "-m", "64", "-M", "8",
+            "unshare", "--fork", "--pid", "--kill-child", "kamailio", "-f", str(folder / "kamailio.cfg"), "-DD", "-E", "-m", "64", "-M", "8",
             "-Y", str(folder), "-P", str(folder / "kamailio.pid")])
         self._wait(address)
 
