@@ -125,11 +125,27 @@ def install_sounds(server, sound):
         link.symlink_to(sound)
 
 
-def write_melody(path, seconds):
+class Melody:
     """A rising scale, a note a second, 24 seconds long and again: whoever listens hears whether
-    the music goes on where it was. G.711 mu-law, which Asterisk plays as it is."""
-    loop = b"".join(_note(220.0 * 2 ** (step / 12)) for step in range(24))
-    path.write_bytes((loop * (seconds // 24 + 1))[:seconds * 8000])
+    the music goes on where it was. G.711 mu-law, which Asterisk plays as it is, so that a packet
+    tells from where in the melody it is."""
+
+    def __init__(self):
+        self._loop = b"".join(_note(220.0 * 2 ** (step / 12)) for step in range(24))
+
+    def write(self, path, seconds):
+        path.write_bytes((self._loop * (seconds // 24 + 1))[:seconds * 8000])
+
+    def shift(self, last, first):
+        """Seconds from the end of packet `last` to the begin of packet `first` in the melody, or
+        None when one of them is not from it."""
+        twice = self._loop + self._loop[:len(last)]
+        a, b = twice.find(last), twice.find(first)
+        if a < 0 or b < 0:
+            return None
+        size = len(self._loop)
+        samples = (b - a - len(last) + size // 2) % size - size // 2
+        return samples / 8000
 
 
 def _note(hertz):
@@ -240,6 +256,7 @@ class Lab:
         self.network = Network()
         self.hep = ("127.0.0.1", 0)
         self.servers, self.flows, self._open = [], {}, []
+        self.melody = Melody()
         raise_file_limit()
         self._media_program, self._recovery, self._use_hep = media_program, recovery, hep
         self._sound_seconds = sound_seconds
@@ -250,7 +267,7 @@ class Lab:
         from phones import Commander
 
         sound = self.directory / "demo.ulaw"
-        write_melody(sound, self._sound_seconds)
+        self.melody.write(sound, self._sound_seconds)
         self.hep = (self.network.address(3), 9060) if self._use_hep else None
         self.servers = [make_server(self.network, self.directory, index, hep=self.hep,
                                     recovery=self._recovery) for index in range(3)]

@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cmath>
@@ -33,11 +34,20 @@ namespace {
 
 constexpr std::size_t kPayload = 160;  // 20 ms of G.711
 constexpr std::size_t kRtpHeader = 12;
-constexpr int kSlots = 10;        // phones send in ten groups, 2 ms apart
-constexpr double kSilence = 0.06; // seconds without a packet that are worth noting
+constexpr int kSlots = 10;         // phones send in ten groups, 2 ms apart
+constexpr double kSilence = 0.06;  // seconds without a packet that are worth noting
 constexpr std::size_t kMaxSilences = 64;
 
 using Packet = std::array<std::uint8_t, kRtpHeader + kPayload>;
+
+using Payload = std::array<std::uint8_t, kPayload>;
+
+struct Silence {
+  double from = 0;
+  double to = 0;
+  Payload last_before{};  // what was heard last before it, and first after it
+  Payload first_after{};
+};
 
 struct Phone {
   std::string ip;
@@ -51,8 +61,18 @@ struct Phone {
   std::uint64_t received = 0;
   double first = 0;
   double last = 0;
-  std::vector<std::pair<double, double>> silences;
+  Payload heard{};  // the last packet's payload
+  std::vector<Silence> silences;
 };
+
+std::string Hex(const Payload& payload) {
+  std::string text;
+  for (const std::uint8_t byte : payload) {
+    text += "0123456789abcdef"[byte >> 4];
+    text += "0123456789abcdef"[byte & 0x0F];
+  }
+  return text;
+}
 
 std::uint8_t MuLaw(int sample) {
   constexpr int kBias = 0x84;
@@ -210,17 +230,22 @@ class Media {
         if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_TIMESTAMPNS) continue;
         timespec at;
         std::memcpy(&at, CMSG_DATA(c), sizeof at);
-        Note(phone, static_cast<double>(at.tv_sec) + static_cast<double>(at.tv_nsec) * 1e-9);
+        Payload payload{};
+        std::memcpy(payload.data(), buffer + kRtpHeader,
+                    std::min(payload.size(), static_cast<std::size_t>(size) - kRtpHeader));
+        Note(phone, static_cast<double>(at.tv_sec) + static_cast<double>(at.tv_nsec) * 1e-9,
+             payload);
       }
     }
   }
 
-  static void Note(Phone& phone, double at) {
+  static void Note(Phone& phone, double at, const Payload& payload) {
     if (phone.received++ == 0) phone.first = at;
     if (phone.last != 0 && at - phone.last >= kSilence && phone.silences.size() < kMaxSilences) {
-      phone.silences.emplace_back(phone.last, at);
+      phone.silences.push_back({phone.last, at, phone.heard, payload});
     }
     phone.last = at;
+    phone.heard = payload;
   }
 
   void Report() const {
@@ -233,8 +258,10 @@ class Media {
           comma, phone->ip.c_str(), phone->port, static_cast<unsigned long long>(phone->received),
           phone->first, phone->last);
       const char* inner = "";
-      for (const auto& [from, to] : phone->silences) {
-        std::printf("%s[%.6f,%.6f]", inner, from, to);
+      for (const Silence& silence : phone->silences) {
+        std::printf("%s{\"from\":%.6f,\"to\":%.6f,\"before\":\"%s\",\"after\":\"%s\"}", inner,
+                    silence.from, silence.to, Hex(silence.last_before).c_str(),
+                    Hex(silence.first_after).c_str());
         inner = ",";
       }
       std::printf("]}");

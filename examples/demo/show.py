@@ -43,6 +43,7 @@ class Death:
         calls.died(server, self.at)
         self.detected = None
         self.media_gaps = {}  # user: seconds, None when the media never came back
+        self.shifts = {}  # user: seconds by which a playback went on early (-) or late
 
     def recoveries(self):
         """By user: the re-INVITE that brought the call to its new server."""
@@ -85,8 +86,12 @@ class Death:
             if heard["last"] < self.at + 0.02:
                 self.media_gaps[phone.user] = None
                 continue
-            spans = [b - a for a, b in heard["silences"] if a <= self.at + 0.1 and b > self.at]
-            self.media_gaps[phone.user] = max(spans, default=0.0)
+            spans = [s for s in heard["silences"]
+                     if s["from"] <= self.at + 0.1 and s["to"] > self.at]
+            self.media_gaps[phone.user] = max((s["to"] - s["from"] for s in spans), default=0.0)
+            if phone.kind in ("playback", "outbound") and spans:
+                self.shifts[phone.user] = self.calls.lab.melody.shift(
+                    bytes.fromhex(spans[0]["before"]), bytes.fromhex(spans[-1]["after"]))
 
     def summary(self):
         def after(moment):
@@ -193,6 +198,10 @@ class Show:
                 f"calls live on at {self.where(death)}")
         if s["p50"] is not None:
             say(f"  media gap at the phones: p50 {s['p50']:.0f} ms, p99 {s['p99']:.0f} ms")
+        shifts = [shift * 1000 for shift in death.shifts.values() if shift is not None]
+        if shifts:
+            say(f"  {len(shifts)} of {len(death.shifts)} playbacks go on where they were: "
+                f"{min(shifts):+.0f} to {max(shifts):+.0f} ms from there")
         if s["silent"]:
             say(f"  {s['silent']} phones heard something before and hear nothing now")
         for user, gap in death.media_gaps.items():
