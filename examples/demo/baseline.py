@@ -9,12 +9,12 @@ import subprocess
 APPLICATION = "pbx"
 
 
-def recovery_variables(dialog, *, highest_cseq=0):
+def recovery_variables(dialog):
     """The variables of res_pjsip_recovery for one dialog."""
     variables = {
         "FROM_URI": dialog.server_uri, "FROM_TAG": dialog.server_tag,
         "TO_URI": dialog.phone_uri, "TO_TAG": dialog.phone_tag,
-        "CALL-ID": dialog.call_id, "CSEQ": str(max(dialog.server_cseq, highest_cseq) + 1),
+        "CALL-ID": dialog.call_id, "CSEQ": str(dialog.server_cseq + 1),
         "REQUEST_URI": dialog.target,
         "ROUTES": ",".join(f"<{route}>" for route in dialog.routes),
         "SDP_ORIGIN": "%s %d %d IN IP4 " % dialog.origin + dialog.owner,

@@ -152,7 +152,8 @@ def _note(hertz):
     samples = bytearray()
     for n in range(8000):
         edge = min(n, 7999 - n) / 400  # soft ends
-        value = 9000 * min(1.0, edge) * math.sin(2 * math.pi * hertz * n / 8000)
+        fading = 1.0 - 0.6 * n / 8000  # as of a string; it also makes every packet another one
+        value = 12000 * fading * min(1.0, edge) * math.sin(2 * math.pi * hertz * n / 8000)
         samples.append(_mu_law(round(value)))
     return bytes(samples)
 
