@@ -51,8 +51,10 @@ if [[ -n "$pjproject" ]]; then
   [[ -n "$include" ]] || include=/usr/include
   [[ -f "$pjproject/build.mak" ]] || die "$pjproject is not a configured pjproject source tree"
   for part in pjlib pjlib-util pjnath pjmedia pjsip; do includes+=(-isystem "$pjproject/$part/include"); done
-  read -r -a definitions < <(sed -n 's/^export PJ_CFLAGS *:*= *//p; s/^export APP_CFLAGS *:*= *//p' \
-    "$pjproject/build.mak" | tr ' ' '\n' | grep '^-DPJ' | sort -u | tr '\n' ' ')
+  # The definitions that pjproject was configured with, lines continued by a backslash
+  read -r -a definitions < <(sed -e ':next' -e '/\\$/{N;s/\\\n/ /;b next' -e '}' "$pjproject/build.mak" \
+    | sed -n 's/^export APP_CFLAGS *:*= *//p' | tr -s ' \t' '\n' | grep '^-DPJ' | sort -u | tr '\n' ' ') \
+    || true  # no newline at the end
 else
   [[ -n "$prefix" ]] || prefix="$("$HERE/get-asterisk.sh" --print-prefix --cached-only)"
   [[ -f "$prefix/include/pjproject/module-cflags" ]] \

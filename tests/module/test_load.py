@@ -13,70 +13,73 @@ from sipheal_lab.phone import Answer
 LONG = os.environ.get("SIPHEAL_LONG") == "1"
 
 
-class ManyCalls(ModuleCase):
+SCRIPT = (lambda: Answer(), lambda: Answer(), lambda: Answer(488), lambda: Answer(481),
+          lambda: Answer(to_tag="stranger"), lambda: Answer(503))
+
+
+class LoadCase(ModuleCase):
+    """Recovers many calls one after the other, with every kind of end."""
 
     server_options = {"sip_timers": (50, 3200)}
 
-    def _state(self):
+    def state(self):
         text = self.b.cli("pjsip show recovery")
         return {name.strip(): value.strip() for name, value in re.findall(r"(.+?):\s+(.+)", text)}
+
+    def wait_sets(self, count, timeout):
+        deadline = time.monotonic() + timeout
+        while int(self.state()["Dialog sets"]) != count:
+            self.assertLess(time.monotonic(), deadline, self.state())
+            time.sleep(0.1)
+
+    def recover_and_end(self, phone, number):
+        dialog = self.call_in(phone)
+        phone.answers.append(SCRIPT[number % len(SCRIPT)]())
+        channel = self.post(dialog, dialog.recovery_variables(
+            ON_FAILURE="keep" if number % 2 else "bye"))
+        if self.result(channel)["outcome"] == "answered":
+            self.wait_start(channel)
+            self.assertEqual(dialog.bye(), 200)
+        self.wait_gone(channel)
+        # The first server's side, which is dead to everybody
+        for leg in self.a.ari("GET", "/channels"):
+            self.release(self.a, leg["id"])
+
+    def run_many(self, count, each_hundred):
+        phone = self.phone()
+        for number in range(count):
+            if number % 100 == 0:
+                each_hundred()
+                for events in (self.a_events, self.b_events):
+                    events.forget()
+                self.phones.remove(phone)
+                phone.close()
+                self.assertEqual(phone.violations, [], phone.ladder())
+                phone = self.phone()
+            self.recover_and_end(phone, number)
+
+
+class ManyCalls(LoadCase):
 
     def _memory_kb(self):
         with open(f"/proc/{self.b.pid}/status", encoding="ascii") as status:
             return int(re.search(r"VmRSS:\s+(\d+)", status.read()).group(1))
 
-    def _wait_sets(self, count, timeout):
-        deadline = time.monotonic() + timeout
-        while int(self._state()["Dialog sets"]) != count:
-            self.assertLess(time.monotonic(), deadline, self._state())
-            time.sleep(0.1)
-
     def test_M14_recovered_and_ended_dialogs_leave_nothing_behind(self):
         count = int(os.environ.get("SIPHEAL_M14_COUNT", "10000" if LONG else "200"))
-        before = int(self._state()["Dialog sets"])
+        before = self.state()
         memory = []
-        phone = self.phone()
-        script = (lambda: Answer(), lambda: Answer(), lambda: Answer(488), lambda: Answer(481),
-                  lambda: Answer(to_tag="stranger"), lambda: Answer(503))
-        adopted = int(self._state()["Taken over"])
-        for number in range(count):
-            if number % 100 == 0:
-                memory.append(self._memory_kb())
-                self._forget_events()
-                phone.close()
-                phone = self.phone()
-            dialog = self.call_in(phone)
-            kind = number % len(script)
-            phone.answers.append(script[kind]())
-            channel = self.post(dialog, dialog.recovery_variables(
-                ON_FAILURE="keep" if number % 2 else "bye"))
-            outcome = self.result(channel)["outcome"]
-            if outcome == "answered":
-                self.wait_start(channel)
-                self.assertEqual(dialog.bye(), 200)
-            self.wait_gone(channel)
-            self._drop_first_leg(dialog)
-        state = self._state()
-        self.assertEqual(int(state["Taken over"]) - adopted, count)
+        self.run_many(count, lambda: memory.append(self._memory_kb()))
+        self.assertEqual(int(self.state()["Taken over"]) - int(before["Taken over"]), count)
         # Ended dialogs stay until the timers of their last transactions run out.
-        self._wait_sets(before, timeout=60)
-        self.assertEqual(self._state()["Recovered dialogs"], "0")
-        print(f"M14: {count} dialogs; RSS from {memory[0]} to {self._memory_kb()} kB "
-              f"(after the first hundred {memory[min(1, len(memory) - 1)]})", flush=True)
-        if not LONG:
-            self.b.cli("module unload res_pjsip_recovery.so")
-            self.assertIn("0 modules loaded", self.b.cli("module show like recovery"))
-            self.b.cli("module load res_pjsip_recovery.so")
-            self.assertIn("1 modules loaded", self.b.cli("module show like recovery"))
-
-    def _forget_events(self):
-        for events in (self.a_events, self.b_events):
-            events.forget()
-
-    def _drop_first_leg(self, dialog):
-        """The first server's side of the dialog, which is dead to everybody."""
-        for channel in self.a.ari("GET", "/channels"):
-            self.release(self.a, channel["id"])
+        self.wait_sets(int(before["Dialog sets"]), timeout=60)
+        self.assertEqual(self.state()["Recovered dialogs"], "0")
+        print(f"M14: {count} dialogs; resident kB after each tenth: "
+              f"{memory[::max(1, len(memory) // 10)]}, at the end {self._memory_kb()}", flush=True)
+        self.b.cli("module unload res_pjsip_recovery.so")
+        self.assertIn("0 modules loaded", self.b.cli("module show like recovery"))
+        self.b.cli("module load res_pjsip_recovery.so")
+        self.assertIn("1 modules loaded", self.b.cli("module show like recovery"))
 
     def test_M14_the_module_is_not_unloaded_under_a_living_call(self):
         dialog = self.call_in(self.phone())
@@ -100,6 +103,30 @@ class ManyCalls(ModuleCase):
               flush=True)
         byes = [dialog.bye() for dialog in dialogs]
         self.assertEqual(byes, [200] * 200)
+
+
+@unittest.skipUnless(LONG or os.environ.get("SIPHEAL_MEMCHECK") == "1",
+                     "needs SIPHEAL_LONG=1 or SIPHEAL_MEMCHECK=1")
+class UnderMemcheck(LoadCase):
+    """The same under valgrind, on a server that is slow and so has the stock timers."""
+
+    server_options = {"wrapper": ["valgrind", "--leak-check=full", "--num-callers=30",
+                                  "--log-file=memcheck.log"], "start_timeout": 180}
+
+    def test_M14_memcheck_finds_nothing_of_the_module(self):
+        self.run_many(int(os.environ.get("SIPHEAL_MEMCHECK_COUNT", "60")), lambda: None)
+        self.wait_sets(0, timeout=120)
+        self.b.stop(timeout=120)
+        report = (self.b.directory / "memcheck.log").read_text()
+        self.assertIn("ERROR SUMMARY", report)
+        blocks = re.split(r"==\d+== \n", report)
+        bad = [block for block in blocks
+               if re.search(r"Invalid (read|write|free)|uninitialised|definitely lost", block)
+               and "res_pjsip_recovery" in block]
+        self.assertEqual(bad, [])
+        invalid = [block for block in blocks if re.search(r"Invalid (read|write|free)", block)]
+        self.assertEqual(invalid, [])
+        self.b.start(timeout=180)  # for the checks after the test
 
 
 if __name__ == "__main__":

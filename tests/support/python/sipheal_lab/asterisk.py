@@ -175,7 +175,8 @@ class Asterisk:
     dialplan: text of extensions.conf. The default answers every extension into Stasis(lab).
     recovery: load res_pjsip_recovery (True), or not (False), or this file (a path).
     sip_timers: (T1, B) in milliseconds, to make time-outs short.
-    wrapper: a command to run the server under, such as valgrind.
+    wrapper: a command to run the server under, such as valgrind; start_timeout: seconds that it may
+    take to boot.
     """
 
     DEFAULT_DIALPLAN = ("[default]\nexten => _.,1,Answer()\n same => n,Stasis(lab)\n"
@@ -185,7 +186,7 @@ class Asterisk:
                  sip_port=0, ari_port=0, endpoints=(), dialplan=None, hep=None, ami=False,
                  rtp_ports=None, recovery=True, extra_modules=(), without_modules=(),
                  sip_timers=None, debug=0, wrapper=(), environment=None, config=None,
-                 detach=False):
+                 detach=False, start_timeout=30.0):
         self.name = name
         self.prefix = prefix or asterisk_prefix()
         if not self.prefix:
@@ -214,6 +215,7 @@ class Asterisk:
         self.environment = environment or {}
         self.extra_config = config or {}
         self.detach = detach
+        self.start_timeout = start_timeout
         self.process = None
         self.start_seconds = None
         self.ari = Ari("127.0.0.1", self.ari_port, self.ari_user, self.ari_password)
@@ -221,7 +223,7 @@ class Asterisk:
 
     # -- life ---------------------------------------------------------------------------------
 
-    def start(self, timeout=30.0):
+    def start(self, timeout=None):
         """Writes the configuration, starts the server, returns self when it is fully booted."""
         self._write_configuration()
         begun = time.monotonic()
@@ -233,7 +235,7 @@ class Asterisk:
             cwd=self.directory, start_new_session=True, env={**os.environ, **self.environment},
             preexec_fn=None if self.detach else _die_with_parent)
         output.close()
-        self._wait_until_booted(begun + timeout)
+        self._wait_until_booted(begun + (timeout or self.start_timeout))
         self.start_seconds = time.monotonic() - begun
         return self
 
@@ -318,7 +320,7 @@ class Asterisk:
         done = subprocess.run(
             [f"{self.prefix}/sbin/asterisk", "-n", "-C",
              str(self.directory / "etc" / "asterisk.conf"), "-rx", command],
-            capture_output=True, text=True, timeout=timeout, check=False)
+            capture_output=True, text=True, timeout=max(timeout, self.start_timeout), check=False)
         if check and done.returncode != 0:
             raise RuntimeError(f"CLI '{command}' failed: {done.stdout}{done.stderr}")
         return done.stdout
