@@ -41,6 +41,14 @@ class Build(unittest.TestCase):
                     tar.extract(member, self.folder)
         return self.folder
 
+    def test_without_a_cached_build_cached_only_fails_and_says_what_to_do(self):
+        done = subprocess.run(
+            [SCRIPTS / "get-asterisk.sh", "--cached-only"], check=False, text=True,
+            capture_output=True, env={**os.environ, "SIPHEAL_CACHE": str(self.folder)})
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("run get-asterisk.sh once", done.stderr)
+        self.assertEqual(list(self.folder.iterdir()), [])
+
     def test_the_patch_form_adds_the_same_file_to_the_cached_source(self):
         tree = self._source_tree()
         self.assertTrue((tree / "res" / "res_pjsip_session.c").exists())

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What happens when a recovery fails, is refused, or is not wanted: M5, M6, M12, M19 to M21."""
 
+import threading
 import time
 import unittest
 
@@ -81,6 +82,15 @@ class FailedRecovery(ModuleCase):
         # The SDP of the second try and of what follows goes on as well (M16).
         self.assertEqual(dialog.reinvite("sendonly").status, 200)
         self.assertEqual(dialog.reinvite("sendrecv").status, 200)
+        self.assertEqual(dialog.bye(), 200)
+
+    def test_M05_a_422_is_tried_again_with_the_longer_interval(self):
+        phone = self.phone()
+        dialog = self.call_in(phone)
+        phone.answers.append(Answer(422, headers=(("Min-SE", "3600"),)))
+        channel = self.recover(dialog)
+        self.assertEqual(self.result(channel)["outcome"], "answered")
+        self.assertEqual(phone.requests("INVITE")[1].get("Min-SE"), "3600")
         self.assertEqual(dialog.bye(), 200)
 
     def test_M05_a_challenge_without_credentials_fails_at_once(self):
@@ -290,6 +300,21 @@ class FailedRecovery(ModuleCase):
         self.wait_gone(channel)
         self.assertEqual(phone.requests("BYE") + phone.requests("CANCEL"), [])
 
+    def test_M20_a_call_that_rings_in_can_be_released_too(self):
+        phone = self.phone()
+        thread = threading.Thread(target=self._call_that_is_never_answered, args=(phone,))
+        thread.start()
+        phone.wait(lambda m: m.status == 180, what="180")
+        channel = self.b.ari("GET", "/channels")[0]["id"]
+        self.release(self.b, channel)
+        self._wait_no_channel(channel)
+        thread.join()
+        self.assertEqual([m for m in phone.messages if m.status >= 200], [], phone.ladder())
+
+    def _call_that_is_never_answered(self, phone):
+        with self.assertRaises(AssertionError):
+            phone.call(self.b.sip_uri("ring"), timeout=1.5)
+
     def test_M20_a_wrong_name_does_no_harm(self):
         dialog = self.call_in(self.phone(), self.b)
         self.release(self.b, "nobody,,no-one-either")
@@ -311,6 +336,24 @@ class FailedRecovery(ModuleCase):
                 self.assertEqual(phone.requests("INVITE"), [])
                 self.assertEqual(len(phone.requests("BYE")), 1)
                 self.assertTrue(dialog.ended)
+
+    def test_M21_a_challenged_bye_is_sent_again_with_credentials(self):
+        phone = self.phone("trunk")
+        dialog = self.call_in(phone)
+        accept = phone._on_bye
+
+        def challenge(dialog, request):
+            if request.get("Authorization"):
+                accept(dialog, request)
+            else:
+                phone.respond(request, 401, headers=[
+                    ("WWW-Authenticate", 'Digest realm="lab", nonce="1", algorithm=MD5')])
+
+        phone._on_bye = challenge
+        self.post(dialog, dialog.recovery_variables(METHOD="BYE"))
+        phone.wait_request("BYE", count=2)
+        phone.wait_until(lambda: dialog.ended, what="end")
+        self.assertEqual(phone.requests("INVITE"), [])
 
     def test_M21_an_unanswered_bye_is_a_timeout(self):
         phone = self.phone()

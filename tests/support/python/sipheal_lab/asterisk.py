@@ -172,7 +172,8 @@ class Asterisk:
     directory: its folder; made when missing. None makes a temporary one.
     sip_address: address of its SIP and RTP; several instances may use several of 127.0.0.0/8 and
     then look like several hosts. sip_port 0 takes a free one.
-    dialplan: text of extensions.conf. The default answers every extension into Stasis(lab).
+    dialplan: text of extensions.conf. The default answers every extension into Stasis(lab), but
+    lets 'ring' ring; its context 'outside' has an extension s outside Stasis.
     recovery: load res_pjsip_recovery (True), or not (False), or this file (a path).
     sip_timers: (T1, B) in milliseconds, to make time-outs short.
     wrapper: a command to run the server under, such as valgrind; start_timeout: seconds that it may
@@ -180,7 +181,9 @@ class Asterisk:
     """
 
     DEFAULT_DIALPLAN = ("[default]\nexten => _.,1,Answer()\n same => n,Stasis(lab)\n"
-                        " same => n,Hangup()\n[outside]\nexten => s,1,Echo()\n")
+                        " same => n,Hangup()\n"
+                        "exten => ring,1,Ringing()\n same => n,Stasis(lab)\n"
+                        "[outside]\nexten => s,1,Echo()\n")
 
     def __init__(self, name="ast", directory=None, *, prefix=None, sip_address="127.0.0.1",
                  sip_port=0, ari_port=0, endpoints=(), dialplan=None, hep=None, ami=False,
@@ -351,6 +354,8 @@ class Asterisk:
             "ari_user": self.ari_user, "ari_password": self.ari_password,
             "ami_port": self.ami_port, "rtp_ports": list(self.rtp_ports),
             "capture_id": self.hep.capture_id if self.hep else 0,
+            "control_socket": str(self._run_directory / "asterisk.ctl"),
+            "log": str(self.directory / "log" / "messages"),
             "recovery_module": bool(self.recovery), "start_seconds": self.start_seconds,
         }
 
