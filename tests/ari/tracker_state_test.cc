@@ -271,7 +271,7 @@ TEST(TrackerState, FollowsBridgesAndKeepsNoStaleGroup_F60) {
 
 TEST(TrackerState, GivesABridgesPlaybackAndRecordingToItsMembers) {
   Replay replay("bridge");
-  replay.Through("bridge-moh-stop");
+  replay.Through("bridge-rec");
   for (const char* endpoint : {"alice", "bob"}) {
     const FlowState& flow = replay.sessions.Of(endpoint)->flow;
     ASSERT_TRUE(flow.playback.has_value()) << endpoint;
@@ -479,6 +479,7 @@ TEST(TrackerState, TakesOverWhatAnEarlierTrackerStored_F66) {
   Session gone = *before.Of("phone");
   gone.id = "gone";
   gone.channel_id = "c0";
+  gone.endpoint = "other";
 
   TrackerState second(kLife, "sipheal");
   Sessions after;
