@@ -196,8 +196,7 @@ void Receiver::Receive() {
 }
 
 void Receiver::ReadReady(const std::vector<int>& ready) {
-  batch_time_ = clock_.Monotonic();
-  batch_wall_ = clock_.Now();
+  ReadClocks();
   for (const int fd : ready) {
     if (fd == wake_.get()) continue;
     if (fd == udp_.fd()) {
@@ -214,12 +213,20 @@ void Receiver::ReadReady(const std::vector<int>& ready) {
   }
 }
 
+void Receiver::ReadClocks() {
+  batch_time_ = clock_.Monotonic();
+  batch_wall_ = clock_.Now();
+  batch_kernel_ = SystemClock().Now();
+}
+
 void Receiver::TakeDatagram(const Datagram& datagram) {
-  const WallTime arrived = datagram.arrived.value_or(batch_wall_);
   // A packet that lay in the kernel's buffer was a sign of life when it came, not when it is read.
-  const auto waited = std::clamp<std::chrono::microseconds>(
-      batch_wall_ - arrived, std::chrono::microseconds(0), std::chrono::minutes(1));
-  intake_.Take(datagram.bytes, datagram.source, arrived, batch_time_ - waited);
+  std::chrono::microseconds waited{0};
+  if (datagram.arrived.has_value()) {
+    waited = std::clamp<std::chrono::microseconds>(batch_kernel_ - *datagram.arrived, waited,
+                                                   std::chrono::minutes(1));
+  }
+  intake_.Take(datagram.bytes, datagram.source, batch_wall_ - waited, batch_time_ - waited);
 }
 
 void Receiver::TakeStreamPacket(std::string_view packet, const sip::IpAddress& source) {
@@ -306,7 +313,7 @@ void Receiver::Report(const HepStats& stats) {
 // A crash's last messages may still lie in the kernel. UDP is read until it is empty or gives a
 // datagram that came after the call; of each connection what it holds now.
 absl::Status Receiver::Drain(const CallContext& ctx) {
-  const WallTime called = clock_.Now();
+  const WallTime called = SystemClock().Now();
   bool first = true;
   for (;;) {
     if (absl::Status status = internal::CheckContext(ctx, clock_, "hep: fetch"); !status.ok())
@@ -315,8 +322,7 @@ absl::Status Receiver::Drain(const CallContext& ctx) {
     if (phase_ != Phase::kRunning) {
       return absl::UnavailableError("hep: the receiver does not run: call Start");
     }
-    batch_time_ = clock_.Monotonic();
-    batch_wall_ = clock_.Now();
+    ReadClocks();
     if (std::exchange(first, false) && options_.tcp.has_value()) tcp_.DrainAll();
     if (!options_.udp.has_value()) return absl::OkStatus();
     bool later = false;

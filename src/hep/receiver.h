@@ -65,6 +65,7 @@ class Receiver final : public HepReceiver {
   // The receiving thread.
   void Receive();
   void ReadReady(const std::vector<int>& ready) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ReadClocks() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeDatagram(const Datagram& datagram) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeStreamPacket(std::string_view packet, const sip::IpAddress& source)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -101,6 +102,7 @@ class Receiver final : public HepReceiver {
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kNew;
   MonotonicTime batch_time_ ABSL_GUARDED_BY(mutex_){};
   WallTime batch_wall_ ABSL_GUARDED_BY(mutex_){};
+  WallTime batch_kernel_ ABSL_GUARDED_BY(mutex_){};  // by the clock of the kernel's time stamps
   UniqueFd epoll_;
   UniqueFd wake_;
 
