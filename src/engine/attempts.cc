@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "base/status_macros.h"
 #include "engine/answer_policy.h"
 #include "engine/engine.h"
 
@@ -20,6 +21,15 @@ constexpr milliseconds kByeGrace{5'000};
 // Beyond the answer time-out that the media server was given: its own word should come first.
 constexpr milliseconds kAnswerSlack{1'000};
 constexpr milliseconds kAskAgain{200};
+
+// A server that was restarted has none of its channels either, but that is the target's death and
+// not the answer of a phone: Aborted.
+absl::Status StillThere(MediaServerDriver& driver, const CallContext& ctx,
+                        const Incarnation& target) {
+  ABSL_ASSIGN_OR_RETURN(const InstanceStatus now, driver.Inspect(ctx, {target.instance, {}}));
+  if (now.incarnation != target) return absl::AbortedError("the target was restarted");
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -306,13 +316,18 @@ void Engine::AskForChannel(const RecoveryPtr& recovery, std::uint32_t attempt) {
   using Result = absl::StatusOr<MediaServerDriver::ChannelState>;
   calls_->Call<Result>(
       "MediaServerDriver::Find", options_.plugin_timeout,
-      [driver = parts_.driver, params](const CallContext& ctx) {
-        return driver->Find(ctx, params);
+      [driver = parts_.driver, params,
+       target = recovery->target](const CallContext& ctx) -> Result {
+        Result state = driver->Find(ctx, params);
+        if (!absl::IsNotFound(state.status())) return state;
+        ABSL_RETURN_IF_ERROR(StillThere(*driver, ctx, target));
+        return state;
       },
       [this, recovery, attempt](const Result& state) {
         if (!IsOpen(*recovery) || recovery->attempt != attempt ||
-            recovery->waiting != Waiting::kAnswer)
+            recovery->waiting != Waiting::kAnswer) {
           return;
+        }
         if (state.ok()) {
           if (*state == MediaServerDriver::ChannelState::kUp) {
             Answered(recovery);
@@ -320,6 +335,10 @@ void Engine::AskForChannel(const RecoveryPtr& recovery, std::uint32_t attempt) {
             loop_->After(options_.answer_timeout + kAnswerSlack,
                          [this, recovery, attempt] { AnswerOverdue(recovery, attempt); });
           }
+          return;
+        }
+        if (absl::IsAborted(state.status())) {
+          TargetDied(recovery);
           return;
         }
         if (absl::IsNotFound(state.status())) {
@@ -398,7 +417,7 @@ void Engine::AttemptFailed(const RecoveryPtr& recovery, const ChannelEvent& even
   AnswerContext context;
   context.attempts = recovery->attempt;
   context.max_attempts = static_cast<std::uint32_t>(options_.max_attempts);
-  context.role = recovery->plan.dialog->role;
+  if (recovery->plan.dialog) context.role = recovery->plan.dialog->role;
   context.backoff = options_.retry_backoff;
   context.jitter = std::uniform_real_distribution<double>(0, 1)(random_);
   AnswerDecision decision = DecideAfterFailure(event, context);
@@ -433,14 +452,20 @@ void Engine::AnswerOverdue(const RecoveryPtr& recovery, std::uint32_t attempt) {
   MediaServerDriver::ChannelParams params{recovery->target.instance, recovery->channel_id};
   calls_->Call<absl::Status>(
       "MediaServerDriver::HangUp", options_.plugin_timeout,
-      [driver = parts_.driver, params](const CallContext& ctx) {
-        return driver->HangUp(ctx, params);
+      [driver = parts_.driver, params, target = recovery->target](const CallContext& ctx) {
+        const absl::Status status = driver->HangUp(ctx, params);
+        return absl::IsNotFound(status) ? StillThere(*driver, ctx, target) : status;
       },
       [this, recovery, attempt](const absl::Status& status) {
         if (!IsOpen(*recovery) || recovery->attempt != attempt ||
-            recovery->waiting != Waiting::kAnswer)
+            recovery->waiting != Waiting::kAnswer) {
           return;
-        if (!status.ok() && !absl::IsNotFound(status)) {
+        }
+        if (absl::IsAborted(status)) {
+          TargetDied(recovery);
+          return;
+        }
+        if (!status.ok()) {
           AskForChannel(recovery, attempt);
           return;
         }
@@ -455,6 +480,7 @@ void Engine::AnswerOverdue(const RecoveryPtr& recovery, std::uint32_t attempt) {
 }
 
 void Engine::TargetDied(const RecoveryPtr& recovery) {
+  if (recovery->counted_suspect) culprit_on_.insert(recovery->target);
   LeaveTarget(*recovery);
   ++recovery->deaths;
   recovery->last_failure = "target_died";
@@ -465,11 +491,6 @@ void Engine::TargetDied(const RecoveryPtr& recovery) {
     Finish(recovery, Outcome::kQuarantined,
            absl::StrFormat("its media server died %d times with it",
                            static_cast<int>(recovery->deaths)));
-    return;
-  }
-  if (!recovery->plan
-           .dialog) {  // taken over from another controller: what it knew is rebuilt first
-    PlanAll({recovery}, recovery->session.incarnation.instance, 0);
     return;
   }
   Retry(recovery, milliseconds(0));
@@ -488,6 +509,11 @@ void Engine::LeaveTarget(Recovery& recovery) {
 
 void Engine::Retry(const RecoveryPtr& recovery, milliseconds wait) {
   recovery->not_before = clock_.Monotonic() + wait;
+  // Taken over from another controller: what that one knew is rebuilt first.
+  if (!recovery->plan.dialog) {
+    PlanAll({recovery}, recovery->session.incarnation.instance, 0);
+    return;
+  }
   recovery->stage = RecoveryStage::kRebuilt;
   WantTarget(recovery);
 }

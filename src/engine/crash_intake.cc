@@ -112,15 +112,20 @@ void Engine::HandleCrash(const CrashEvent& event) {
   }
   std::vector<RecoveryPtr> orphaned;
   for (const auto& [key, recovery] : recoveries_) {
-    if (recovery->target == incarnation && recovery->waiting != Waiting::kFinish)
-      orphaned.push_back(recovery);
+    const bool under_way = recovery->waiting == Waiting::kJournal ||
+                           recovery->waiting == Waiting::kAnswer ||
+                           recovery->waiting == Waiting::kResume;
+    if (recovery->target == incarnation && under_way) orphaned.push_back(recovery);
   }
   for (const RecoveryPtr& recovery : orphaned) TargetDied(recovery);
+  // A suspect goes alone: when its target dies, it is the culprit, and not those that came before.
+  const bool culprit_known = culprit_on_.erase(incarnation) > 0;
 
   auto crash = std::make_shared<CrashWork>();
   crash->event = event;
   crash->began_at = clock_.Monotonic();
   crash->report->crash = event;
+  crash->culprit_known = culprit_known;
   if (paused_) {
     held_.push_back(std::move(crash));
     PublishStatus();
@@ -248,7 +253,7 @@ void Engine::ClaimPage(const std::shared_ptr<CrashWork>& crash, std::vector<Sess
           // Deaths count only when they coincide: it died soon after this session came to it.
           if (session.recovered_at &&
               crash->event.last_alive - *session.recovered_at <= options_.coincidence) {
-            recovery->deaths = session.deaths + 1;
+            recovery->deaths = session.deaths + (crash->culprit_known ? 0 : 1);
           }
           recovery->deadline = crash->began_at + options_.recovery_deadline;
           recoveries_[session.key()] = recovery;
@@ -346,6 +351,11 @@ void Engine::Planned(const std::vector<RecoveryPtr>& recoveries, Intake intake) 
     if (recovery->deaths >= static_cast<std::uint32_t>(options_.quarantine_after)) {
       Finish(recovery, Outcome::kQuarantined,
              absl::StrFormat("its media server died %d times with it", recovery->deaths));
+      continue;
+    }
+    // It was being ended already, by a controller that is gone.
+    if (recovery->action == DialogAction::kBye && recovery->plan.dialog) {
+      End(recovery, recovery->end_reason);
       continue;
     }
     switch (recovery->plan.step) {

@@ -135,7 +135,8 @@ class Engine final : public Healer {
   std::set<Incarnation> dead_;                                 // declared dead, recovered or not
   std::vector<std::shared_ptr<CrashWork>> held_;               // crashes that wait for Resume
   std::map<SessionKey, RecoveryPtr> recoveries_;
-  std::vector<RecoveryPtr> placing_;                                // wait for a target
+  std::vector<RecoveryPtr> placing_;  // wait for a target
+  std::set<Incarnation> culprit_on_;  // died with a suspect alone under way
   std::map<Incarnation, std::vector<std::string>> taken_channels_;  // to be given up if it wakes
   std::map<std::string, SessionKey> by_channel_;  // channels of attempts under way
   std::optional<Loop::TimerId> placing_timer_;

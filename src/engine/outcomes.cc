@@ -159,16 +159,15 @@ void Engine::ResumeFlow(const RecoveryPtr& recovery, int failures) {
         // The phone is answered but would hear nothing for ever: its channel, which is in the
         // dialog, says BYE.
         recovery->end_reason = absl::StrFormat("flow: %s", status.message());
+        recovery->waiting = Waiting::kFinish;  // the end of its channel is our own doing now
         MediaServerDriver::ChannelParams channel{recovery->target.instance, recovery->channel_id};
         calls_->Call<absl::Status>(
             "MediaServerDriver::HangUp", options_.plugin_timeout,
             [driver = parts_.driver, channel](const CallContext& ctx) {
               return driver->HangUp(ctx, channel);
             },
-            [this, recovery, attempt](const absl::Status& hung_up) {
-              if (!IsOpen(*recovery) || recovery->attempt != attempt ||
-                  recovery->waiting != Waiting::kResume)
-                return;
+            [this, recovery](const absl::Status& hung_up) {
+              if (!IsOpen(*recovery)) return;
               Finish(recovery, Outcome::kEnded,
                      hung_up.ok() || absl::IsNotFound(hung_up)
                          ? recovery->end_reason

@@ -23,8 +23,9 @@ namespace sipheal::inline v0_1::internal {
 struct CrashWork {
   CrashEvent event;
   MonotonicTime began_at{};
-  bool listing = true;   // pages of its sessions are still to come
-  std::size_t open = 0;  // claimed sessions without outcome
+  bool listing = true;         // pages of its sessions are still to come
+  bool culprit_known = false;  // a suspect was alone under way there when it died
+  std::size_t open = 0;        // claimed sessions without outcome
   std::map<std::string, std::string>
       group_home;  // call group -> the instance where it is, or is put
   // Recovered sessions with the call they belong to: partners of those that come later.

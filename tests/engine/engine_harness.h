@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// A Healer with in-memory parts that runs step by step on a clock of its own: no threads of the
+// engine, no sleeping.
+#pragma once
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_format.h"
+#include "engine/engine.h"
+#include "sipheal/adapters/memory.h"
+#include "sipheal/testing/fake_clock.h"
+#include "sipheal/testing/fake_crash_detector.h"
+#include "sipheal/testing/fake_flow_resumer.h"
+#include "sipheal/testing/fake_media_server.h"
+
+namespace sipheal {
+
+using std::chrono::milliseconds;
+
+class Recorder final : public HealerListener {
+ public:
+  void OnEvent(const HealerEvent& event) override {
+    if (event.kind == HealerEventKind::kOutcome) outcomes.push_back(event.session);
+    if (event.kind == HealerEventKind::kStage)
+      stages.emplace_back(event.session.session.id, event.stage);
+    if (event.kind == HealerEventKind::kDone) reports.push_back(event.report);
+    if (event.kind == HealerEventKind::kCrash) crashes.push_back(event.crash);
+    if (event.kind == HealerEventKind::kReturned) returned.push_back(event.incarnation);
+  }
+
+  std::vector<SessionReport> outcomes;
+  std::vector<std::pair<std::string, RecoveryStage>> stages;
+  std::vector<std::shared_ptr<const CrashReport>> reports;
+  std::vector<CrashEvent> crashes;
+  std::vector<Incarnation> returned;
+};
+
+// One controller. Several may share the world (store, servers, capture) of a test.
+class World {
+ public:
+  World()
+      : store(MakeMemorySessionStore(&clock)),
+        capture(MakeMemorySipCapture(&clock)),
+        servers(std::make_shared<testing::FakeMediaServer>(&clock)),
+        resumer(std::make_shared<testing::FakeFlowResumer>(&clock)) {
+    for (const char* name : {"ast-1", "ast-2", "ast-3"}) servers->AddInstance({name, "life-1"});
+  }
+
+  static sip::DialogState Dialog(const std::string& call_id) {
+    sip::DialogState dialog;
+    dialog.call_id = call_id;
+    dialog.local = {"", "sip:pbx@192.0.2.1", "", "local-" + call_id};
+    dialog.remote = {"", "sip:phone@192.0.2.9", "", "remote-" + call_id};
+    dialog.role = sip::DialogRole::kUas;
+    dialog.phase = sip::DialogPhase::kConfirmed;
+    dialog.local_seq = 7;
+    dialog.remote_seq = 3;
+    dialog.remote_target = "sip:phone@192.0.2.9:5062";
+    dialog.transport = sip::Transport::kUdp;
+    dialog.next_hop = *sip::Endpoint::Parse("192.0.2.9:5062");
+    dialog.observed_source = dialog.next_hop;
+    dialog.seen_hosts = {dialog.next_hop.ip};
+    dialog.local_sdp.origin_user = "-";
+    dialog.local_sdp.origin_session_id = "100";
+    dialog.local_sdp.origin_version = "100";
+    dialog.local_sdp.origin_net_type = "IN";
+    dialog.local_sdp.origin_address_type = "IP4";
+    dialog.local_sdp.origin_address = "192.0.2.1";
+    dialog.local_sdp.media = {
+        {"audio", 10000, "RTP/AVP", "0", "", "", sip::SdpDirection::kSendRecv}};
+    dialog.remote_sdp = dialog.local_sdp;
+    return dialog;
+  }
+
+  Session MakeSession(int number, const std::string& instance = "ast-1") const {
+    Session session;
+    session.incarnation = {instance, "life-1"};
+    session.channel_id = absl::StrFormat("chan-%d", number);
+    session.id = MakeSessionId(session.incarnation, session.channel_id);
+    session.call_id = absl::StrFormat("call-%d", number);
+    session.endpoint = "phone";
+    session.created_at = clock.Now();
+    session.answered_at = clock.Now();
+    return session;
+  }
+
+  // A call that is up on `instance`: in the store, and captured.
+  Session AddCall(int number, const std::string& instance = "ast-1",
+                  const std::string& group = "") {
+    Session session = MakeSession(number, instance);
+    session.group = group;
+    Put(session);
+    capture->AddDialog(Dialog(session.call_id));
+    return session;
+  }
+
+  void Put(const Session& session) {
+    SessionStore::PutParams params;
+    params.sessions = {session};
+    ASSERT_TRUE(store->Put({}, params).ok());
+  }
+
+  std::vector<Session> Stored() {
+    auto page = store->List({}, {});
+    return page.ok() ? page->sessions : std::vector<Session>{};
+  }
+
+  std::vector<JournalEntry> JournalOf(const Session& session) {
+    auto journal = store->Journal({}, session.id);
+    return journal.ok() ? *journal : std::vector<JournalEntry>{};
+  }
+
+  // The journal of a session as text, for failure messages.
+  std::string Story(const Session& session) {
+    std::string text;
+    for (const JournalEntry& entry : JournalOf(session)) {
+      text += absl::StrFormat("epoch %d attempt %d %s on %s/%s deaths %d %s\n", entry.session.epoch,
+                              entry.attempt, std::string(ToString(entry.stage)),
+                              entry.target.instance, entry.target.life, entry.deaths, entry.reason);
+    }
+    return text;
+  }
+
+  testing::FakeClock clock;
+  std::shared_ptr<SessionStore> store;
+  std::shared_ptr<MemorySipCapture> capture;
+  std::shared_ptr<testing::FakeMediaServer> servers;
+  std::shared_ptr<testing::FakeFlowResumer> resumer;
+};
+
+class Controller {
+ public:
+  explicit Controller(World& world, HealerOptions options = Options(),
+                      const std::string& owner = "controller-a")
+      : world_(world),
+        detector(std::make_shared<testing::FakeCrashDetector>(&world.clock)),
+        heard(std::make_shared<Recorder>()) {
+    options.owner = owner;
+    HealerParts parts;
+    parts.detector = detector;
+    parts.store = world.store;
+    parts.capture = world.capture;
+    parts.driver = world.servers;
+    parts.resumer = world.resumer;
+    parts.executor = InlineExecutor();
+    parts.clock = &world.clock;
+    for (const char* name : {"ast-1", "ast-2", "ast-3"}) detector->AddInstance({name, "life-1"});
+    engine = std::make_unique<internal::Engine>(std::move(options), std::move(parts), false);
+    engine->AddListener(heard);
+  }
+
+  static HealerOptions Options() {
+    HealerOptions options;
+    options.instances = {{"ast-1", {}}, {"ast-2", {}}, {"ast-3", {}}};
+    return options;
+  }
+
+  void Start() {
+    ASSERT_TRUE(engine->Start().ok());
+    Settle();
+  }
+
+  // Runs until nothing is due any more, without moving the clock.
+  void Settle() {
+    for (int i = 0; i < 10'000; ++i) {
+      world_.servers->Drain();
+      detector->Drain();
+      if (!engine->RunReady()) return;
+    }
+    FAIL() << "the engine does not come to rest";
+  }
+
+  // Moves the clock in small steps until `done` or the time is over.
+  template <typename Done>
+  bool RunUntil(Done done, milliseconds limit = milliseconds(120'000)) {
+    for (milliseconds passed{0}; passed < limit; passed += milliseconds(10)) {
+      Settle();
+      if (done()) return true;
+      world_.clock.Advance(milliseconds(10));
+    }
+    Settle();
+    return done();
+  }
+
+  void Kill(const std::string& instance) {
+    world_.servers->Kill(instance);
+    detector->Kill(instance);
+  }
+
+  bool RunUntilOutcomes(std::size_t count, milliseconds limit = milliseconds(120'000)) {
+    return RunUntil([&] { return heard->outcomes.size() >= count; }, limit);
+  }
+
+  std::map<Outcome, int> Counts() const {
+    std::map<Outcome, int> counts;
+    for (const SessionReport& report : heard->outcomes) ++counts[report.outcome];
+    return counts;
+  }
+
+  std::string Reasons() const {
+    std::string text;
+    for (const SessionReport& report : heard->outcomes) {
+      text += absl::StrFormat("%s: %s (%s)\n", report.call_id,
+                              std::string(ToString(report.outcome)), report.reason);
+    }
+    return text;
+  }
+
+ private:
+  World& world_;
+
+ public:
+  std::shared_ptr<testing::FakeCrashDetector> detector;
+  std::shared_ptr<Recorder> heard;
+  std::unique_ptr<internal::Engine> engine;
+};
+
+}  // namespace sipheal

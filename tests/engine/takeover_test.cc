@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// One controller dies, another goes on: at every arrow of the state machine, without a second
+// re-INVITE and without losing a session.
+#include "tests/engine/engine_harness.h"
+
+namespace sipheal {
+namespace {
+
+// A store that stops taking steps when a session has reached a stage: what a controller killed
+// right there leaves.
+class DyingStore final : public SessionStore {
+ public:
+  DyingStore(std::shared_ptr<SessionStore> store, RecoveryStage last, bool written)
+      : store_(std::move(store)), last_(last), written_(written) {}
+
+  bool dead() const { return dead_; }
+
+  absl::StatusOr<PutResult> Put(const CallContext& ctx, const PutParams& params) override {
+    return store_->Put(ctx, params);
+  }
+  absl::StatusOr<SessionPage> List(const CallContext& ctx, const ListParams& params) override {
+    if (dead_) return absl::UnavailableError("dead");
+    return store_->List(ctx, params);
+  }
+  absl::StatusOr<std::vector<absl::StatusOr<Lease>>> Claim(const CallContext& ctx,
+                                                           const ClaimParams& params) override {
+    if (dead_) return absl::UnavailableError("dead");
+    auto leases = store_->Claim(ctx, params);
+    if (last_ == RecoveryStage::kClaimed) {
+      dead_ = true;
+      return absl::UnavailableError("dead");
+    }
+    return leases;
+  }
+  absl::StatusOr<std::vector<absl::Status>> Advance(const CallContext& ctx,
+                                                    const AdvanceParams& params) override {
+    if (dead_) return absl::UnavailableError("dead");
+    for (const auto& step : params.steps) {
+      if (step.entry.stage == last_) dead_ = true;
+    }
+    if (dead_ && !written_) return absl::UnavailableError("dead");
+    auto result = store_->Advance(ctx, params);
+    if (dead_) return absl::UnavailableError("dead");
+    return result;
+  }
+  absl::StatusOr<std::vector<UnfinishedRecovery>> ListUnfinished(const CallContext& ctx) override {
+    return store_->ListUnfinished(ctx);
+  }
+  absl::Status SaveDialogs(const CallContext& ctx,
+                           const std::vector<DialogRecord>& records) override {
+    return store_->SaveDialogs(ctx, records);
+  }
+  absl::StatusOr<std::vector<DialogRecord>> LoadDialogs(
+      const CallContext& ctx, const std::vector<std::string>& ids) override {
+    return store_->LoadDialogs(ctx, ids);
+  }
+  absl::StatusOr<std::vector<JournalEntry>> Journal(const CallContext& ctx,
+                                                    const std::string& id) override {
+    return store_->Journal(ctx, id);
+  }
+  Capabilities capabilities() const override { return store_->capabilities(); }
+
+ private:
+  const std::shared_ptr<SessionStore> store_;
+  const RecoveryStage last_;
+  const bool written_;
+  bool dead_ = false;
+};
+
+struct Arrow {
+  RecoveryStage stage;
+  bool written;  // killed after the step was durable, or just before
+};
+
+void PrintTo(const Arrow& arrow, std::ostream* out) {
+  *out << ToString(arrow.stage) << (arrow.written ? " written" : " not written");
+}
+
+class ControllerKilledAt : public ::testing::TestWithParam<Arrow> {};
+
+TEST_P(ControllerKilledAt, LosesNoCallAndSendsNoSecondReinvite) {
+  World world;
+  for (int i = 0; i < 6; ++i) world.AddCall(i, "ast-1", i < 2 ? "bridge" : "");
+  auto healthy_store = world.store;
+  auto dying = std::make_shared<DyingStore>(world.store, GetParam().stage, GetParam().written);
+  world.store = dying;
+  auto first = std::make_unique<Controller>(world);
+  first->Start();
+  first->Kill("ast-1");
+  first->RunUntil([&] { return dying->dead(); }, milliseconds(10'000));
+  ASSERT_TRUE(dying->dead()) << "the stage was never reached";
+  first->Settle();
+  first->engine->Stop();
+
+  world.store = healthy_store;
+  Controller second(world, Controller::Options(), "controller-b");
+  second.detector->Kill("ast-1");
+  second.Start();
+  ASSERT_TRUE(second.RunUntil(
+      [&] {
+        if (second.engine->status().recoveries > 0) return false;
+        for (const Session& session : world.Stored()) {
+          if (session.epoch == 0) return false;
+        }
+        return true;
+      },
+      milliseconds(120'000)))
+      << second.Reasons();
+  for (int i = 0; i < 6; ++i) {
+    const std::string call = absl::StrFormat("call-%d", i);
+    EXPECT_EQ(world.servers->LiveChannels(call), 1) << call << "\n" << second.Reasons();
+    EXPECT_EQ(world.servers->Invites(call), 1) << call << "\n" << second.Reasons();
+    EXPECT_EQ(world.servers->Byes(call), 0) << call;
+  }
+  for (const Session& session : world.Stored()) EXPECT_EQ(session.epoch, 1u) << session.call_id;
+  EXPECT_EQ(world.Stored().size(), 6u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    EveryArrow, ControllerKilledAt,
+    ::testing::Values(Arrow{RecoveryStage::kClaimed, true}, Arrow{RecoveryStage::kInviting, false},
+                      Arrow{RecoveryStage::kInviting, true}, Arrow{RecoveryStage::kAnswered, false},
+                      Arrow{RecoveryStage::kAnswered, true}, Arrow{RecoveryStage::kFinished, false},
+                      Arrow{RecoveryStage::kFinished, true}));
+
+}  // namespace
+}  // namespace sipheal
