@@ -57,5 +57,21 @@ void RegisterSessionStoreConformance(const std::string& name,
                                      HarnessFactory<SessionStoreHarness> factory) {
   Register(name, "SessionStoreConformance", SessionStoreCases(), factory);
 }
+void RegisterSipCaptureConformance(const std::string& name,
+                                   HarnessFactory<SipCaptureHarness> factory) {
+  Register(name, "SipCaptureConformance", SipCaptureCases(), factory);
+}
+void RegisterCrashDetectorConformance(const std::string& name,
+                                      HarnessFactory<CrashDetectorHarness> factory) {
+  Register(name, "CrashDetectorConformance", CrashDetectorCases(), factory);
+}
+void RegisterMediaServerDriverConformance(const std::string& name,
+                                          HarnessFactory<MediaServerDriverHarness> factory) {
+  Register(name, "MediaServerDriverConformance", MediaServerDriverCases(), factory);
+}
+void RegisterFlowResumerConformance(const std::string& name,
+                                    HarnessFactory<FlowResumerHarness> factory) {
+  Register(name, "FlowResumerConformance", FlowResumerCases(), factory);
+}
 
 }  // namespace sipheal::inline v0_1::conformance

@@ -32,6 +32,7 @@ class FakeFlowResumer::Impl {
   absl::Status Resume(const ResumeParams& params) {
     MutexLock lock(mutex_);
     calls_.push_back(params);
+    if (!error_.ok()) return error_;
     if (auto it = failures_.find(params.session.id);
         it != failures_.end() && it->second.second > 0) {
       --it->second.second;
@@ -54,6 +55,7 @@ class FakeFlowResumer::Impl {
   const Clock& clock_;
   Mutex mutex_;
   milliseconds delay_ ABSL_GUARDED_BY(mutex_){0};
+  absl::Status error_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, absl::Status> accept_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::pair<absl::Status, int>> failures_ ABSL_GUARDED_BY(mutex_);
   std::vector<ResumeParams> calls_ ABSL_GUARDED_BY(mutex_);
@@ -73,6 +75,10 @@ void FakeFlowResumer::SetAccept(const std::string& session_id, absl::Status stat
 void FakeFlowResumer::FailResume(const std::string& session_id, absl::Status status, int times) {
   MutexLock lock(impl_->mutex_);
   impl_->failures_[session_id] = {std::move(status), times};
+}
+void FakeFlowResumer::SetError(absl::Status error) {
+  MutexLock lock(impl_->mutex_);
+  impl_->error_ = std::move(error);
 }
 void FakeFlowResumer::SetDelay(milliseconds delay) {
   MutexLock lock(impl_->mutex_);

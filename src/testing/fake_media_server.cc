@@ -36,6 +36,7 @@ struct Instance {
   std::string cannot_because;
   std::vector<std::string> missing_endpoints;
   int own_channels = 0;
+  absl::Status error;
   absl::Status create_error;
   std::map<std::string, Channel> channels;
   std::vector<ChannelEvent> held;  // while it cannot be reached
@@ -108,6 +109,7 @@ class FakeMediaServer::Impl {
     if (!it->second.alive || !it->second.reachable) {
       return absl::UnavailableError(absl::StrFormat("instance %s cannot be reached", name));
     }
+    if (!it->second.error.ok()) return it->second.error;
     return &it->second;
   }
 
@@ -305,6 +307,10 @@ void FakeMediaServer::SetOwnChannels(const std::string& instance, int channels) 
 void FakeMediaServer::SetCreateError(const std::string& instance, absl::Status error) {
   MutexLock lock(impl_->mutex_);
   impl_->instances_[instance].create_error = std::move(error);
+}
+void FakeMediaServer::SetError(const std::string& instance, absl::Status error) {
+  MutexLock lock(impl_->mutex_);
+  impl_->instances_[instance].error = std::move(error);
 }
 void FakeMediaServer::RefuseVariable(std::string name) {
   MutexLock lock(impl_->mutex_);

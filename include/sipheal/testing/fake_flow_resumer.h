@@ -27,6 +27,8 @@ class SIPHEAL_EXPORT FakeFlowResumer final : public FlowResumer {
   void SetAccept(const std::string& session_id, absl::Status status);
   // The next `times` calls of Resume for the session give this status; then it works.
   void FailResume(const std::string& session_id, absl::Status status, int times = 1);
+  // Every Resume gives this status, until it is set to OK again.
+  void SetError(absl::Status error);
   // Each Resume takes this long by the clock, or until its context ends.
   void SetDelay(std::chrono::milliseconds delay);
 

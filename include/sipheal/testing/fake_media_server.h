@@ -72,6 +72,9 @@ class SIPHEAL_EXPORT FakeMediaServer final : public MediaServerDriver {
   void SetOwnChannels(const std::string& instance, int channels);
   // Create gives this status there, until it is set to OK again; nothing is sent.
   void SetCreateError(const std::string& instance, absl::Status error);
+  // Every method gives this status there (wrong credentials, a broken server), until it is set to
+  // OK again.
+  void SetError(const std::string& instance, absl::Status error);
   // A variable of this name is refused by every server: nothing is sent (MD-5).
   void RefuseVariable(std::string name);
   // Called on the event thread when a phone's answer killed a server.
