@@ -172,7 +172,9 @@ absl::Status MessagesCarryTheirProvenance(SipCaptureHarness& harness) {
   ABSL_ASSIGN_OR_RETURN(const auto capture, harness.Make());
   const std::string id = "provenance@192.0.2.1";
   const auto fed = Conversation(harness, id);
-  ABSL_RETURN_IF_ERROR(FeedAll(harness, id));
+  for (const sip::CapturedMessage& message : fed) {
+    ABSL_RETURN_IF_ERROR(harness.Feed(id, message));
+  }
   SIPHEAL_TAKE(const auto got, capture->Fetch({}, Ask(harness, {id})));
   SIPHEAL_REQUIRE(got.size() == 1 && Knows(got[0]), "a dialog that was seen is missing");
   if (!harness.KeepsMessages()) {

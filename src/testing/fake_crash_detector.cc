@@ -61,9 +61,11 @@ class FakeCrashDetector::Impl {
                     [this, name = instance.current.instance] { Look(name); });
       return std::nullopt;
     }
-    for (const Incarnation& expected : expected_) {
-      if (expected.instance != instance.current.instance || expected == instance.current) continue;
-      if (auto crash = Once(instance, expected, CrashKind::kRestarted)) return crash;
+    for (const auto* const known : {&expected_, &replaced_}) {
+      for (const Incarnation& old : *known) {
+        if (old.instance != instance.current.instance || old == instance.current) continue;
+        if (auto crash = Once(instance, old, CrashKind::kRestarted)) return crash;
+      }
     }
     if (!instance.alive) return Once(instance, instance.current, CrashKind::kProcessGone);
     if (!instance.silent_since) return std::nullopt;
@@ -110,6 +112,7 @@ class FakeCrashDetector::Impl {
   std::shared_ptr<CrashListener> listener_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Instance> instances_ ABSL_GUARDED_BY(mutex_);
   std::vector<Incarnation> expected_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Incarnation> replaced_ ABSL_GUARDED_BY(mutex_);  // while somebody watched
   std::set<Incarnation> reported_ ABSL_GUARDED_BY(mutex_);
   std::set<Incarnation> silent_ ABSL_GUARDED_BY(mutex_);  // reported so, and not returned yet
   internal::Courier courier_{clock_};                     // last: its thread uses all the others
@@ -139,11 +142,12 @@ void FakeCrashDetector::Restart(const Incarnation& incarnation) {
   {
     MutexLock lock(impl_->mutex_);
     Instance& instance = impl_->instances_[incarnation.instance];
-    // What lived there until now is to be told of, unless its end was planned.
-    if (impl_->clock_.Now() >= instance.planned_until) {
-      impl_->expected_.push_back(instance.current);
-    } else {
+    // What lived there is to be told of if somebody watched, unless its end was planned; if nobody
+    // did, when somebody expects it.
+    if (impl_->clock_.Now() < instance.planned_until) {
       impl_->reported_.insert(instance.current);
+    } else if (impl_->listener_) {
+      impl_->replaced_.push_back(instance.current);
     }
     instance.current = incarnation;
     instance.alive = true;
