@@ -93,7 +93,9 @@ class SIPHEAL_EXPORT MediaServerDriver {
     DialogAction action = DialogAction::kReinvite;
     // The recovery variables of the dialog (sip/recovery_variables.h).
     std::vector<std::pair<std::string, std::string>> variables;
-    // How long the phone may take to answer.
+    // How long the phone may take to answer; then kFailed with local_timeout. A re-INVITE that
+    // fails, whatever the reason, leaves the dialog at the phone as it was: ending it is a decision
+    // of its own (kBye).
     std::chrono::milliseconds answer_timeout{32'000};
   };
   struct ChannelParams {

@@ -446,27 +446,42 @@ void Engine::AttemptFailed(const RecoveryPtr& recovery, const ChannelEvent& even
 }
 
 void Engine::AnswerOverdue(const RecoveryPtr& recovery, std::uint32_t attempt) {
-  if (!IsOpen(*recovery) || recovery->attempt != attempt || recovery->waiting != Waiting::kAnswer)
+  if (!IsOpen(*recovery) || recovery->attempt != attempt || recovery->waiting != Waiting::kAnswer) {
     return;
-  // The media server should have told by now. Its channel is ended before another one is made.
+  }
+  // The media server should have told by now. Before another channel is made, this one is given up
+  // without a packet: a hang-up would end with BYE the call that the next attempt is to save.
   MediaServerDriver::ChannelParams params{recovery->target.instance, recovery->channel_id};
-  calls_->Call<absl::Status>(
-      "MediaServerDriver::HangUp", options_.plugin_timeout,
-      [driver = parts_.driver, params, target = recovery->target](const CallContext& ctx) {
-        const absl::Status status = driver->HangUp(ctx, params);
-        return absl::IsNotFound(status) ? StillThere(*driver, ctx, target) : status;
+  using Result = absl::StatusOr<bool>;  // whether the phone has answered after all
+  calls_->Call<Result>(
+      "MediaServerDriver::GiveUp", options_.plugin_timeout,
+      [driver = parts_.driver, params,
+       target = recovery->target](const CallContext& ctx) -> Result {
+        const auto state = driver->Find(ctx, params);
+        if (absl::IsNotFound(state.status())) {
+          ABSL_RETURN_IF_ERROR(StillThere(*driver, ctx, target));
+          return false;
+        }
+        if (!state.ok()) return state.status();
+        if (*state == MediaServerDriver::ChannelState::kUp) return true;
+        ABSL_RETURN_IF_ERROR(driver->GiveUp(ctx, {params.instance, {params.channel_id}}));
+        return false;
       },
-      [this, recovery, attempt](const absl::Status& status) {
+      [this, recovery, attempt](const Result& answered) {
         if (!IsOpen(*recovery) || recovery->attempt != attempt ||
             recovery->waiting != Waiting::kAnswer) {
           return;
         }
-        if (absl::IsAborted(status)) {
+        if (absl::IsAborted(answered.status())) {
           TargetDied(recovery);
           return;
         }
-        if (!status.ok()) {
+        if (!answered.ok()) {
           AskForChannel(recovery, attempt);
+          return;
+        }
+        if (*answered) {
+          Answered(recovery);
           return;
         }
         ChannelEvent event;
