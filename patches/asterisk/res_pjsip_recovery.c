@@ -1525,9 +1525,10 @@ static int end_abandoned_task(void *data)
 	pjsip_tx_data *cancel;
 	int abandoned = 0;
 
-	if (inv->state == PJSIP_INV_STATE_CONFIRMED) {
-		pjsip_dlg_inc_lock(inv->dlg);
-		if (!recovery->decided && recovery->tsx && inv->invite_tsx == recovery->tsx) {
+	pjsip_dlg_inc_lock(inv->dlg);
+	if (!recovery->decided) {
+		if (inv->state == PJSIP_INV_STATE_CONFIRMED && recovery->tsx
+			&& inv->invite_tsx == recovery->tsx) {
 			if (recovery->tsx->status_code < 100) {
 				pjsip_tsx_stop_retransmit(recovery->tsx);
 			} else if (pjsip_inv_cancel_reinvite(inv, &cancel) == PJ_SUCCESS && cancel) {
@@ -1535,13 +1536,14 @@ static int end_abandoned_task(void *data)
 			}
 			/* What Asterisk waits for before it sends the BYE */
 			inv->invite_tsx = NULL;
-			decide(recovery);
 			abandoned = 1;
 		}
-		pjsip_dlg_dec_lock(inv->dlg);
-	}
-	if (abandoned) {
+		/* Otherwise, as between two tries, Asterisk has sent the BYE itself. */
 		COUNT(ended);
+		decide(recovery);
+	}
+	pjsip_dlg_dec_lock(inv->dlg);
+	if (abandoned) {
 		ast_sip_session_terminate(task->session, 0);
 	}
 	task_free(task);

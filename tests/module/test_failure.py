@@ -12,7 +12,7 @@ from sipheal_lab.phone import Answer
 
 class FailedRecovery(ModuleCase):
 
-    server_options = {"sip_timers": (50, 3200)}
+    server_options = {"sip_timers": (100, 6400)}
 
     # -- M5 -------------------------------------------------------------------------------------
 

@@ -3,24 +3,27 @@
 
 import os
 import re
+import subprocess
 import time
 import unittest
 
-from module_case import ModuleCase
+from module_case import ModuleCase, require_asterisk
 
+from sipheal_lab.asterisk import asterisk_prefix, recovery_module
 from sipheal_lab.phone import Answer
 
 LONG = os.environ.get("SIPHEAL_LONG") == "1"
 
 
 SCRIPT = (lambda: Answer(), lambda: Answer(), lambda: Answer(488), lambda: Answer(481),
-          lambda: Answer(to_tag="stranger"), lambda: Answer(503))
+          lambda: Answer(to_tag="stranger"), lambda: Answer(503), lambda: Answer(491),
+          lambda: Answer(hold=True))
 
 
 class LoadCase(ModuleCase):
     """Recovers many calls one after the other, with every kind of end."""
 
-    server_options = {"sip_timers": (50, 3200)}
+    server_options = {"sip_timers": (100, 6400)}
 
     def state(self):
         text = self.b.cli("pjsip show recovery")
@@ -34,16 +37,28 @@ class LoadCase(ModuleCase):
 
     def recover_and_end(self, phone, number):
         dialog = self.call_in(phone)
-        phone.answers.append(SCRIPT[number % len(SCRIPT)]())
+        answer = SCRIPT[number % len(SCRIPT)]()
+        phone.answers.append(answer)
         channel = self.post(dialog, dialog.recovery_variables(
             ON_FAILURE="keep" if number % 2 else "bye"))
-        if self.result(channel)["outcome"] == "answered":
+        if answer.status == 491 or answer.hold:
+            # Hung up between two tries, or before the answer
+            self.wait_for(dialog, "INVITE" if answer.hold else "ACK")
+            self.b.ari("DELETE", f"/channels/{channel}")
+            phone.wait_until(lambda: dialog.ended, what="BYE")
+        elif self.result(channel)["outcome"] == "answered":
             self.wait_start(channel)
+            self.wait_for(dialog, "ACK")
             self.assertEqual(dialog.bye(), 200)
         self.wait_gone(channel)
         # The first server's side, which is dead to everybody
         for leg in self.a.ari("GET", "/channels"):
             self.release(self.a, leg["id"])
+
+    @staticmethod
+    def wait_for(dialog, method):
+        dialog.phone.wait(lambda m: m.received and m.is_request and m.method == method
+                          and m.call_id == dialog.call_id, what=method)
 
     def run_many(self, count, each_hundred):
         phone = self.phone()
@@ -103,6 +118,31 @@ class ManyCalls(LoadCase):
               flush=True)
         byes = [dialog.bye() for dialog in dialogs]
         self.assertEqual(byes, [200] * 200)
+
+
+def _libasan():
+    """Path of the compiler's AddressSanitizer, or None."""
+    found = subprocess.run([os.environ.get("CC", "cc"), "-print-file-name=libasan.so"],
+                           capture_output=True, text=True, check=False).stdout.strip()
+    return found if os.path.isabs(found) else None
+
+
+@unittest.skipUnless(_libasan(), "the compiler has no AddressSanitizer")
+class UnderAddressSanitizer(LoadCase):
+
+    @classmethod
+    def setUpClass(cls):
+        require_asterisk()
+        cls.server_options = {
+            **LoadCase.server_options,
+            "recovery": recovery_module(asterisk_prefix(), "--sanitize"),
+            "environment": {"LD_PRELOAD": _libasan(), "ASAN_OPTIONS": "detect_leaks=0"}}
+        super().setUpClass()
+
+    def test_M14_the_sanitizer_finds_nothing(self):
+        self.run_many(600 if LONG else 36, lambda: None)
+        self.assertTrue(self.b.running())
+        self.assertNotIn("AddressSanitizer", self.b.log(10**7))
 
 
 @unittest.skipUnless(LONG or os.environ.get("SIPHEAL_MEMCHECK") == "1",

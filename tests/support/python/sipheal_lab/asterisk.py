@@ -175,7 +175,7 @@ class Asterisk:
     dialplan: text of extensions.conf. The default answers every extension into Stasis(lab), but
     lets 'ring' ring; its context 'outside' has an extension s outside Stasis.
     recovery: load res_pjsip_recovery (True), or not (False), or this file (a path).
-    sip_timers: (T1, B) in milliseconds, to make time-outs short.
+    sip_timers: (T1, B) in milliseconds, to make time-outs short; Asterisk's least are 100 and 6400.
     wrapper: a command to run the server under, such as valgrind; start_timeout: seconds that it may
     take to boot.
     """

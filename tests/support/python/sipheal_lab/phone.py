@@ -7,6 +7,7 @@ violations. What it does with an INVITE is scripted by a queue of Answer objects
 answers 200 at once. Every message is kept with its time.
 """
 
+import copy
 import dataclasses
 import hashlib
 import random
@@ -131,6 +132,7 @@ class Dialog:
     def bye(self):
         """Hangs up; returns the status of the answer."""
         self.ended = True
+        self.retransmit = None
         return self.request("BYE").status
 
     def reinvite(self, direction="sendrecv"):
@@ -267,6 +269,7 @@ class Phone:
 
     def send(self, message, to):
         """Sends a message to (host, port) and keeps it."""
+        message = copy.copy(message)  # each repeat is kept with its own time
         message.time = time.monotonic()
         with self._changed:
             self.messages.append(message)
