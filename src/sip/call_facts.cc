@@ -29,7 +29,7 @@ MergeStep MergeSighting(MessageFact* fact, const Sighting& seen) {
     if (fact->other.rank == 255 || candidate.Better(fact->other)) fact->other = candidate;
   };
   if (seen.Better(fact->first)) {
-    if (fact->other.hash == seen.hash) fact->other = Sighting{0, 0, 0, 255};
+    if (fact->other.hash == seen.hash) fact->other = Sighting{0, 0, 0, 0, 255};
     keep_other(fact->first);
     fact->first = seen;
     return MergeStep::kWins;
@@ -150,7 +150,7 @@ FoldResult CallFacts::Merge(const MessageRecord& record, const RebuildOptions& o
     limits_reached = true;
     return FoldResult::kLimit;
   }
-  if (first_us == 0 || record.sighting.time_us < first_us) first_us = record.sighting.time_us;
+  first_us = std::min(first_us, record.sighting.time_us);
   newest_us = std::max(newest_us, record.sighting.time_us);
   FoldResult result = FoldResult::kFolded;
   if (!record.is_request) {

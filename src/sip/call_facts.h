@@ -49,12 +49,15 @@ struct Sighting {
   std::int64_t time_us = 0;
   std::uint64_t sequence = 0;
   std::uint32_t hash = 0;  // of the message's bytes
+  std::uint16_t path = 0;  // of the other end and the transport
   std::uint8_t rank = 0;   // witness: lower is better
 
+  // A total order, so that which sighting wins does not depend on which came first.
   bool Better(const Sighting& other) const {
     if (rank != other.rank) return rank < other.rank;
     if (time_us != other.time_us) return time_us < other.time_us;
-    return hash < other.hash;
+    if (hash != other.hash) return hash < other.hash;
+    return path != other.path ? path < other.path : sequence < other.sequence;
   }
 };
 
@@ -62,7 +65,7 @@ struct Sighting {
 struct MessageFact {
   Sighting first;
   // The next best sighting whose bytes differ; rank 255: none.
-  Sighting other{0, 0, 0, 255};
+  Sighting other{0, 0, 0, 0, 255};
   std::uint32_t session_expires = 0;
   TextId contact = 0;       // URI
   TextId record_route = 0;  // URIs, each followed by '\n'
@@ -160,7 +163,7 @@ class CallFacts {
   std::vector<Endpoint> endpoints;
   std::vector<Transaction> transactions;
   std::vector<Floor> floors;
-  std::int64_t first_us = 0;
+  std::int64_t first_us = INT64_MAX;
   std::int64_t newest_us = 0;
   bool limits_reached = false;
   bool compacted = false;

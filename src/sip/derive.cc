@@ -34,8 +34,8 @@ bool Earlier(const Transaction* a, const Transaction* b) {
   auto key = [](const Transaction* at) {
     const Sighting& first =
         at->has_request || at->answers.empty() ? at->request.first : at->answers.front().first;
-    return std::tuple(at->cseq, !at->has_request, first.rank, first.time_us, first.hash,
-                      at->branch);
+    return std::tuple(at->cseq, !at->has_request, first.rank, first.time_us, first.hash, at->branch,
+                      at->method, at->sent);
   };
   return key(a) < key(b);
 }
@@ -136,8 +136,15 @@ bool Derivation::AckIsFor2xx(const Transaction& ack, bool* proved) const {
       }
       continue;
     }
-    if (!IsStrayAnswer(invite)) *proved = true;
+    if (IsStrayAnswer(invite)) continue;
+    const AnswerFact* final = invite.FinalAnswer();
+    if (final != nullptr && final->status >= 300) {
+      possible = false;
+    } else {
+      *proved = true;
+    }
   }
+  if (!possible) *proved = false;
   return possible;
 }
 
@@ -251,7 +258,17 @@ void Derivation::Assign(Draft& draft) {
           std::any_of(at.answers.begin(), at.answers.end(), [&](const AnswerFact& answer) {
             return CreatesDialog(answer) && Canonical(answer.to_tag) == to;
           });
-      if (creates) {
+      // Its 2xx was lost, and the ACK shows that there was one (rules 2.13, 6.9).
+      const bool acknowledged =
+          !creates && at.has_request &&
+          std::any_of(
+              facts_.transactions.begin(), facts_.transactions.end(), [&](const Transaction& ack) {
+                bool proved = false;
+                return ack.method == Method::kAck && ack.sent == at.sent && ack.cseq == at.cseq &&
+                       ack.from_tag == at.from_tag && ack.request.has_to_tag &&
+                       Canonical(ack.request.to_tag) == to && AckIsFor2xx(ack, &proved) && proved;
+              });
+      if (creates || acknowledged) {
         draft.creating.push_back(&at);
       } else if (at.sent) {
         draft.attempts.push_back(&at);
@@ -354,7 +371,17 @@ std::vector<DialogState> Derivation::Run() {
 
 std::vector<DialogState> DeriveDialogs(std::string_view call_id, const CallFacts& facts,
                                        const ServerMatcher& server, const RebuildOptions& options) {
-  return Derivation(call_id, facts, server, options).Run();
+  // What was merged first must not matter: everything is looked at in one order.
+  CallFacts ordered = facts;
+  for (Transaction& at : ordered.transactions) {
+    std::sort(at.answers.begin(), at.answers.end(), [](const AnswerFact& a, const AnswerFact& b) {
+      if (a.first.Better(b.first) || b.first.Better(a.first)) return a.first.Better(b.first);
+      return std::tie(a.status, a.rseq) < std::tie(b.status, b.rseq);
+    });
+  }
+  std::sort(ordered.transactions.begin(), ordered.transactions.end(),
+            [](const Transaction& a, const Transaction& b) { return Earlier(&a, &b); });
+  return Derivation(call_id, ordered, server, options).Run();
 }
 
 }  // namespace sipheal::inline v0_1::sip

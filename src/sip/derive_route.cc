@@ -303,6 +303,21 @@ void Derivation::DeriveTarget(Draft& draft) const {
              std::string(latest == &by_peer ? "peer's " : "answer to the server's ") +
              std::string(ToString(latest->method)) + " in the dialog";
   }
+  // A refresh of the peer that the server accepted, and whose request was lost: the target may be
+  // another since then, unless the server shows it (rule 11.9).
+  const AnswerFact* blind = nullptr;
+  for (const Transaction* at : draft.theirs) {
+    if (at->has_request || !refreshes(at->method)) continue;
+    if (by_peer.fact != nullptr && at->cseq < by_peer.cseq) continue;
+    const AnswerFact* final = FinalOf(draft, *at);
+    if (final == nullptr || final->status >= 300) continue;
+    if (blind == nullptr || blind->first.time_us < final->first.time_us) blind = final;
+  }
+  if (blind != nullptr && blind->first.time_us < since) blind = nullptr;
+  if (blind != nullptr) {
+    since = blind->first.time_us;
+    since_is_own = false;
+  }
   if (target != 0) {
     state.remote_target = facts_.Text(target);
     state.contact_target = state.remote_target;
@@ -350,8 +365,9 @@ void Derivation::DeriveTarget(Draft& draft) const {
     }
   }
   if (SameUri(state.contact_target, state.remote_target)) state.contact_target.clear();
-  if (state.remote_target.empty()) {
+  if (state.remote_target.empty() || (blind != nullptr && shown == nullptr)) {
     state.missing.push_back(Field::kRemoteTarget);
+    if (blind != nullptr) Warn(state, "a refresh of the peer was answered, but not captured");
   } else if (proof != nullptr) {
     Cite(state, Field::kRemoteTarget, *proof, reason);
   }

@@ -46,6 +46,13 @@ bool StartsNoCall(const MessageView& view, bool has_to_tag) {
   }
 }
 
+std::uint16_t PathOf(const Endpoint& peer, Transport transport) {
+  const auto& ip = peer.ip.bytes();
+  const std::uint64_t seed = (std::uint64_t{peer.port} << 8) | static_cast<std::uint8_t>(transport);
+  return static_cast<std::uint16_t>(
+      HashBytes(std::string_view(reinterpret_cast<const char*>(ip.data()), ip.size()), seed));
+}
+
 // What DialogFolder and Rebuild share.
 class Folding {
  public:
@@ -122,6 +129,7 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
     if (sent ? !adjacency.sent : !adjacency.received) continue;
     record_.sent = sent == record_.is_request;
     record_.peer = sent ? message.destination : message.source;
+    record_.sighting.path = PathOf(record_.peer, record_.transport);
     const FoldResult result = call->second.Merge(record_, options_);
     if (outcome.result == FoldResult::kDuplicate) outcome.result = result;
   }

@@ -5,9 +5,9 @@
 
 #include <map>
 
-#include "tests/sip/call_script.h"
 #include "sipheal/sip/explain.h"
 #include "sipheal/sip/next_request.h"
+#include "tests/sip/call_script.h"
 
 namespace sipheal::testing {
 namespace {
@@ -412,6 +412,38 @@ TEST(DialogStart, Rule2_13_TheServersAckShowsTargetAndRoute) {
   EXPECT_EQ(dialog.phase, DialogPhase::kConfirmed);
   // An ACK for a failure looks the same, so nothing is sent on its word alone.
   EXPECT_EQ(sip::Judge(dialog).token, VerdictToken::kIncomplete);
+}
+
+TEST(DialogStart, Rule6_9_AnAckShowsALost2xx) {
+  for (bool server_called : {true, false}) {
+    CallScript call;
+    if (server_called) {
+      call.AnsweredByPeer({"<sip:p1;lr>"});
+    } else {
+      call.AnsweredByServer({"<sip:p1;lr>"});
+    }
+    // INVITE and ACK are left.
+    call.messages.erase(call.messages.begin() + 1, call.messages.begin() + 4);
+    const DialogState dialog = call.Only();
+    EXPECT_EQ(dialog.phase, DialogPhase::kConfirmed);
+    EXPECT_EQ(dialog.role, server_called ? DialogRole::kUac : DialogRole::kUas);
+    EXPECT_EQ(dialog.local.tag, server_called ? "a" : "b");
+    EXPECT_THAT(dialog.route_set, ElementsAre("sip:p1;lr"));
+    EXPECT_EQ(dialog.remote_target, "sip:phone@198.51.100.7:5060");
+  }
+}
+
+TEST(DialogStart, AnAckForAFailureMakesNoDialog) {
+  CallScript call;
+  Request invite = call.Send({});
+  call.Reply(invite, {.status = 486, .to_tag = "x"});
+  call.Send({.method = "ACK", .to_tag = "x", .branch = invite.branch});
+  EXPECT_THAT(call.Rebuild(), IsEmpty());
+  // Without the 486 nobody can tell, and nothing is sent.
+  call.messages.erase(call.messages.begin() + 1);
+  for (const DialogState& dialog : call.Rebuild()) {
+    EXPECT_NE(sip::Judge(dialog).token, VerdictToken::kRecoverable);
+  }
 }
 
 TEST(DialogStart, Rule2_15_TheServersOwnRouteEntryIsNotSent) {

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sipheal/sip/dialog_codec.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "tests/sip/call_script.h"
+
+namespace sipheal::testing {
+namespace {
+
+using sip::CaptureTime;
+using sip::DialogState;
+using sip::Field;
+using std::chrono::microseconds;
+
+CaptureTime At(std::int64_t us) { return CaptureTime(microseconds(us)); }
+
+// A state in which no field has its default value.
+DialogState FullState() {
+  DialogState d;
+  d.call_id = "c@h";
+  d.local = {"\"L\"", "sip:l@h", ";x=1", "lt"};
+  d.remote = {"R", "sip:r@h", ";y=2", "rt"};
+  d.role = sip::DialogRole::kUas;
+  d.phase = sip::DialogPhase::kConfirmed;
+  d.end = sip::DialogEnd::kByeUnanswered;
+  d.local_seq = 7;
+  d.remote_seq = 4294967295u;
+  d.route_set = {"sip:p1;lr", "sip:p2"};
+  d.record_route = {"sip:p2", "sip:p1;lr"};
+  d.remote_target = "sip:t@h";
+  d.pending_remote_target = "sip:q@h";
+  d.contact_target = "sip:c@h";
+  d.local_target = "sip:s@h";
+  d.secure = true;
+  d.transport = sip::Transport::kTls;
+  d.next_hop = *sip::Endpoint::Parse("192.0.2.1:5061");
+  d.observed_source = *sip::Endpoint::Parse("[2001:db8::1]:5062");
+  d.flow_held_by_server = true;
+  d.seen_hosts = {*sip::IpAddress::Parse("192.0.2.1"), *sip::IpAddress::Parse("2001:db8::1")};
+  d.local_sdp = {"root",
+                 "1",
+                 "2",
+                 "IN",
+                 "IP4",
+                 "192.0.2.2",
+                 "192.0.2.3",
+                 sip::SdpDirection::kSendOnly,
+                 {{"audio", 20000, "RTP/AVP", "0 101", "101 telephone-event/8000", "192.0.2.4",
+                   sip::SdpDirection::kRecvOnly}}};
+  d.remote_sdp = d.local_sdp;
+  d.remote_sdp.origin_user = "other";
+  d.highest_local_sdp_version = "99";
+  d.held_by_local = d.held_by_remote = true;
+  d.media_security = {true, true, true};
+  d.session_timer = {std::chrono::seconds(1800), true, At(5), At(6)};
+  d.open_transactions = {{"INVITE", 9, true, true, true, {3, At(8)}, At(9)},
+                         {"INFO", 10, false, false, false, {4, At(8)}, std::nullopt}};
+  d.remote_supported = "timer";
+  d.remote_allow = "INVITE";
+  d.created_at = At(1);
+  d.confirmed_at = At(2);
+  d.last_seen = At(3);
+  d.deadline = At(4);
+  d.deadline_reason = "why";
+  d.evidence = {{Field::kRole, {1, At(1)}, "because"}};
+  d.conflicts = {{Field::kRouteSet, {2, At(2)}, "loser", "reason", true}};
+  d.missing = {Field::kRemoteSdp};
+  d.warnings = {"w"};
+  d.quarantined = 3;
+  d.limits_reached = true;
+  d.from_stored_state = true;
+  return d;
+}
+
+TEST(DialogCodec, RoundTripsEveryField_F84) {
+  const DialogState state = FullState();
+  const auto decoded = sip::DecodeDialog(sip::EncodeDialog(state));
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->damaged_fields, 0);
+  EXPECT_EQ(decoded->unknown_fields, 0);
+  EXPECT_TRUE(decoded->dialog == state);
+  const DialogState empty = [] {
+    DialogState d;
+    d.call_id = "c";
+    return d;
+  }();
+  const auto plain = sip::DecodeDialog(sip::EncodeDialog(empty));
+  ASSERT_TRUE(plain.ok());
+  EXPECT_TRUE(plain->dialog == empty);
+}
+
+TEST(DialogCodec, F78_F79_EveryTruncationIsAnErrorOrCountsWhatIsMissing) {
+  const std::string bytes = sip::EncodeDialog(FullState());
+  for (std::size_t size = 0; size < bytes.size(); ++size) {
+    const auto decoded = sip::DecodeDialog(std::string_view(bytes).substr(0, size));
+    if (decoded.ok()) {
+      EXPECT_GT(decoded->damaged_fields, 0) << size;
+      EXPECT_FALSE(sip::Judge(decoded->dialog).recoverable()) << size;
+    }
+  }
+}
+
+TEST(DialogCodec, F78_F79_ADamagedByteCostsAtMostItsFieldAndNeverSendsAWrongOne) {
+  CallScript call;
+  call.AnsweredByPeer();
+  const DialogState state = call.Only();
+  ASSERT_TRUE(sip::Judge(state).recoverable());
+  const std::string bytes = sip::EncodeDialog(state);
+  std::mt19937 random(7);
+  int readable = 0;
+  for (std::size_t at = 0; at < bytes.size(); ++at) {
+    std::string damaged = bytes;
+    damaged[at] = static_cast<char>(damaged[at] ^ (1 + random() % 255));
+    const auto decoded = sip::DecodeDialog(damaged);
+    if (!decoded.ok()) continue;
+    ++readable;
+    const DialogState& dialog = decoded->dialog;
+    if (!sip::Judge(dialog).recoverable()) continue;
+    // What may still be sent, is what was stored.
+    EXPECT_EQ(dialog.local, state.local) << at;
+    EXPECT_EQ(dialog.remote, state.remote) << at;
+    EXPECT_EQ(dialog.local_seq, state.local_seq) << at;
+    EXPECT_EQ(dialog.route_set, state.route_set) << at;
+    EXPECT_EQ(dialog.remote_target, state.remote_target) << at;
+  }
+  EXPECT_GT(readable, static_cast<int>(bytes.size() / 2));
+}
+
+TEST(DialogCodec, SkipsFieldsOfANewerWriter_F98) {
+  std::string bytes = sip::EncodeDialog(FullState());
+  bytes[5] = static_cast<char>(bytes[5] + 1);  // one field more
+  bytes += std::string("\xc8\x01\x03xyz\x00", 7);
+  const auto decoded = sip::DecodeDialog(bytes);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->unknown_fields, 1);
+  EXPECT_TRUE(decoded->dialog == FullState());
+}
+
+TEST(DialogCodec, RefusesWhatIsNotItsOwn) {
+  EXPECT_EQ(sip::DecodeDialog("").status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(sip::DecodeDialog("{\"json\":1}").status().code(), absl::StatusCode::kInvalidArgument);
+  std::string newer = sip::EncodeDialog(FullState());
+  newer[4] = 9;
+  EXPECT_EQ(sip::DecodeDialog(newer).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST(StoredState, RaisesBoundsAndFillsHolesButDoesNotOverrule) {
+  CallScript call;
+  call.AnsweredByPeer();
+  DialogState fresh = call.Only();
+  DialogState stored = fresh;
+  stored.local_seq = 50;
+  stored.remote_target = "sip:old@198.51.100.7";
+  stored.highest_local_sdp_version = "12";
+  sip::MergeStoredState(stored, fresh);
+  EXPECT_EQ(fresh.local_seq, 50u);
+  EXPECT_EQ(fresh.remote_target, "sip:phone@198.51.100.7:5060");
+  EXPECT_EQ(fresh.highest_local_sdp_version, "12");
+  EXPECT_TRUE(fresh.from_stored_state);
+  stored.remote.tag = "another";
+  stored.local_seq = 99;
+  sip::MergeStoredState(stored, fresh);
+  EXPECT_EQ(fresh.local_seq, 50u);
+}
+
+TEST(StoredState, AnEndIsFinal) {
+  CallScript call;
+  call.AnsweredByPeer();
+  DialogState fresh = call.Only();
+  DialogState stored = fresh;
+  stored.phase = sip::DialogPhase::kTerminated;
+  stored.end = sip::DialogEnd::kByeSent;
+  sip::MergeStoredState(stored, fresh);
+  EXPECT_EQ(sip::Judge(fresh).token, sip::VerdictToken::kEnded);
+}
+
+}  // namespace
+}  // namespace sipheal::testing

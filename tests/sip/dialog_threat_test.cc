@@ -1,0 +1,352 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rules 11.x and 12.x: several capture points, loss, forgeries, floods.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sipheal/sip/explain.h"
+#include "sipheal/sip/next_request.h"
+#include "tests/sip/call_script.h"
+
+namespace sipheal::testing {
+namespace {
+
+using sip::DialogPhase;
+using sip::DialogState;
+using sip::VerdictToken;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+TEST(CapturePoints, Rule11_1_TheCopyNextToTheServerCounts) {
+  CallScript call;
+  Request outer = call.Receive({.branch = "z9hG4bKouter"});
+  call.messages.back().destination = *sip::Endpoint::Parse("203.0.113.1:5060");  // the proxy
+  Request inner = call.Receive({.record_route = {"<sip:203.0.113.1;lr>"},
+                                .branch = "z9hG4bKinner",
+                                .peer = "203.0.113.1:5060"});
+  call.Reply(inner, {.to_tag = "b"});
+  EXPECT_THAT(call.Only().route_set, ElementsAre("sip:203.0.113.1;lr"));
+}
+
+TEST(CapturePoints, Rule11_3_PortsTellProgramsOnOneAddressApart) {
+  CallScript call;
+  call.server.addresses[0].ip = *sip::IpAddress::Parse("127.0.0.1");
+  call.AnsweredByPeer();
+  for (sip::CapturedMessage& message : call.messages) {
+    for (sip::Endpoint* end : {&message.source, &message.destination}) {
+      const bool is_server = *end == *sip::Endpoint::Parse(kServer);
+      *end = *sip::Endpoint::Parse(is_server ? "127.0.0.1:5060" : "127.0.0.1:5080");
+    }
+  }
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.local.tag, "a");
+  EXPECT_EQ(dialog.role, sip::DialogRole::kUac);
+}
+
+TEST(CapturePoints, Rule11_6_AnAgentWithoutAddressesIsReadByItsVia) {
+  CallScript call;
+  call.agent = "asterisk-a";
+  call.server.agents = {"asterisk-a"};
+  call.AnsweredByPeer();
+  for (sip::CapturedMessage& message : call.messages) {
+    message.source = message.destination = *sip::Endpoint::Parse("0.0.0.0:0");
+  }
+  call.messages[0].source = sip::Endpoint{};
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.local.tag, "a");
+  EXPECT_EQ(dialog.role, sip::DialogRole::kUac);
+}
+
+TEST(CapturePoints, HepMayReportAnotherPortOfTheServer) {
+  CallScript call;
+  call.agent = "asterisk-a";
+  call.server.agents = {"asterisk-a"};
+  call.server.addresses[0].port = 5070;
+  call.AnsweredByPeer();
+  EXPECT_EQ(call.Only().role, sip::DialogRole::kUac);
+}
+
+TEST(CapturePoints, Rule11_12_AnAnswerForSomebodyElseIsIgnored) {
+  CallScript call;
+  Request invite = call.Send({});
+  invite.via_host = "203.0.113.255:5060";
+  invite.branch = "z9hG4bKother";
+  call.Reply(invite, {.to_tag = "b"});
+  EXPECT_THAT(call.Rebuild(), IsEmpty());
+}
+
+TEST(CapturePoints, Rule12_12_TheServersOwnAgentOverrulesAnother) {
+  CallScript call;
+  call.agent = "asterisk-a";
+  call.server.agents = {"asterisk-a"};
+  Request invite = call.Send({});
+  call.Reply(invite, {.to_tag = "b", .contact = "<sip:evil@203.0.113.66>"});
+  call.messages.back().agent = "elsewhere";
+  call.Reply(invite, {.to_tag = "b"});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.remote_target, "sip:phone@198.51.100.7:5060");
+  EXPECT_THAT(dialog.conflicts, Not(IsEmpty()));
+}
+
+TEST(Order, F91_EqualTimesInAnyOrderGiveOneState) {
+  CallScript call;
+  call.step_us = 0;
+  call.AnsweredByServer({"<sip:p1;lr>"});
+  const DialogState expected = call.Only();
+  std::reverse(call.messages.begin(), call.messages.end());
+  EXPECT_EQ(call.Only(), expected);
+}
+
+TEST(Threat, Rule12_1_ARefreshThatTheServerRefusedMovesNothing) {
+  CallScript call;
+  call.AnsweredByPeer();
+  Request forged = call.Receive({.cseq = 3,
+                                 .from_tag = "b",
+                                 .to_tag = "a",
+                                 .contact = "<sip:evil@203.0.113.66>",
+                                 .peer = "203.0.113.66:5060"});
+  EXPECT_EQ(call.Only().remote_target, "sip:phone@198.51.100.7:5060");
+  EXPECT_EQ(call.Only().pending_remote_target, "");
+  call.Reply(forged, {.status = 481});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.remote_target, "sip:phone@198.51.100.7:5060");
+  EXPECT_THAT(dialog.conflicts, Not(IsEmpty()));
+  EXPECT_EQ(dialog.phase, DialogPhase::kConfirmed);
+}
+
+TEST(Threat, Rule12_2_AByeFromElsewhereEndsNothingUnlessTheServerAgreed) {
+  CallScript call;
+  call.AnsweredByPeer();
+  Request bye = call.Receive(
+      {.method = "BYE", .cseq = 2, .from_tag = "b", .to_tag = "a", .peer = "203.0.113.66:5060"});
+  EXPECT_TRUE(call.Judge().recoverable());
+  EXPECT_EQ(call.Only().quarantined, 1u);
+  call.Reply(bye, {});
+  EXPECT_EQ(call.Judge().token, VerdictToken::kEnded);
+}
+
+TEST(Threat, Rule12_2_APlainMessageInATlsDialogIsOffPath) {
+  CallScript call;
+  call.transport = sip::Transport::kTls;
+  call.AnsweredByPeer({"<sip:198.51.100.7;transport=tls;lr>"});
+  call.Receive({.method = "BYE", .cseq = 2, .from_tag = "b", .to_tag = "a"});
+  call.messages.back().transport = sip::Transport::kUdp;
+  EXPECT_TRUE(call.Judge().recoverable()) << sip::Explain(call.Only(), call.Judge());
+}
+
+TEST(Threat, Rule12_3_ASecond2xxWithOtherRoutesIsIgnored) {
+  CallScript call;
+  Request invite = call.Send({});
+  call.Reply(invite, {.to_tag = "b"});
+  call.Reply(invite, {.to_tag = "b", .record_route = {"<sip:evil;lr>"}});
+  call.Send({.method = "ACK", .to_tag = "b"});
+  const DialogState dialog = call.Only();
+  EXPECT_THAT(dialog.route_set, IsEmpty());
+  EXPECT_THAT(dialog.conflicts, Not(IsEmpty()));
+}
+
+TEST(Threat, Rule12_4_AnAnswerWithAnUnknownBranchIsIgnored) {
+  CallScript call;
+  Request invite = call.Send({});
+  call.Reply(invite,
+             {.to_tag = "x", .contact = "<sip:evil@203.0.113.66>", .branch = "z9hG4bKguess"});
+  EXPECT_THAT(call.Rebuild(), IsEmpty());
+  call.Reply(invite, {.to_tag = "b"});
+  EXPECT_EQ(call.Only().remote.tag, "b");
+}
+
+TEST(Threat, Rule12_5_AnUnansweredHugeCseqOfThePeerIsNotTaken) {
+  CallScript call;
+  call.AnsweredByPeer();
+  call.Receive({.method = "INFO", .cseq = 2147483000, .from_tag = "b", .to_tag = "a"});
+  EXPECT_EQ(call.Only().remote_seq, std::nullopt);
+  EXPECT_THAT(call.Only().conflicts, Not(IsEmpty()));
+}
+
+TEST(Threat, Rule12_6_AnUnansweredHugeCseqOfTheServerIsFlagged) {
+  CallScript call;
+  call.AnsweredByPeer();
+  Request info = call.Send({.method = "INFO", .cseq = 3, .to_tag = "b"});
+  call.Reply(info, {});
+  call.Send({.method = "INFO", .cseq = 2147483646, .to_tag = "b"});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.local_seq, 3u);
+  EXPECT_THAT(dialog.conflicts, SizeIs(1));
+  EXPECT_EQ(*sip::NextCseq(dialog, {.capture_is_complete = true}, {}), 4u);
+}
+
+TEST(Threat, Rule12_7_TrafficAfterAnOffPathByeShowsThatTheCallLives) {
+  CallScript call;
+  call.AnsweredByPeer();
+  call.Receive(
+      {.method = "BYE", .cseq = 99, .from_tag = "b", .to_tag = "a", .peer = "203.0.113.66:5060"});
+  Request info = call.Receive({.method = "INFO", .cseq = 5, .from_tag = "b", .to_tag = "a"});
+  call.Reply(info, {});
+  EXPECT_TRUE(call.Judge().recoverable());
+}
+
+TEST(Threat, Rule12_8_TargetsOutsideOfTheDialogAreRefused_F99) {
+  struct Case {
+    const char* contact;
+    bool allowed;
+  };
+  for (const Case& c :
+       {Case{"<sip:x@127.0.0.1:5060>", false}, Case{"<sip:x@198.51.100.7:25>", false},
+        Case{"<sip:x@224.0.0.1>", false}, Case{"<sip:x@169.254.1.1>", false},
+        Case{"<sip:x@255.255.255.255>", false}, Case{"<sip:x@0.0.0.0>", false},
+        Case{"<sip:x@203.0.113.66>", false}, Case{"<sip:x@198.51.100.7;maddr=127.0.0.1>", false},
+        Case{"<sip:x@[::1]:5060>", false}, Case{"<sip:x@198.51.100.7:5999>", true}}) {
+    CallScript call;
+    Request invite = call.Receive({.contact = c.contact});
+    call.Reply(invite, {.to_tag = "b"});
+    EXPECT_EQ(call.Judge().recoverable(), c.allowed) << c.contact;
+    if (!c.allowed) {
+      EXPECT_EQ(call.Judge().token, VerdictToken::kRefused) << c.contact;
+    }
+  }
+}
+
+TEST(Threat, Rule12_8_AllowTargetsOpensANetworkAndDenyTargetsClosesOne) {
+  CallScript call;
+  Request invite = call.Receive({.contact = "<sip:x@127.0.0.1:5070>"});
+  call.Reply(invite, {.to_tag = "b"});
+  sip::VerdictOptions options;
+  options.targets.allow_targets = {"127.0.0.0/8"};
+  EXPECT_TRUE(call.Judge(options).recoverable());
+  options.targets.deny_targets = {"127.0.0.0/8"};
+  EXPECT_EQ(call.Judge(options).token, VerdictToken::kRefused);
+}
+
+TEST(Threat, Rule12_9_UnsafeBytesAreNoEvidence) {
+  CallScript call;
+  Request invite = call.Receive({.from = std::string("\"a\rRoute: evil\" <sip:a@x>")});
+  call.Reply(invite, {.to_tag = "b"});
+  EXPECT_THAT(call.Rebuild(), IsEmpty());
+}
+
+TEST(Threat, Rule12_10_AFloodOfForgedTagsLeavesTheRealDialog) {
+  CallScript call;
+  Request invite = call.Send({});
+  sip::DialogFolder folder(call.server);
+  call.Reply(invite, {.status = 180, .to_tag = "b"});
+  for (const sip::CapturedMessage& message : call.messages) folder.Fold(message);
+  const std::size_t before = folder.size_bytes();
+  for (int i = 0; i < 20'000; ++i) {
+    CallScript flood = call;
+    flood.messages.clear();
+    flood.Reply(invite, {.status = 180, .to_tag = "forged" + std::to_string(i)});
+    folder.Fold(flood.messages[0]);
+  }
+  EXPECT_LT(folder.size_bytes(), before + 96 * 1024);
+  CallScript rest = call;
+  rest.messages.clear();
+  rest.Reply(invite, {.to_tag = "b"});
+  rest.Send({.method = "ACK", .to_tag = "b"});
+  for (const sip::CapturedMessage& message : rest.messages) folder.Fold(message);
+  bool alive = false;
+  for (const DialogState& dialog : folder.Snapshot(call.call_id)) {
+    if (dialog.remote.tag == "b") alive = sip::Judge(dialog).recoverable();
+  }
+  EXPECT_TRUE(alive);
+}
+
+TEST(Threat, Rule12_10_AFloodOfForgedRequestsLeavesTheRealDialog) {
+  CallScript call;
+  call.AnsweredByServer();
+  sip::DialogFolder folder(call.server);
+  for (const sip::CapturedMessage& message : call.messages) folder.Fold(message);
+  for (unsigned i = 0; i < 5'000; ++i) {
+    CallScript flood = call;
+    flood.messages.clear();
+    flood.Receive(
+        {.method = "INFO", .cseq = 1000 + i, .to_tag = "b", .branch = "z" + std::to_string(i)});
+    flood.messages[0].time += std::chrono::seconds(1);
+    folder.Fold(flood.messages[0]);
+  }
+  EXPECT_LT(folder.size_bytes(), 256u * 1024);
+  const std::vector<DialogState> dialogs = folder.Snapshot(call.call_id);
+  ASSERT_THAT(dialogs, SizeIs(1));
+  EXPECT_EQ(dialogs[0].remote_seq, 1u);
+  EXPECT_TRUE(sip::Judge(dialogs[0]).recoverable());
+}
+
+TEST(Threat, Rule12_11_NewTagsAfterAnEndAreANewDialog) {
+  CallScript call;
+  call.AnsweredByPeer();
+  Request bye = call.Send({.method = "BYE", .cseq = 2, .to_tag = "b"});
+  call.Reply(bye, {});
+  Request again = call.Send({.from_tag = "a2", .branch = "z9hG4bKagain"});
+  call.Reply(again, {.to_tag = "b2"});
+  const std::vector<DialogState> dialogs = call.Rebuild();
+  ASSERT_THAT(dialogs, SizeIs(2));
+  EXPECT_EQ(sip::Judge(dialogs[0]).token, VerdictToken::kEnded);
+  EXPECT_TRUE(sip::Judge(dialogs[1]).recoverable());
+}
+
+TEST(Folder, AnEndedCallLeavesATombstoneThatALateMessageDoesNotRaise) {
+  CallScript call;
+  call.AnsweredByPeer();
+  Request bye = call.Send({.method = "BYE", .cseq = 2, .to_tag = "b"});
+  call.Reply(bye, {});
+  sip::DialogFolder folder(call.server);
+  for (const sip::CapturedMessage& message : call.messages) {
+    EXPECT_EQ(folder.Fold(message).result, sip::FoldResult::kFolded);
+    EXPECT_EQ(folder.Fold(message).result, sip::FoldResult::kDuplicate);
+  }
+  const sip::CaptureTime end = call.messages.back().time;
+  EXPECT_EQ(folder.Sweep(end + std::chrono::seconds(10)), 0u);
+  EXPECT_EQ(folder.Sweep(end + std::chrono::seconds(40)), 1u);
+  EXPECT_THAT(folder.Snapshot(call.call_id), IsEmpty());
+  ASSERT_TRUE(folder.FindTombstone(call.call_id).has_value());
+  EXPECT_EQ(folder.FindTombstone(call.call_id)->end, sip::DialogEnd::kByeSent);
+  EXPECT_EQ(folder.Fold(call.messages[3]).result, sip::FoldResult::kTombstone);
+  folder.Sweep(end + std::chrono::seconds(1000));
+  EXPECT_EQ(folder.tombstone_count(), 0u);
+}
+
+TEST(Folder, IgnoresWhatIsNoCall) {
+  CallScript call;
+  sip::DialogFolder folder(call.server);
+  Request options = call.Send({.method = "OPTIONS"});
+  call.Reply(options, {.to_tag = "x"});
+  Request registration = call.Receive({.method = "REGISTER", .from_tag = "r"});
+  call.Reply(registration, {.to_tag = "y"});
+  for (const sip::CapturedMessage& message : call.messages) {
+    EXPECT_EQ(folder.Fold(message).result, sip::FoldResult::kIgnored);
+  }
+  EXPECT_EQ(folder.call_count(), 0u);
+}
+
+TEST(Folder, AQuietCallShrinksAndKeepsItsState) {
+  CallScript call;
+  call.AnsweredByPeer();
+  for (unsigned cseq = 2; cseq < 60; ++cseq) {
+    Request info =
+        call.Send({.method = cseq % 3 == 0 ? "INVITE" : "INFO", .cseq = cseq, .to_tag = "b"});
+    call.Reply(info, {});
+    if (cseq % 3 == 0) call.Send({.method = "ACK", .cseq = cseq, .to_tag = "b"});
+  }
+  sip::DialogFolder folder(call.server);
+  for (const sip::CapturedMessage& message : call.messages) folder.Fold(message);
+  const std::vector<DialogState> before = folder.Snapshot(call.call_id);
+  const std::size_t size = folder.size_bytes();
+  folder.Sweep(call.messages.back().time + std::chrono::seconds(60));
+  const std::vector<DialogState> after = folder.Snapshot(call.call_id);
+  ASSERT_THAT(before, SizeIs(1));
+  ASSERT_THAT(after, SizeIs(1));
+  EXPECT_LT(folder.size_bytes(), size / 2);
+  EXPECT_EQ(after[0].local_seq, before[0].local_seq);
+  EXPECT_EQ(after[0].remote_target, before[0].remote_target);
+  EXPECT_EQ(after[0].route_set, before[0].route_set);
+  EXPECT_EQ(sip::Judge(after[0]).token, sip::Judge(before[0]).token);
+  // A late copy of something that was dropped changes nothing.
+  for (const sip::CapturedMessage& message : call.messages) folder.Fold(message);
+  const std::vector<DialogState> late = folder.Snapshot(call.call_id);
+  ASSERT_THAT(late, SizeIs(1));
+  EXPECT_EQ(late[0].local_seq, before[0].local_seq);
+  EXPECT_EQ(late[0].remote_target, before[0].remote_target);
+}
+
+}  // namespace
+}  // namespace sipheal::testing
