@@ -284,11 +284,28 @@ class FailedRecovery(ModuleCase):
                     fresh = [m for m in phone.messages[before:] if m.received and m.is_request]
                     self.assertEqual(fresh, [], phone.ladder())
 
-    def _wait_no_channel(self, channel):
+    def _wait_no_channel(self, channel, server=None):
         deadline = time.monotonic() + 5
-        while self.b.ari.request("GET", f"/channels/{channel}")[0] != 404:
+        while (server or self.b).ari.request("GET", f"/channels/{channel}")[0] != 404:
             self.assertLess(time.monotonic(), deadline, "channel still there")
             time.sleep(0.01)
+
+    def test_M20_a_server_that_hung_and_woke_up_gives_its_lost_call_up_in_silence(self):
+        phone = self.phone()
+        dialog = self.call_in(phone)
+        lost = next(c["id"] for c in self.a.ari("GET", "/channels")
+                    if c["protocol_id"] == dialog.call_id)
+        self.a.pause()
+        try:
+            channel = self.recover(dialog)
+        finally:
+            self.a.resume()
+        self.release(self.a, lost)
+        self._wait_no_channel(lost, self.a)
+        self.assertEqual(phone.requests("BYE"), [])
+        self.assertEqual(dialog.request("INFO").status, 200)
+        self.assertEqual(dialog.bye(), 200)
+        self.wait_gone(channel)
 
     def test_M20_a_ringing_recovery_can_be_released_too(self):
         phone = self.phone()
