@@ -123,7 +123,8 @@ class Connections final : public AriConnections, public EventSocketHost {
   }
 
   ~Connections() override {
-    async_.reset();
+    // First the thread that posts to the loop, which still asks in vain until it ends, too.
+    async_->Close();
     if (loop_ == nullptr) return;
     loop_->Post([this] { sockets_.clear(); });
     loop_->Stop();

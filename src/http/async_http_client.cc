@@ -20,22 +20,29 @@ class AsyncHttpClient::Loop {
   }
 
   ~Loop() {
+    Close();
+    curl_multi_cleanup(multi_);
+  }
+
+  void Close() {
     {
       const MutexLock lock(mutex_);
       stopping_ = true;
     }
     curl_multi_wakeup(multi_);
-    thread_.join();
-    curl_multi_cleanup(multi_);
+    if (thread_.joinable()) thread_.join();
   }
 
   bool OnThread() const { return std::this_thread::get_id() == thread_id_.load(); }
 
   void Send(HttpRequest request, std::chrono::milliseconds timeout, Done done) {
+    bool closed = false;
     {
       const MutexLock lock(mutex_);
-      queue_.push_back({std::move(request), timeout, std::move(done)});
+      closed = stopping_;
+      if (!closed) queue_.push_back({std::move(request), timeout, std::move(done)});
     }
+    if (closed) return done(absl::CancelledError("the client is closed"));
     curl_multi_wakeup(multi_);
   }
 
@@ -119,6 +126,7 @@ class AsyncHttpClient::Loop {
 
 AsyncHttpClient::AsyncHttpClient(HttpOptions options) : loop_(std::make_unique<Loop>(options)) {}
 AsyncHttpClient::~AsyncHttpClient() = default;
+void AsyncHttpClient::Close() { loop_->Close(); }
 bool AsyncHttpClient::OnThread() const { return loop_->OnThread(); }
 
 void AsyncHttpClient::Send(HttpRequest request, std::chrono::milliseconds timeout, Done done) {

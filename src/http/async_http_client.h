@@ -20,11 +20,13 @@ class SIPHEAL_EXPORT AsyncHttpClient {
   using Done = std::function<void(absl::StatusOr<HttpResponse>)>;
 
   explicit AsyncHttpClient(HttpOptions options);  // starts the thread
-  // Ends the thread; requests under way are called back with Cancelled. Not to be destroyed from a
-  // callback.
-  ~AsyncHttpClient();
+  ~AsyncHttpClient();                             // closes
   AsyncHttpClient(const AsyncHttpClient&) = delete;
   AsyncHttpClient& operator=(const AsyncHttpClient&) = delete;
+
+  // Ends the thread; idempotent. Requests under way are called back with Cancelled, later ones at
+  // once, inside Send. Not to be called from a callback.
+  void Close();
 
   // Whether the caller is in a callback of this client.
   bool OnThread() const;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <fstream>
@@ -300,7 +301,11 @@ TEST_F(ConnectionsTest, MayBeLetGoInsideAHandler) {
   connections_->AddHandler(letting_go);
   letting_go->connections = std::move(connections_);
   fake_->Freeze(false);
-  ASSERT_TRUE(FakeAri::WaitFor([&] { return fake_->event_sockets() == 1; }));
+  ASSERT_TRUE(FakeAri::WaitFor([&] {
+    const auto requests = fake_->requests();
+    return std::any_of(requests.begin(), requests.end(),
+                       [](const auto& request) { return request.path == "/ari/events"; });
+  }));
   EXPECT_TRUE(FakeAri::WaitFor([&] { return fake_->event_sockets() == 0; }));
 }
 

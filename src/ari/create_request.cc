@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ari/create_request.h"
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <string_view>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_format.h"
+#include "base/absl_compat.h"
+
+namespace sipheal::inline v0_1::internal {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::string_view kPrefix = "PJSIP_RECOVERY_";
+constexpr std::size_t kMaxBody = 40'960;  // Asterisk's main/http.c: MAX_CONTENT_LENGTH
+
+bool IsWord(std::string_view text, std::string_view more) {
+  return !text.empty() && std::all_of(text.begin(), text.end(), [more](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           more.find(c) != std::string_view::npos;
+  });
+}
+
+bool IsUtf8(const std::string& text) {
+  try {
+    // nlohmann's writer is strict; it has no predicate.
+    (void)json(text).dump();
+    return true;
+  } catch (const json::exception&) {
+    return false;
+  }
+}
+
+bool EndsWith(std::string_view text, std::string_view end) {
+  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
+}
+
+absl::Status Refuse(std::string_view name, const char* why) {
+  return absl::FailedPreconditionError(
+      absl::StrFormat("variable \"%s\": %s: nothing was sent",
+                      absl::CHexEscape(AbslView(name.substr(0, 64))), why));
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> MakeCreateBody(const MediaServerDriver::CreateParams& params,
+                                           const std::string& app) {
+  if (!IsWord(params.channel_id, "-_.")) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("channel_id: \"%s\" has other characters than letters, digits, - _ .",
+                        absl::CHexEscape(AbslView(params.channel_id))));
+  }
+  // A slash or & would make another dial string of it.
+  if (!IsWord(params.endpoint, "-_.+@ ~!$*#:;=%")) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("endpoint: \"%s\" is no name of a PJSIP endpoint",
+                        absl::CHexEscape(AbslView(params.endpoint))));
+  }
+  json variables = json::object();
+  std::string target;
+  for (const auto& [name, value] : params.variables) {
+    // Asterisk takes NAME(...) for a function to be called: only plain names pass.
+    if (std::string_view(name).substr(0, kPrefix.size()) != kPrefix || !IsWord(name, "_-")) {
+      return Refuse(name, "is no recovery variable");
+    }
+    if (value.find_first_of(std::string_view("\r\n\0", 3)) != std::string::npos) {
+      return Refuse(name, "holds a line break or NUL");
+    }
+    if (!IsUtf8(value)) {
+      // A display name takes no part in the dialog's identity, a Record-Route is for the record.
+      if (EndsWith(name, "_DISPLAY") || EndsWith(name, "RECORD-ROUTES")) continue;
+      return Refuse(name, "is not UTF-8, which ARI cannot carry");
+    }
+    if (name == "PJSIP_RECOVERY_REQUEST_URI") target = value;
+    variables[name] = value;
+  }
+  variables["PJSIP_RECOVERY_METHOD"] = params.action == DialogAction::kBye ? "BYE" : "INVITE";
+  // The engine decides after a failure whether another attempt is made or the call ended.
+  if (variables.find("PJSIP_RECOVERY_ON_FAILURE") == variables.end()) {
+    variables["PJSIP_RECOVERY_ON_FAILURE"] = "keep";
+  }
+
+  // With a target of its own the channel needs no contact registered at this server. The module
+  // sets the real one, so that it does not matter how Asterisk reads this.
+  std::string endpoint = "PJSIP/" + params.endpoint;
+  if (target.rfind("sip:", 0) == 0 || target.rfind("sips:", 0) == 0) endpoint += "/" + target;
+
+  // The time-out is a safety net: when it strikes, Asterisk hangs up, which ends the dialog. The
+  // SIP timers (and the engine) come first.
+  const auto timeout = std::chrono::ceil<std::chrono::seconds>(params.answer_timeout).count() + 5;
+  const json body = {{"endpoint", endpoint},
+                     {"app", app},
+                     {"channelId", params.channel_id},
+                     {"timeout", timeout},
+                     {"variables", variables}};
+  std::string text = body.dump();
+  if (text.size() > kMaxBody) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("the recovery variables take %d bytes: ARI takes %d at most: nothing was "
+                        "sent",
+                        text.size(), kMaxBody));
+  }
+  return text;
+}
+
+absl::StatusOr<std::string> MakeGiveUpBody(const std::vector<std::string>& channel_ids) {
+  std::string list;
+  for (const std::string& id : channel_ids) {
+    // Asterisk's own ids are like 1764000000.12, with a system name before.
+    if (!IsWord(id, "-_.")) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("channel_ids: \"%s\" is no channel id",
+                          absl::CHexEscape(AbslView(std::string_view(id).substr(0, 64)))));
+    }
+    if (!list.empty()) list += ',';
+    list += id;
+  }
+  const json body = {{"variable", "PJSIP_RECOVERY_RELEASE(" + list + ")"}, {"value", "1"}};
+  return body.dump();
+}
+
+}  // namespace sipheal::inline v0_1::internal

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// The bodies of the requests that make and give up recovered channels. Everything in them comes
+// from a capture, so everything is checked here.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "sipheal/media_server_driver.h"
+
+namespace sipheal::inline v0_1::internal {
+
+// The JSON body of POST /ari/channels. FailedPrecondition when a name or value cannot be carried
+// unchanged (CR, LF, NUL, not UTF-8, too long); optional display names that cannot are left out.
+absl::StatusOr<std::string> MakeCreateBody(const MediaServerDriver::CreateParams& params,
+                                           const std::string& app);
+
+// The JSON body of POST /ari/asterisk/variable that gives these channels up.
+absl::StatusOr<std::string> MakeGiveUpBody(const std::vector<std::string>& channel_ids);
+
+}  // namespace sipheal::inline v0_1::internal
