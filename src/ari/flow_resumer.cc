@@ -162,7 +162,14 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
   // For the tracker, and so for the next recovery: what no event will tell.
   absl::Status Note(const Call& call) {
     const std::string hints = NoteOf(call.params, call.own_app, options_.playback_overlap);
-    if (hints.empty()) return absl::OkStatus();
+    if (hints.empty()) {
+      // A channel that has gone meanwhile: nothing is to be made for it.
+      ABSL_ASSIGN_OR_RETURN(const json channel,
+                            Get(call, ChannelPath(call, ""), "looking for the channel"));
+      return channel.is_null()
+                 ? absl::FailedPreconditionError("the channel is gone: the phone hung up")
+                 : absl::OkStatus();
+    }
     return Do(call, "POST", ChannelPath(call, "/variable"),
               {{"variable", kFlowVariable}, {"value", hints}}, "noting the flow on the channel");
   }
