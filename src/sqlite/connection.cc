@@ -133,6 +133,8 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(Options options) {
                                    SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, nullptr);
   if (code != SQLITE_OK) return connection->Error(code);
   sqlite3* const handle = connection->handle_;
+  // SQLite opens for reading what it may not write; that would show only at the first claim.
+  if (sqlite3_db_readonly(handle, "main") != 0) return connection->Error(SQLITE_READONLY);
   sqlite3_extended_result_codes(handle, 1);
   // The file may come from anywhere: its schema must not be able to run anything.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);

@@ -18,6 +18,7 @@ absl::StatusOr<Turnstile::Pass> Turnstile::Enter(const CallContext& ctx, const C
   ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock, what));
   std::unique_lock lock(mutex_);
   const bool urgent = urgency == Urgency::kUrgent;
+  ++waiting_;
   if (urgent) ++urgent_waiting_;
   absl::Status status;
   while (inside_ || (!urgent && urgent_waiting_ > 0)) {
@@ -26,6 +27,7 @@ absl::StatusOr<Turnstile::Pass> Turnstile::Enter(const CallContext& ctx, const C
     status = CheckContext(ctx, clock, what);
     if (!status.ok()) break;
   }
+  --waiting_;
   if (urgent) --urgent_waiting_;
   if (!status.ok()) {
     left_.notify_all();
@@ -33,6 +35,11 @@ absl::StatusOr<Turnstile::Pass> Turnstile::Enter(const CallContext& ctx, const C
   }
   inside_ = true;
   return Pass(this);
+}
+
+int Turnstile::waiting() const {
+  const std::lock_guard lock(mutex_);
+  return waiting_;
 }
 
 }  // namespace sipheal::inline v0_1::internal

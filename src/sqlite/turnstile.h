@@ -34,11 +34,15 @@ class Turnstile {
   absl::StatusOr<Pass> Enter(const CallContext& ctx, const Clock& clock, Urgency urgency,
                              std::string_view what);
 
+  // How many wait now.
+  int waiting() const;
+
  private:
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable left_;
   bool inside_ = false;
-  int urgent_waiting_ = 0;
+  int waiting_ = 0;
+  int urgent_waiting_ = 0;  // of those
 };
 
 }  // namespace sipheal::inline v0_1::internal
