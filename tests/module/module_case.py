@@ -58,6 +58,15 @@ class ModuleCase(unittest.TestCase):
         cls.a_events = cls.a.ari.events("lab")
         cls.b_events = cls.b.ari.events("lab")
 
+    def run(self, result=None):
+        """As always, and shows what server b logged when the test has failed."""
+        def count():
+            return len(result.failures) + len(result.errors) if result else 0
+        before = count()
+        super().run(result)
+        if count() > before:
+            sys.stderr.write(f"--- end of the log of b\n{self.b.log(3000)}\n")
+
     def setUp(self):
         self.phones = []
         self.channels = []

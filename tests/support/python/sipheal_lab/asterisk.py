@@ -197,9 +197,8 @@ class Asterisk:
         self._own_directory = directory is None
         self.directory = pathlib.Path(directory or tempfile.mkdtemp(prefix=f"{name}-"))
         self.sip_address = sip_address
-        self.sip_port = sip_port or free_port(sip_address, socket.SOCK_DGRAM)
-        self.ari_port = ari_port or free_port()
-        self.ami_port = free_port() if ami else 0
+        self._wanted_ports = (sip_port, ari_port, ami)
+        self._choose_ports()
         self.ari_user, self.ari_password = "sipheal", "sipheal-lab"
         self.endpoints = list(endpoints)
         self.dialplan = self.DEFAULT_DIALPLAN if dialplan is None else dialplan
@@ -223,12 +222,52 @@ class Asterisk:
         self.start_seconds = None
         self.ari = Ari("127.0.0.1", self.ari_port, self.ari_user, self.ari_password)
         self._run_directory = None
+        self._log_start = 0
 
     # -- life ---------------------------------------------------------------------------------
 
     def start(self, timeout=None):
-        """Writes the configuration, starts the server, returns self when it is fully booted."""
+        """Writes the configuration, starts the server, returns self when it is fully booted.
+
+        A port that was free when it was chosen may be taken when the server binds it: then, at
+        its first start, it is started again with others. A restart keeps its ports.
+        """
+        first = self.process is None
+        for attempt in range(3):
+            if attempt:
+                self._choose_ports()
+                self.ari.close()
+                self.ari.port = self.ari_port
+            self._launch(timeout)
+            if self._has_its_ports():
+                return self
+            log = self.log()
+            self.kill()
+            if not first:
+                break
+        raise RuntimeError(f"asterisk could not bind its ports:\n{log}")
+
+    def _choose_ports(self):
+        sip_port, ari_port, ami = self._wanted_ports
+        self.sip_port = sip_port or free_port(self.sip_address, socket.SOCK_DGRAM)
+        self.ari_port = ari_port or free_port()
+        self.ami_port = free_port() if ami else 0
+
+    def _has_its_ports(self):
+        with open(self.directory / "log" / "messages", encoding="utf-8", errors="replace") as log:
+            log.seek(self._log_start)
+            if "could not be started" in log.read():
+                return False
+        try:
+            status, info = self.ari.request("GET", "/asterisk/info", timeout=3.0)
+        except OSError:
+            return False
+        return status == 200 and info["config"]["name"] == self.name
+
+    def _launch(self, timeout):
         self._write_configuration()
+        log = self.directory / "log" / "messages"
+        self._log_start = log.stat().st_size if log.exists() else 0
         begun = time.monotonic()
         output = open(self.directory / "console.log", "wb")
         command = [*self.wrapper, f"{self.prefix}/sbin/asterisk", "-f", "-n", "-C",
@@ -240,7 +279,6 @@ class Asterisk:
         output.close()
         self._wait_until_booted(begun + (timeout or self.start_timeout))
         self.start_seconds = time.monotonic() - begun
-        return self
 
     def _wait_until_booted(self, deadline):
         control = self.run_directory / "asterisk.ctl"
