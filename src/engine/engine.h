@@ -3,7 +3,9 @@
 // to it.
 //
 //   engine.cc          life cycle, the public methods, instances
-//   crash_intake.cc    a crash: list, claim, capture, rebuild; taking over from a dead controller
+//   crash_intake.cc    a crash: list, claim, capture, rebuild
+//   takeover.cc        what a dead controller left; unwatched deaths; instances that come back
+//   placing.cc         which session goes to which target, and when
 //   attempts.cc        placing, pacing, creating the channel, the phone's answer, the death of the
 //   target outcomes.cc        resuming the flow, ending with BYE, outcomes and reports
 #pragma once

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/known.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+
+#include "base/status_macros.h"
+
+namespace sipheal::inline v0_1::internal {
+
+std::vector<std::string> CallIdsOf(const std::vector<Session>& sessions) {
+  std::vector<std::string> ids;
+  ids.reserve(sessions.size());
+  for (const Session& session : sessions) ids.push_back(session.call_id);
+  std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());
+  return ids;
+}
+
+absl::StatusOr<Known> FetchKnown(const HealerParts& parts, const CallContext& ctx,
+                                 std::vector<std::string> call_ids, const std::string& instance) {
+  Known known;
+  if (const auto stored = parts.store->LoadDialogs(ctx, call_ids); stored.ok()) {
+    for (const DialogRecord& record : *stored) known.stored[record.call_id].push_back(record);
+  }
+  SipCapture::FetchParams fetch;
+  fetch.call_ids = std::move(call_ids);
+  fetch.instance = instance;
+  ABSL_ASSIGN_OR_RETURN(std::vector<DialogCapture> captures, parts.capture->Fetch(ctx, fetch));
+  for (DialogCapture& capture : captures) known.captures[capture.call_id] = std::move(capture);
+  return known;
+}
+
+PlanInput InputFor(const Session& session, const Known& known, const sip::ServerIdentity& identity,
+                   absl::Status flow, WallTime now) {
+  PlanInput input;
+  input.session = session;
+  if (const auto found = known.captures.find(session.call_id); found != known.captures.end()) {
+    input.capture = found->second;
+  }
+  if (const auto found = known.stored.find(session.call_id); found != known.stored.end()) {
+    input.stored = found->second;
+  }
+  input.identity = identity;
+  input.flow = std::move(flow);
+  input.now = now;
+  return input;
+}
+
+absl::StatusOr<std::vector<Session>> ListAll(SessionStore& store, const CallContext& ctx,
+                                             std::optional<Incarnation> incarnation) {
+  std::vector<Session> sessions;
+  SessionStore::ListParams params;
+  params.incarnation = std::move(incarnation);
+  do {
+    ABSL_ASSIGN_OR_RETURN(SessionStore::SessionPage page, store.List(ctx, params));
+    std::move(page.sessions.begin(), page.sessions.end(), std::back_inserter(sessions));
+    params.page_token = page.next_page_token;
+  } while (!params.page_token.empty());
+  return sessions;
+}
+
+}  // namespace sipheal::inline v0_1::internal

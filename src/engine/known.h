@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+// What capture and store know of sessions, gathered for the planner. Runs on the executor.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "engine/planner.h"
+#include "sipheal/healer.h"
+
+namespace sipheal::inline v0_1::internal {
+
+struct Known {
+  std::map<std::string, DialogCapture> captures;            // by Call-ID
+  std::map<std::string, std::vector<DialogRecord>> stored;  // by Call-ID
+};
+
+// The different Call-IDs of the sessions.
+std::vector<std::string> CallIdsOf(const std::vector<Session>& sessions);
+
+// What capture and store know of these Call-IDs on `instance`. The store is only a help: without it
+// the capture decides alone.
+absl::StatusOr<Known> FetchKnown(const HealerParts& parts, const CallContext& ctx,
+                                 std::vector<std::string> call_ids, const std::string& instance);
+
+PlanInput InputFor(const Session& session, const Known& known, const sip::ServerIdentity& identity,
+                   absl::Status flow, WallTime now);
+
+// Every session in the store that has no outcome; of one incarnation, or of all.
+absl::StatusOr<std::vector<Session>> ListAll(SessionStore& store, const CallContext& ctx,
+                                             std::optional<Incarnation> incarnation);
+
+}  // namespace sipheal::inline v0_1::internal

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which session goes to which target, and when: inspection, order, pacing, deadlines.
+#include <algorithm>
+#include <tuple>
+#include <utility>
+
+#include "absl/strings/str_format.h"
+#include "engine/engine.h"
+
+namespace sipheal::inline v0_1::internal {
+namespace {
+
+using std::chrono::milliseconds;
+
+// How often the targets are asked again while sessions wait for one.
+constexpr milliseconds kInspectEvery{250};
+// How long a BYE may still be tried for a session whose time to be recovered is over.
+constexpr milliseconds kByeGrace{5'000};
+
+}  // namespace
+
+// --- targets
+// ------------------------------------------------------------------------------------------
+
+void Engine::InspectTargets() {
+  for (const auto& [name, target] : targets_) Inspect(*target, {});
+}
+
+void Engine::Inspect(Target& target, std::vector<std::string> endpoints) {
+  std::erase_if(endpoints, [&](const std::string& endpoint) {
+    return target.has_endpoints.contains(endpoint);
+  });
+  std::sort(endpoints.begin(), endpoints.end());
+  endpoints.erase(std::unique(endpoints.begin(), endpoints.end()), endpoints.end());
+  if (target.inspecting && endpoints.empty()) return;
+  target.inspecting = true;
+  MediaServerDriver::InspectParams params{target.options.name, endpoints};
+  using Result = absl::StatusOr<InstanceStatus>;
+  calls_->Call<Result>(
+      "MediaServerDriver::Inspect", options_.plugin_timeout,
+      [driver = parts_.driver, params](const CallContext& ctx) {
+        return driver->Inspect(ctx, params);
+      },
+      [this, params](Result status) {
+        const auto found = targets_.find(params.instance);
+        if (found == targets_.end()) return;
+        Target& asked = *found->second;
+        asked.inspecting = false;
+        asked.inspected_at = clock_.Monotonic();
+        if (!status.ok() || dead_.contains(status->incarnation)) {
+          asked.status.reset();
+          return;
+        }
+        for (const std::string& endpoint : params.endpoints) {
+          const auto& missing = status->missing_endpoints;
+          const bool lacks = std::find(missing.begin(), missing.end(), endpoint) != missing.end();
+          (lacks ? asked.missing_endpoints : asked.has_endpoints).insert(endpoint);
+          (lacks ? asked.has_endpoints : asked.missing_endpoints).erase(endpoint);
+        }
+        if (!status->can_recover && (!asked.status || asked.status->can_recover)) {
+          Log(LogLevel::kWarning, "target_unfit", "An instance cannot take calls over",
+              {{"instance", params.instance}, {"because", status->cannot_because}});
+        }
+        asked.status = *std::move(status);
+        asked.placed = 0;
+        SchedulePlacing(clock_.Monotonic());
+      });
+}
+
+// --- placing
+// ------------------------------------------------------------------------------------------
+
+void Engine::WantTarget(const RecoveryPtr& recovery) {
+  recovery->waiting = Waiting::kTarget;
+  placing_.push_back(recovery);
+  SchedulePlacing(std::max(recovery->not_before, clock_.Monotonic()));
+}
+
+void Engine::SchedulePlacing(MonotonicTime when) {
+  if (placing_.empty()) return;
+  if (placing_timer_ && placing_at_ <= when) return;
+  if (placing_timer_) loop_->Cancel(*placing_timer_);
+  placing_at_ = when;
+  placing_timer_ = loop_->At(when, [this] {
+    placing_timer_.reset();
+    PlaceAll();
+  });
+}
+
+bool Engine::MayGoTo(const Recovery& recovery, const Target& target) const {
+  // More creates at a time than this only queue up inside the media server.
+  if (target.creating >= 2 * options_.threads) return false;
+  if (target.inviting >= options_.pacing.max_inviting) return false;
+  // A session that was on a server when it died goes alone, so that a second death has one culprit.
+  if (recovery.suspect()) return target.inviting == 0 && target.suspects == 0;
+  return target.suspects == 0;
+}
+
+void Engine::PlaceAll() {
+  if (paused_ || placing_.empty()) return;
+  const MonotonicTime now = clock_.Monotonic();
+  std::vector<RecoveryPtr> waiting = std::exchange(placing_, {});
+  std::stable_sort(waiting.begin(), waiting.end(), [](const RecoveryPtr& a, const RecoveryPtr& b) {
+    const auto rank = [](const Recovery& r) {
+      return std::tuple(r.suspect(), r.action == DialogAction::kBye,
+                        r.peer_gives_up ? r.deadline : MonotonicTime::max(), r.session.created_at);
+    };
+    return rank(*a) < rank(*b);
+  });
+
+  MonotonicTime again = MonotonicTime::max();
+  bool somebody_lacks_a_target = false;
+  std::set<std::string> unknown_endpoints;
+  for (const RecoveryPtr& recovery : waiting) {
+    if (!IsOpen(*recovery) || recovery->waiting != Waiting::kTarget) continue;
+    if (recovery->deadline <= now) {
+      DeadlinePassed(recovery);
+      continue;
+    }
+    again = std::min(again, recovery->deadline);
+    if (recovery->not_before > now) {
+      again = std::min(again, recovery->not_before);
+      placing_.push_back(recovery);
+      continue;
+    }
+    PlacementQuery query;
+    query.endpoint = recovery->session.endpoint;
+    query.avoid = recovery->avoid;
+    const auto home = recovery->crash->group_home.find(recovery->session.group);
+    if (home != recovery->crash->group_home.end()) query.wish = home->second;
+    PlacementAnswer answer = Place(targets_, query);
+    if (answer.target == nullptr && !query.avoid.empty()) {
+      query.avoid.clear();  // the only ones there are: better again there than nowhere
+      answer = Place(targets_, query);
+    }
+    if (answer.nobody_has_endpoint) {
+      recovery->plan.verdict = {
+          sip::VerdictToken::kNoEndpoint,
+          {absl::StrFormat("no usable instance has the endpoint '%s'", query.endpoint)}};
+      Finish(recovery, Outcome::kClosed, "no_endpoint");
+      continue;
+    }
+    if (answer.target == nullptr) {
+      somebody_lacks_a_target = true;
+      unknown_endpoints.insert(query.endpoint);
+      placing_.push_back(recovery);
+      continue;
+    }
+    Target& target = *answer.target;
+    if (!MayGoTo(*recovery, target)) {
+      placing_.push_back(recovery);  // an answer that frees the place comes back here
+      continue;
+    }
+    if (!target.pacer.TryTake(now)) {
+      again = std::min(again, target.pacer.NextAt(now));
+      placing_.push_back(recovery);
+      continue;
+    }
+    BeginAttempt(recovery, target);
+  }
+  if (somebody_lacks_a_target) {
+    for (const auto& [name, target] : targets_) {
+      if (now - target->inspected_at >= kInspectEvery || target->inspected_at == MonotonicTime{}) {
+        Inspect(*target, {unknown_endpoints.begin(), unknown_endpoints.end()});
+      }
+    }
+    again = std::min(again, now + kInspectEvery);
+  }
+  if (again != MonotonicTime::max()) SchedulePlacing(again);
+}
+
+void Engine::DeadlinePassed(const RecoveryPtr& recovery) {
+  // The phone may still be there although our time is over: then it is told, if anybody can tell
+  // it.
+  if (recovery->action == DialogAction::kReinvite && !recovery->peer_gives_up &&
+      options_.end_unrecoverable) {
+    recovery->deadline = clock_.Monotonic() + kByeGrace;
+    recovery->peer_gives_up = true;
+    End(recovery, "deadline");
+    return;
+  }
+  Finish(recovery, Outcome::kExpired,
+         recovery->last_failure.empty() ? "no target before the deadline" : recovery->last_failure);
+}
+
+}  // namespace sipheal::inline v0_1::internal
