@@ -47,6 +47,7 @@ class TcpServer {
   void DrainAll();
 
   static constexpr std::size_t kReadBytes = 256 * 1024;
+  static constexpr std::size_t kMaxDrain = 32 * kReadBytes;  // of one connection
 
  private:
   struct Connection {

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The contract of sip_capture.h, on the HEP receiver, over UDP and over TCP.
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <cerrno>
@@ -40,6 +42,11 @@ class HepHarness final : public conformance::SipCaptureHarness {
         address);
     if (::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), size) != 0) {
       return absl::InternalError(absl::StrFormat("connect: %s", std::strerror(errno)));
+    }
+    if (socket_type_ == SOCK_STREAM) {
+      // What the sender's kernel holds back cannot be in a fetch.
+      const int on = 1;
+      ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     }
     return *std::move(receiver);
   }

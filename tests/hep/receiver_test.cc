@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The receiver on real sockets of the loopback, on free ports.
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -42,6 +43,8 @@ class Sender {
     sockaddr_storage address;
     const socklen_t size = hep::ToSockaddr(to, address);
     EXPECT_EQ(::connect(fd_.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+    const int on = 1;  // what the sender's kernel holds back cannot be in a fetch
+    ::setsockopt(fd_.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
   }
   void Send(std::string_view bytes) {
     EXPECT_EQ(::send(fd_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
