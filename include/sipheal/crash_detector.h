@@ -4,20 +4,22 @@
 // (Kubernetes, SIP OPTIONS, an operator). The Healer starts it and acts on what it reports.
 //
 // CONTRACT (each clause has the conformance case of the same id)
-//  [Threading]   CD-1  All methods may be called from several threads at once. The listener is
-//  called from any thread,
-//                      never from inside a method of the detector, and never two calls for one
-//                      instance at a time.
-//  [Once]        CD-2  One incarnation is reported dead at most once, however many signs there are.
-//  [Alive]       CD-3  An incarnation that shows life on any channel within the configured silence
-//  is never reported. [Level]       CD-4  A death is found whenever it happened: also one before
-//  Start, when Expect names the incarnation. [Planned]     CD-5  A stop announced by AnnounceStop
-//  is no crash until its time is over. [Return]      CD-6  An incarnation reported as kSilent that
-//  shows life again is reported by OnReturned, once each time. [Lifetime]    CD-7  After Stop
-//  returned, the listener is not called any more. Start after Stop works. The detector
-//                      keeps the listener alive between Start and Stop.
-//  [Errors]      CD-8  An unknown instance is NotFound. Start twice is FailedPrecondition. Nothing
-//  throws.
+//  [Threading]  CD-1  All methods may be called from several threads at once. The listener is
+//                     called from any thread, never from inside a method of the detector, and
+//                     never two calls for one instance at a time.
+//  [Once]       CD-2  One incarnation is reported dead at most once, however many signs there
+//                     are.
+//  [Alive]      CD-3  An incarnation that shows life on any channel within the configured
+//                     silence is never reported.
+//  [Level]      CD-4  A death is found whenever it happened: also one before Start, when Expect
+//                     names the incarnation.
+//  [Planned]    CD-5  A stop announced by AnnounceStop is no crash until its time is over.
+//  [Return]     CD-6  An incarnation reported as kSilent that shows life again is reported by
+//                     OnReturned, once each time.
+//  [Lifetime]   CD-7  After Stop returned, the listener is not called any more. Start after Stop
+//                     works. The detector keeps the listener alive between Start and Stop.
+//  [Errors]     CD-8  An unknown instance is NotFound. Start twice is FailedPrecondition.
+//                     Nothing throws.
 #pragma once
 
 #include <memory>

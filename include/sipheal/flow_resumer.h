@@ -6,21 +6,18 @@
 //
 // CONTRACT (each clause has the conformance case of the same id)
 //  [Threading]    FR-1  All methods may be called from several threads at once, for different
-//  sessions. [Deadlines]    FR-2  A call returns DeadlineExceeded within 100 ms of ctx.deadline,
-//  and Cancelled within 100 ms of
-//                       ctx.stop being requested.
-//  [Idempotence]  FR-3  Resume may be called again for the same session, epoch and channel after a
-//  failure or by a
-//                       second controller; the flow is then not doubled (one bridge, one playback).
+//                       sessions.
+//  [Deadlines]    FR-2  A call returns DeadlineExceeded within 100 ms of ctx.deadline, and
+//                       Cancelled within 100 ms of ctx.stop being requested.
+//  [Idempotence]  FR-3  Resume may be called again for the same session, epoch and channel after
+//                       a failure or by a second controller; the flow is then not doubled (one
+//                       bridge, one playback).
 //  [Partners]     FR-4  Sessions of one group end in one bridge, in whatever order they are
-//  resumed; none waits for
-//                       another.
-//  [Errors]       FR-5  Unavailable may be tried again. FailedPrecondition and InvalidArgument may
-//  not: the session is
-//                       then ended with BYE and the status as reason.
-//  [Accept]       FR-6  Accept asks before anything is sent whether this session could be resumed
-//  at all; it does no I/O
-//                       and returns at once.
+//                       resumed; none waits for another.
+//  [Errors]       FR-5  Unavailable may be tried again. FailedPrecondition and InvalidArgument
+//                       may not: the session is then ended with BYE and the status as reason.
+//  [Accept]       FR-6  Accept asks before anything is sent whether this session could be
+//                       resumed at all; it does no I/O and returns at once.
 //  [Exceptions]   FR-7  None may leave a method. sipheal turns one that does into Internal.
 #pragma once
 

@@ -5,26 +5,24 @@
 //
 // CONTRACT (each clause has the conformance case of the same id)
 //  [Threading]    MD-1  All methods may be called from several threads at once. The listener is
-//  called from any thread,
-//                       never from inside a method; the events of one channel come in order, one at
-//                       a time.
+//                       called from any thread, never from inside a method; the events of one
+//                       channel come in order, one at a time.
 //  [Deadlines]    MD-2  A call returns DeadlineExceeded within 100 ms of ctx.deadline, and
-//  Cancelled within 100 ms of
-//                       ctx.stop being requested. The server may still carry out what was sent:
-//                       Find tells.
+//                       Cancelled within 100 ms of ctx.stop being requested. The server may
+//                       still carry out what was sent: Find tells.
 //  [Idempotence]  MD-3  Create with a channel id that exists on that instance makes no second
-//  channel: AlreadyExists. [Events]       MD-4  A created channel gives exactly one of kAnswered or
-//  kFailed, and after kAnswered one kGone when
-//                       it ends. The loss of the instance gives none of these: that is the
-//                       detector's to say.
+//                       channel: AlreadyExists.
+//  [Events]       MD-4  A created channel gives exactly one of kAnswered or kFailed, and after
+//                       kAnswered one kGone when it ends. The loss of the instance gives none of
+//                       these: that is the detector's to say.
 //  [Closed]       MD-5  A variable that the server refuses, or a server without the recovery
-//  module, sends nothing to
-//                       the phone: FailedPrecondition, or kFailed with `sent` false.
+//                       module, sends nothing to the phone: FailedPrecondition, or kFailed with
+//                       `sent` false.
 //  [Errors]       MD-6  An instance that cannot be reached is Unavailable; one not configured is
-//  NotFound; bad
-//                       credentials are Unauthenticated or PermissionDenied.
+//                       NotFound; bad credentials are Unauthenticated or PermissionDenied.
 //  [Give up]      MD-7  GiveUp sends no packet to the phone; a channel that is not there is no
-//  error. [Exceptions]   MD-8  None may leave a method. sipheal turns one that does into Internal.
+//                       error.
+//  [Exceptions]   MD-8  None may leave a method. sipheal turns one that does into Internal.
 #pragma once
 
 #include <chrono>

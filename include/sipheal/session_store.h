@@ -5,43 +5,42 @@
 // every step; a SIP receiver keeps dialog state in it.
 //
 // CONTRACT (each clause has the conformance case of the same id)
-//  [Threading]   SS-1  All methods may be called from several threads at once.
-//  [Deadlines]   SS-2  A call returns DeadlineExceeded within 100 ms of ctx.deadline, and Cancelled
-//  within 100 ms of
-//                      ctx.stop being requested; what it had begun is then done wholly or not at
-//                      all.
-//  [Errors]      SS-3  A store that cannot be reached is Unavailable and may be asked again. An
-//  unknown session is
-//                      NotFound; bad arguments are InvalidArgument. Nothing else is reported as
-//                      those codes.
-//  [Durability]  SS-4  What a method returned OK for is seen by a store opened again on the same
-//  place, if
-//                      capabilities().durable.
-//  [Put]         SS-5  Put replaces the record with the same id and epoch. One with a lower epoch
-//  than the newest
-//                      record of that id, or one whose recovery has begun, changes nothing and is
-//                      no error. kEnded removes the record, unless its recovery has begun. With
-//                      `only_existing` unknown sessions are left out and named in the result.
-//  [Claim]       SS-6  Of many who claim one session, one gets the lease until it expires or the
-//  recovery is finished;
-//                      the others get AlreadyExists. The same owner claiming again gets a new
-//                      lease. A session with an outcome is AlreadyExists for ever.
-//  [Fence]       SS-7  The fence rises with every lease of a session. Advance with an older one, or
-//  of a session never
-//                      claimed, is Aborted for that entry and changes nothing; the other entries go
-//                      on.
-//  [Journal]     SS-8  Advance keeps every entry, in order, and extends the lease. kFinished needs
-//  an outcome. When it
-//                      carries `successor`, the new record is there at the same moment as the
-//                      outcome, or neither is.
-//  [Take-over]   SS-9  ListUnfinished returns exactly the claimed sessions without outcome whose
-//  lease has expired, each
-//                      with its last journal entry.
-//  [Pages]       SS-10 List returns each record once, over all pages, in a stable order, also while
-//  records are added. [Dialogs]     SS-11 SaveDialogs keeps the newest bytes for each instance,
-//  Call-ID and tags; `removed` removes them.
-//                      LoadDialogs returns them byte for byte.
-//  [Exceptions]  SS-12 None may leave a method. sipheal turns one that does into Internal.
+//  [Threading]   SS-1   All methods may be called from several threads at once.
+//  [Deadlines]   SS-2   A call returns DeadlineExceeded within 100 ms of ctx.deadline, and
+//                       Cancelled within 100 ms of ctx.stop being requested; what it had begun
+//                       is then done wholly or not at all.
+//  [Errors]      SS-3   A store that cannot be reached is Unavailable and may be asked again. An
+//                       unknown session is NotFound; bad arguments are InvalidArgument. Nothing
+//                       else is reported as those codes. A disk that is full is
+//                       ResourceExhausted, and may be asked again when there is room.
+//  [Durability]  SS-4   What a method returned OK for is seen by a store opened again on the
+//                       same place, if capabilities().durable.
+//  [Put]         SS-5   Put replaces the record with the same id and epoch. One with a lower
+//                       epoch than the newest record of that id, or one whose recovery has
+//                       begun, changes nothing and is no error. kEnded removes the record,
+//                       unless its recovery has begun. With `only_existing` unknown sessions are
+//                       left out and named in the result. A newer epoch takes the place of older
+//                       ones whose recovery has not begun.
+//  [Claim]       SS-6   Of many who claim one session, one gets the lease until it expires or
+//                       the recovery is finished; the others get AlreadyExists. The same owner
+//                       claiming again gets a new lease. A session with an outcome is
+//                       AlreadyExists for ever.
+//  [Fence]       SS-7   The fence rises with every lease of a session. Advance with an older
+//                       one, or of a session never claimed, is Aborted for that entry and
+//                       changes nothing; the other entries go on. The fence rises over all epochs
+//                       of a session.
+//  [Journal]     SS-8   Advance keeps every entry, in order, and extends the lease. kFinished
+//                       needs an outcome. When it carries `successor`, the new record is there
+//                       at the same moment as the outcome, or neither is. The finishing entry
+//                       said again is OK and kept once.
+//  [Take-over]   SS-9   ListUnfinished returns exactly the claimed sessions without outcome
+//                       whose lease has expired, each with its last journal entry. Of a claim
+//                       without entries that is one of kClaimed, with the fence of the claim.
+//  [Pages]       SS-10  List returns each record once, over all pages, in a stable order, also
+//                       while records are added.
+//  [Dialogs]     SS-11  SaveDialogs keeps the newest bytes for each instance, Call-ID and tags;
+//                       `removed` removes them. LoadDialogs returns them byte for byte.
+//  [Exceptions]  SS-12  None may leave a method. sipheal turns one that does into Internal.
 #pragma once
 
 #include <chrono>

@@ -7,16 +7,17 @@
 // the duplicates are decided once, in L1 (sip/dialog_rebuilder.h).
 //
 // CONTRACT (each clause has the conformance case of the same id)
-//  [Threading]    SC-1  All methods may be called from several threads at once.
-//  [Deadlines]    SC-2  A call returns DeadlineExceeded within 100 ms of ctx.deadline, and
-//  Cancelled within 100 ms of
-//                       ctx.stop being requested.
-//  [Each]         SC-3  One result for each Call-ID asked, in order; a Call-ID never seen is
-//  kMissing, not an error. [Errors]       SC-4  A source that cannot be reached or fails is
-//  Unavailable, never kMissing. [Exact]        SC-5  Call-IDs are compared byte by byte; no message
-//  of another Call-ID is returned. [Provenance]   SC-6  Messages carry source, destination,
-//  transport, time and agent as captured, and bytes unchanged. [Exceptions]   SC-7  None may leave
-//  a method. sipheal turns one that does into Internal.
+//  [Threading]   SC-1  All methods may be called from several threads at once.
+//  [Deadlines]   SC-2  A call returns DeadlineExceeded within 100 ms of ctx.deadline, and
+//                      Cancelled within 100 ms of ctx.stop being requested.
+//  [Each]        SC-3  One result for each Call-ID asked, in order; a Call-ID never seen is
+//                      kMissing, not an error.
+//  [Errors]      SC-4  A source that cannot be reached or fails is Unavailable, never kMissing.
+//  [Exact]       SC-5  Call-IDs are compared byte by byte; no message of another Call-ID is
+//                      returned.
+//  [Provenance]  SC-6  Messages carry source, destination, transport, time and agent as
+//                      captured, and bytes unchanged.
+//  [Exceptions]  SC-7  None may leave a method. sipheal turns one that does into Internal.
 #pragma once
 
 #include <optional>
