@@ -262,7 +262,15 @@ void Engine::AttemptFailed(const RecoveryPtr& recovery, const ChannelEvent& even
       {{"session", recovery->session.id},
        {"target", recovery->target.instance},
        {"reason", decision.reason}});
-  if (decision.other_target) recovery->avoid.insert(recovery->target.instance);
+  // A leg whose call is there already tries the same target once more before it leaves its
+  // partners.
+  const auto home = recovery->crash->group_home.find(recovery->session.group);
+  const bool at_home = !recovery->session.group.empty() &&
+                       home != recovery->crash->group_home.end() &&
+                       home->second == recovery->target.instance;
+  if (decision.other_target && (!at_home || recovery->same_failures > 1)) {
+    recovery->avoid.insert(recovery->target.instance);
+  }
   switch (decision.step) {
     case NextStep::kRetry:
       recovery->used.cseq_jump = decision.cseq_jump;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <semaphore>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -16,7 +17,8 @@
 
 namespace sipheal::inline v0_1::internal {
 
-// Thread-safe. One client for one server keeps its pool of connections warm.
+// Thread-safe. One client for one server keeps its pool of connections warm. Requests beyond the
+// first few wait their turn.
 class SIPHEAL_EXPORT HttpClient {
  public:
   explicit HttpClient(HttpOptions options);
@@ -34,7 +36,14 @@ class SIPHEAL_EXPORT HttpClient {
   std::unique_ptr<Line> Take();
   void GiveBack(std::unique_ptr<Line> line);
 
+  absl::Status TakeSlot(const CallContext& ctx);
+
   const HttpOptions options_;
+  // Asterisk listens with a backlog of 5 (main/tcptls.c): more new connections at a time than that
+  // are dropped by the kernel, and tried again by it a second later. So few requests run at a time;
+  // on two cores that is the fastest, too.
+  static constexpr int kSlots = 4;
+  std::counting_semaphore<kSlots> slots_{kSlots};
   Mutex mutex_;
   std::vector<std::unique_ptr<Line>> idle_ ABSL_GUARDED_BY(mutex_);
 };
