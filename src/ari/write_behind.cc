@@ -51,7 +51,7 @@ void WriteBehind::Add(std::vector<Session> sessions) {
     const std::lock_guard lock(mutex_);
     for (Session& session : sessions) {
       const SessionKey key = session.key();
-      if (pending_.size() >= kMaxPending && !pending_.contains(key)) {
+      if (pending_.size() + in_flight_ >= kMaxPending && !pending_.contains(key)) {
         overflowed = !std::exchange(overflow_, true);
         continue;
       }
@@ -72,7 +72,7 @@ void WriteBehind::Add(std::vector<Session> sessions) {
 
 std::size_t WriteBehind::pending() const {
   const std::lock_guard lock(mutex_);
-  return pending_.size();
+  return pending_.size() + in_flight_;
 }
 
 absl::Status WriteBehind::Flush(const CallContext& ctx) {
@@ -92,7 +92,7 @@ absl::Status WriteBehind::Flush(const CallContext& ctx) {
   if (stopping_) return absl::FailedPreconditionError("the tracker is not running: start it first");
   return absl::DeadlineExceededError(
       absl::StrFormat("flush of the tracker: %d sessions still wait for the store",
-                      static_cast<int>(pending_.size())));
+                      static_cast<int>(pending_.size() + in_flight_)));
 }
 
 void WriteBehind::Run() {
@@ -108,9 +108,11 @@ void WriteBehind::Run() {
     }
     Batch batch = std::exchange(pending_, {});
     const std::uint64_t up_to = added_;
+    in_flight_ = batch.size();
     lock.unlock();
     const absl::Status status = Write(batch);
     lock.lock();
+    in_flight_ = 0;
     if (status.ok()) {
       retry = kFirstRetry;
       failing_ = false;

@@ -65,7 +65,8 @@ class WriteBehind {
   std::condition_variable wake_;         // the writer waits here
   std::condition_variable_any written_;  // Flush waits here
   Batch pending_;
-  std::uint64_t added_ = 0;          // how many changes were added
+  std::size_t in_flight_ = 0;  // of a batch that is being written, and comes back if that fails
+  std::uint64_t added_ = 0;    // how many changes were added
   std::uint64_t written_up_to_ = 0;  // all changes up to this one are in the store
   int flushing_ = 0;
   bool overflow_ = false;

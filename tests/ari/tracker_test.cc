@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <nlohmann/json.hpp>
+#include <thread>
+
+#include "ari/connections.h"
+#include "ari/write_behind.h"
+#include "sipheal/adapters/ari.h"
+#include "sipheal/adapters/memory.h"
+#include "sipheal/testing/fake_ari.h"
+
+namespace sipheal {
+namespace {
+
+using nlohmann::json;
+using std::chrono::milliseconds;
+using testing::FakeAri;
+
+// A store that hangs, fails or throws as told, and is the one in memory otherwise.
+class MoodyStore : public SessionStore {
+ public:
+  enum class Mood { kGood, kFail, kHang, kThrow };
+  std::atomic<Mood> mood{Mood::kGood};
+  std::atomic<int> puts{0};
+
+  absl::StatusOr<PutResult> Put(const CallContext& ctx, const PutParams& params) override {
+    ++puts;
+    switch (mood.load()) {
+      case Mood::kGood:
+        return store_->Put(ctx, params);
+      case Mood::kFail:
+        return absl::UnavailableError("away");
+      case Mood::kThrow:
+        throw std::runtime_error("thrown");
+      case Mood::kHang:
+        while (mood == Mood::kHang && ctx.Remaining(SystemClock().Monotonic()).count() > 0) {
+          std::this_thread::yield();
+        }
+        return absl::DeadlineExceededError("hung");
+    }
+    return absl::InternalError("");
+  }
+  absl::StatusOr<SessionPage> List(const CallContext& ctx, const ListParams& params) override {
+    return store_->List(ctx, params);
+  }
+  absl::StatusOr<std::vector<absl::StatusOr<Lease>>> Claim(const CallContext& ctx,
+                                                           const ClaimParams& params) override {
+    return store_->Claim(ctx, params);
+  }
+  absl::StatusOr<std::vector<absl::Status>> Advance(const CallContext& ctx,
+                                                    const AdvanceParams& params) override {
+    return store_->Advance(ctx, params);
+  }
+  absl::StatusOr<std::vector<UnfinishedRecovery>> ListUnfinished(const CallContext& ctx) override {
+    return store_->ListUnfinished(ctx);
+  }
+  absl::Status SaveDialogs(const CallContext& ctx,
+                           const std::vector<DialogRecord>& records) override {
+    return store_->SaveDialogs(ctx, records);
+  }
+  absl::StatusOr<std::vector<DialogRecord>> LoadDialogs(
+      const CallContext& ctx, const std::vector<std::string>& ids) override {
+    return store_->LoadDialogs(ctx, ids);
+  }
+  absl::StatusOr<std::vector<JournalEntry>> Journal(const CallContext& ctx,
+                                                    const std::string& id) override {
+    return store_->Journal(ctx, id);
+  }
+  Capabilities capabilities() const override { return {}; }
+
+  std::vector<Session> Sessions() {
+    std::vector<Session> sessions;
+    if (const auto page = store_->List({}, {}); page.ok()) sessions = page->sessions;
+    return sessions;
+  }
+
+ private:
+  const std::shared_ptr<SessionStore> store_ = MakeMemorySessionStore();
+};
+
+Session Make(const std::string& id, SessionState state = SessionState::kUp) {
+  Session session;
+  session.id = id;
+  session.incarnation = {"a", "1"};
+  session.state = state;
+  session.call_id = id + "@x";
+  session.channel_id = "c" + id;
+  return session;
+}
+
+internal::WriteBehind::Options Quick() {
+  internal::WriteBehind::Options options;
+  options.gather = milliseconds(5);
+  options.store_timeout = milliseconds(20);
+  options.log = NullLogSink();
+  options.telemetry = NullTelemetrySink();
+  return options;
+}
+
+TEST(WriteBehind, NeverStallsOnADeadStoreAndLosesNothing_F81) {
+  const auto store = std::make_shared<MoodyStore>();
+  internal::WriteBehind writer(store, Quick());
+  writer.Start();
+  for (const auto mood :
+       {MoodyStore::Mood::kFail, MoodyStore::Mood::kHang, MoodyStore::Mood::kThrow}) {
+    store->mood = mood;
+    const auto begun = std::chrono::steady_clock::now();
+    for (int i = 0; i < 1000; ++i) writer.Add({Make(std::to_string(i))});
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(1));
+    const int before = store->puts;
+    ASSERT_TRUE(FakeAri::WaitFor([&] { return store->puts > before; }));
+    EXPECT_EQ(writer.Flush(CallContext::WithTimeout(milliseconds(30))).code(),
+              absl::StatusCode::kDeadlineExceeded);
+  }
+  writer.Add({Make("7", SessionState::kEnded)});
+  store->mood = MoodyStore::Mood::kGood;
+  EXPECT_EQ(writer.Flush(CallContext::WithTimeout(std::chrono::seconds(10))), absl::OkStatus());
+  EXPECT_EQ(store->Sessions().size(), 999u);
+  EXPECT_EQ(writer.pending(), 0u);
+}
+
+TEST(WriteBehind, FlushDoesNotWaitForTheGathering_F60) {
+  const auto store = std::make_shared<MoodyStore>();
+  internal::WriteBehind::Options options = Quick();
+  options.gather = std::chrono::hours(1);
+  internal::WriteBehind writer(store, options);
+  writer.Start();
+  writer.Add({Make("1")});
+  EXPECT_EQ(writer.Flush(CallContext::WithTimeout(std::chrono::seconds(5))), absl::OkStatus());
+  EXPECT_EQ(store->Sessions().size(), 1u);
+  std::stop_source stop;
+  stop.request_stop();
+  CallContext cancelled;
+  cancelled.stop = stop.get_token();
+  store->mood = MoodyStore::Mood::kFail;
+  writer.Add({Make("2")});
+  EXPECT_EQ(writer.Flush(cancelled).code(), absl::StatusCode::kCancelled);
+  store->mood = MoodyStore::Mood::kGood;
+  writer.Stop();
+  EXPECT_EQ(store->Sessions().size(), 2u) << "Stop writes what is pending";
+}
+
+TEST(WriteBehind, IsBoundedAndAsksForAComparisonWhenTheStoreIsBack_F81) {
+  const auto store = std::make_shared<MoodyStore>();
+  store->mood = MoodyStore::Mood::kFail;
+  std::atomic<bool> compared{false};
+  internal::WriteBehind::Options options = Quick();
+  options.overflowed = [&] { compared = true; };
+  internal::WriteBehind writer(store, options);
+  writer.Start();
+  for (int i = 0; i < 70'000; ++i) writer.Add({Make(std::to_string(i))});
+  EXPECT_LE(writer.pending(), 65'536u);
+  EXPECT_FALSE(compared);
+  store->mood = MoodyStore::Mood::kGood;
+  EXPECT_TRUE(FakeAri::WaitFor([&] { return compared.load(); }, std::chrono::seconds(20)));
+}
+
+TEST(WriteBehind, NamesRecoveredSessionsThatTheStoreDoesNotHave) {
+  const auto store = std::make_shared<MoodyStore>();
+  std::vector<SessionKey> unknown;
+  internal::WriteBehind::Options options = Quick();
+  options.unknown = [&](const SessionKey& key) { unknown.push_back(key); };
+  internal::WriteBehind writer(store, options);
+  writer.Start();
+  Session recovered = Make("1");
+  recovered.epoch = 1;
+  writer.Add({recovered, Make("2")});
+  EXPECT_EQ(writer.Flush(CallContext::WithTimeout(std::chrono::seconds(5))), absl::OkStatus());
+  writer.Stop();
+  EXPECT_THAT(unknown, ::testing::ElementsAre(SessionKey{"1", 1}));
+  EXPECT_EQ(store->Sessions().size(), 1u);
+}
+
+class TrackerTest : public ::testing::Test {
+ protected:
+  TrackerTest() : fake_(*FakeAri::Start({})), store_(std::make_shared<MoodyStore>()) {
+    fake_->OnRequest([this](const FakeAri::Request& request) -> std::optional<FakeAri::Answer> {
+      if (request.path == "/ari/channels" && request.method == "GET") {
+        const std::lock_guard lock(mutex_);
+        return FakeAri::Answer{200, channels_.dump()};
+      }
+      if (request.path == "/ari/bridges") return FakeAri::Answer{200, "[]"};
+      return std::nullopt;
+    });
+    AriOptions options;
+    AriInstanceOptions instance;
+    instance.name = "a";
+    instance.url = fake_->url();
+    instance.user = "sipheal";
+    instance.password = "secret";
+    options.instances = {instance};
+    options.reconnect_min = milliseconds(5);
+    options.reconnect_max = milliseconds(20);
+    connections_ = *ConnectAri(options);
+    tracker_ = *MakeAriTracker(connections_, store_, {});
+  }
+
+  static json Channel(const std::string& id, const std::string& name = "PJSIP/phone-00000001") {
+    return {{"id", id},
+            {"name", name},
+            {"state", "Up"},
+            {"protocol_id", id + "@phone"},
+            {"creationtime", "2027-01-15T08:00:00.000+0000"},
+            {"dialplan",
+             {{"context", "default"},
+              {"exten", "1"},
+              {"priority", 1},
+              {"app_name", "Stasis"},
+              {"app_data", "host"}}}};
+  }
+  void SetChannels(json channels) {
+    const std::lock_guard lock(mutex_);
+    channels_ = std::move(channels);
+  }
+  std::set<std::string> Stored() {
+    std::set<std::string> ids;
+    for (const Session& session : store_->Sessions()) ids.insert(session.channel_id);
+    return ids;
+  }
+  bool WaitStored(const std::set<std::string>& ids) {
+    return FakeAri::WaitFor([&] { return Stored() == ids; });
+  }
+  bool WaitConnected() {
+    return FakeAri::WaitFor([&] { return connections_->Connected("a").has_value(); });
+  }
+
+  std::unique_ptr<FakeAri> fake_;
+  std::shared_ptr<MoodyStore> store_;
+  std::shared_ptr<AriConnections> connections_;
+  std::shared_ptr<AriTracker> tracker_;
+  std::mutex mutex_;
+  json channels_ = json::array();
+};
+
+TEST_F(TrackerTest, ReadsTheStateAtEachConnectAndEndsWhatIsGone) {
+  SetChannels({Channel("c1"), Channel("c2"), Channel("l", "Local/x@y-00000001;1")});
+  ASSERT_EQ(tracker_->Start(), absl::OkStatus());
+  EXPECT_TRUE(WaitStored({"c1", "c2"}));
+  SetChannels({Channel("c2"), Channel("c3")});
+  fake_->ResetEventSockets();
+  EXPECT_TRUE(WaitStored({"c2", "c3"}));
+}
+
+TEST_F(TrackerTest, KeepsTheSessionsOfADeadIncarnation) {
+  SetChannels({Channel("c1")});
+  ASSERT_EQ(tracker_->Start(), absl::OkStatus());
+  ASSERT_TRUE(WaitStored({"c1"}));
+  fake_->Kill();
+  ASSERT_TRUE(FakeAri::WaitFor([&] { return !connections_->Connected("a"); }));
+  EXPECT_EQ(tracker_->Flush(CallContext::WithTimeout(std::chrono::seconds(5))), absl::OkStatus());
+  EXPECT_THAT(Stored(), ::testing::ElementsAre("c1"));
+  SetChannels({Channel("c9")});
+  fake_->Revive("2026-01-02T00:00:00.000+0000");
+  EXPECT_TRUE(WaitStored({"c1", "c9"})) << "the new life has its own sessions, the old one's stay";
+}
+
+TEST_F(TrackerTest, EndsStoredSessionsOfThisLifeWhoseChannelIsGone_F66) {
+  Session old = Make("old");
+  old.incarnation = {"a", "2026-01-01T00:00:00.000+0000"};
+  Session other = Make("other");
+  other.incarnation = {"b", "1"};
+  ASSERT_TRUE(store_->Put({}, {.sessions = {old, other}}).ok());
+  SetChannels({Channel("c1")});
+  ASSERT_EQ(tracker_->Start(), absl::OkStatus());
+  EXPECT_TRUE(WaitStored({"c1", "cother"}));
+}
+
+TEST_F(TrackerTest, FlushBringsTheLastEventIntoTheStore_F60) {
+  ASSERT_EQ(tracker_->Start(), absl::OkStatus());
+  ASSERT_TRUE(WaitConnected());
+  const json event = {
+      {"type", "ChannelStateChange"}, {"application", "sipheal"}, {"channel", Channel("c1")}};
+  fake_->SendEvent(event.dump());
+  json last = event;
+  last["type"] = "ChannelEnteredBridge";
+  last["bridge"] = {{"id", "new"}, {"bridge_type", "mixing"}, {"channels", {"c1"}}};
+  fake_->SendEvent(last.dump());
+  EXPECT_TRUE(FakeAri::WaitFor([&] {
+    EXPECT_EQ(tracker_->Flush(CallContext::WithTimeout(std::chrono::seconds(5))), absl::OkStatus());
+    const std::vector<Session> sessions = store_->Sessions();
+    return sessions.size() == 1 && sessions[0].group == "new";
+  }));
+}
+
+TEST_F(TrackerTest, SurvivesAnythingOnTheSocketAndADeadStore_F81) {
+  store_->mood = MoodyStore::Mood::kHang;
+  SetChannels({Channel("c1")});
+  ASSERT_EQ(tracker_->Start(), absl::OkStatus());
+  ASSERT_TRUE(WaitConnected());
+  for (const char* text : {"{", "[]", "{\"type\":5}", "{\"type\":\"ChannelDestroyed\"}", "",
+                           "{\"type\":\"PlaybackStarted\",\"playback\":[]}",
+                           "{\"type\":\"ChannelVarset\",\"channel\":{}}"}) {
+    fake_->SendEvent(text);
+  }
+  ASSERT_TRUE(FakeAri::WaitFor([&] { return store_->puts > 0; }));
+  store_->mood = MoodyStore::Mood::kGood;
+  EXPECT_TRUE(WaitStored({"c1"}));
+  tracker_->Stop();
+  tracker_->Stop();
+  EXPECT_FALSE(tracker_->Start().ok());
+}
+
+TEST(MakeAriTracker, RefusesWrongOptions) {
+  EXPECT_TRUE(absl::IsInvalidArgument(MakeAriTracker(nullptr, nullptr, {}).status()));
+}
+
+}  // namespace
+}  // namespace sipheal
