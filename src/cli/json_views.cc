@@ -167,7 +167,7 @@ Json PlanJson(const RecoveryPlan& plan) {
   Json variables = Json::object();
   for (const auto& [name, value] : plan.variables) variables[name] = value;
   out["variables"] = variables;
-  PutText(out, "request", plan.request);
+  PutText(out, "reason", plan.reason);
   return out;
 }
 

@@ -27,15 +27,14 @@ std::string_view Colour(LogLevel level) {
 
 class LogWriter final : public LogSink {
  public:
-  LogWriter(std::ostream& out, LogWriterOptions options) : out_(out), options_(options) {
+  LogWriter(std::function<void(std::string)> write, LogWriterOptions options)
+      : write_(std::move(write)), options_(options) {
     if (options_.clock == nullptr) options_.clock = &SystemClock();
   }
 
   void Write(const LogEvent& event) override {
     if (event.level < options_.level) return;
-    const std::string line = options_.format == LogFormat::kJson ? Json(event) : Text(event);
-    internal::MutexLock lock(mutex_);
-    out_ << line << std::flush;
+    write_(options_.format == LogFormat::kJson ? Json(event) : Text(event));
   }
 
  private:
@@ -62,15 +61,25 @@ class LogWriter final : public LogSink {
     return line + "\n";
   }
 
-  std::ostream& out_;
+  const std::function<void(std::string)> write_;
   LogWriterOptions options_;
-  internal::Mutex mutex_;
 };
 
 }  // namespace
 
 std::shared_ptr<LogSink> MakeLogWriter(std::ostream& out, LogWriterOptions options) {
-  return std::make_shared<LogWriter>(out, options);
+  auto mutex = std::make_shared<internal::Mutex>();
+  return MakeLogWriter(
+      [&out, mutex](const std::string& line) {
+        internal::MutexLock lock(*mutex);
+        out << line << std::flush;
+      },
+      options);
+}
+
+std::shared_ptr<LogSink> MakeLogWriter(std::function<void(std::string)> write,
+                                       LogWriterOptions options) {
+  return std::make_shared<LogWriter>(std::move(write), options);
 }
 
 std::string Iso8601(WallTime time) {

@@ -89,15 +89,24 @@ std::string CheckSipAddress(const std::string& value) {
   return "is no SIP address: write address[:port][/transport], for example 192.0.2.10:5060/udp";
 }
 
-std::string CheckListen(const std::string& value) {
-  const std::optional<sip::Endpoint> endpoint = sip::Endpoint::Parse(value);
-  // Endpoint::Parse gives port 0 for "no port" too; a port to listen on must be written.
-  const std::size_t colon = value.rfind(':');
-  if (endpoint && !endpoint->ip.empty() && colon != std::string::npos &&
-      AllDigits(std::string_view(value).substr(colon + 1)) &&
-      (endpoint->ip.is_v4() || value.front() == '[')) {
-    return "";
+std::optional<sip::Endpoint> ParseListen(std::string_view text) {
+  const std::size_t colon = text.rfind(':');
+  if (colon == std::string_view::npos) return std::nullopt;
+  const std::string_view digits = text.substr(colon + 1);
+  const std::string_view host = text.substr(0, colon);
+  // Without brackets it cannot be told where an IPv6 address ends.
+  const bool bracketed = host.size() > 2 && host.front() == '[' && host.back() == ']';
+  const std::optional<sip::IpAddress> ip = sip::IpAddress::Parse(host);
+  if (!ip || (ip->is_v6() && !bracketed) || !AllDigits(digits) || digits.size() > 5) {
+    return std::nullopt;
   }
+  const int port = std::stoi(std::string(digits));
+  if (port > 65535) return std::nullopt;
+  return sip::Endpoint{.ip = *ip, .port = static_cast<std::uint16_t>(port)};
+}
+
+std::string CheckListen(const std::string& value) {
+  if (ParseListen(value)) return "";
   return "is no address with a port: write 0.0.0.0:9060, 127.0.0.1:9060 or [::]:9060";
 }
 

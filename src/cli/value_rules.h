@@ -21,6 +21,9 @@ std::string DurationText(std::chrono::milliseconds value);
 // "192.0.2.10", "192.0.2.10:5060", "[2001:db8::1]:5061/tls", "192.0.2.10/udp".
 std::optional<sip::ServerAddress> ParseSipAddress(std::string_view text);
 
+// "0.0.0.0:9060", "[::]:9060"; port 0 takes a free one.
+std::optional<sip::Endpoint> ParseListen(std::string_view text);
+
 // Each returns what is wrong and what to write instead, or nothing.
 std::string CheckName(const std::string& value);
 std::string CheckSipAddress(const std::string& value);

@@ -454,6 +454,7 @@ void Intake::AddTo(HepStats& stats) const {
     entry.calls = instance->folder.call_count();
     entry.tombstones = instance->folder.tombstone_count();
     entry.bytes = instance->folder.size_bytes();
+    if (entry.messages > 0) entry.clock_offset = instance->clock_offset;
     stats.instances.push_back(std::move(entry));
   }
 }

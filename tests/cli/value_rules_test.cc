@@ -42,6 +42,16 @@ TEST(SipAddress, HasAddressPortAndTransport) {
   }
 }
 
+TEST(ListenAddress, HasAnAddressAndAPort) {
+  EXPECT_EQ(ParseListen("127.0.0.1:0")->port, 0);
+  EXPECT_EQ(ParseListen("0.0.0.0:9060")->port, 9060);
+  EXPECT_EQ(ParseListen("[::]:9060")->ToString(), "[::]:9060");
+  for (const char* text : {"", ":9060", "127.0.0.1", "127.0.0.1:", "127.0.0.1:65536", "::1:9060",
+                           "host:9060", "127.0.0.1:-1", "127.0.0.1:90x"}) {
+    EXPECT_FALSE(ParseListen(text).has_value()) << text;
+  }
+}
+
 TEST(Suggest, FindsASlipOfTheFingerAndNothingElse) {
   const std::vector<std::string> words = {"silence", "probe_interval", "udp", "tcp"};
   EXPECT_EQ(Suggest("silense", words), "silence");

@@ -99,6 +99,9 @@ struct HepInstanceStats {
   std::size_t calls = 0;         // tracked now
   std::size_t tombstones = 0;    // now
   std::size_t bytes = 0;         // held now
+  // The time that the agent wrote into its newest SIP packet, minus the time of its arrival by the
+  // clock here: the difference of the clocks, less the way. Empty while there was none.
+  std::optional<std::chrono::microseconds> clock_offset;
 };
 
 struct HepStats {

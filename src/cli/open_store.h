@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// The session store that the configuration names.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "cli/config_reader.h"
+#include "sipheal/base/log_sink.h"
+#include "sipheal/session_store.h"
+
+namespace sipheal::inline v0_1::cli {
+
+// Opens it, and makes it when it is not there. Errors name file, line and key; Unimplemented when
+// this build has no component sqlite. `log` may be null.
+absl::StatusOr<std::shared_ptr<SessionStore>> OpenStore(const LoadedConfig& loaded,
+                                                        std::shared_ptr<LogSink> log);
+
+}  // namespace sipheal::inline v0_1::cli
