@@ -10,34 +10,16 @@ namespace {
 constexpr std::size_t kMaxTags = 250;
 constexpr std::size_t kMaxEndpoints = 120;
 constexpr std::size_t kMaxPoolBytes = 60'000;
+constexpr std::size_t kMaxRivals = 1000;
 // Completed re-INVITEs and UPDATEs that Compact keeps, besides those that made the dialog.
 constexpr std::size_t kKeptRefreshes = 6;
 
-enum class MergeStep { kSame, kWins, kLoses };
-
-// Merges a sighting of the same key into `fact`. kWins: the caller must replace the contents.
-MergeStep MergeSighting(MessageFact* fact, const Sighting& seen) {
-  if (seen.hash == fact->first.hash) {
-    // The same bytes again: keep the earlier time and the better witness.
-    if (seen.Better(fact->first)) {
-      fact->first = seen;
-      return MergeStep::kWins;
-    }
-    return MergeStep::kSame;
-  }
-  auto keep_other = [fact](const Sighting& candidate) {
-    if (fact->other.rank == 255 || candidate.Better(fact->other)) fact->other = candidate;
-  };
-  if (seen.Better(fact->first)) {
-    if (fact->other.hash == seen.hash) fact->other = Sighting{0, 0, 0, 0, 255};
-    keep_other(fact->first);
-    fact->first = seen;
-    return MergeStep::kWins;
-  }
-  const Sighting before = fact->other;
-  keep_other(seen);
-  const bool news = before.rank != fact->other.rank || before.hash != fact->other.hash;
-  return news ? MergeStep::kLoses : MergeStep::kSame;
+// Room for one more without doubling: most calls have a handful of each.
+template <typename T>
+T& AddOne(std::vector<T>& list) {
+  constexpr std::size_t kSmall = 8;
+  if (list.size() == list.capacity() && list.size() < kSmall) list.reserve(list.size() + 1);
+  return list.emplace_back();
 }
 
 bool IsRefresh(Method method) { return method == Method::kInvite || method == Method::kUpdate; }
@@ -68,13 +50,16 @@ TextId TextPool::Intern(std::string_view text) {
     }
     at += sizeof size + size;
   }
-  if (bytes_.size() + text.size() + 2 > kMaxPoolBytes) {
+  const std::size_t needed = bytes_.size() + text.size() + 2;
+  if (needed > kMaxPoolBytes) {
     full_ = true;
     return 0;
   }
+  if (needed > bytes_.capacity()) bytes_.reserve(needed + std::min<std::size_t>(needed / 4, 64));
   const auto size = static_cast<std::uint16_t>(text.size());
-  bytes_.append(reinterpret_cast<const char*>(&size), sizeof size);
-  bytes_.append(text);
+  const char* const head = reinterpret_cast<const char*>(&size);
+  bytes_.insert(bytes_.end(), head, head + sizeof size);
+  bytes_.insert(bytes_.end(), text.begin(), text.end());
   return static_cast<TextId>(at + 1);
 }
 
@@ -82,7 +67,42 @@ std::string_view TextPool::Get(TextId id) const {
   if (id == 0) return {};
   std::uint16_t size;
   std::memcpy(&size, bytes_.data() + id - 1, sizeof size);
-  return std::string_view(bytes_).substr(id - 1 + sizeof size, size);
+  return {bytes_.data() + id - 1 + sizeof size, size};
+}
+
+// Merges a sighting of the same key into `fact`. kWins: the caller must replace the contents.
+CallFacts::MergeStep CallFacts::MergeSighting(MessageFact* fact, const Sighting& seen) {
+  if (seen.hash == fact->first.hash) {
+    // The same bytes again: keep the earlier time and the better witness.
+    if (!seen.Better(fact->first)) return MergeStep::kSame;
+    fact->first = seen;
+    return MergeStep::kWins;
+  }
+  // Of the versions that did not win, the best is kept.
+  auto add_rival = [&](const Sighting& candidate) {
+    if (fact->rival == 0) {
+      if (rivals.size() >= kMaxRivals) {
+        limits_reached = true;
+        return false;
+      }
+      rivals.push_back(candidate);
+      fact->rival = static_cast<std::uint16_t>(rivals.size());
+      return true;
+    }
+    Sighting& known = rivals[fact->rival - 1u];
+    if (!candidate.Better(known)) return false;
+    known = candidate;
+    return true;
+  };
+  if (!seen.Better(fact->first)) return add_rival(seen) ? MergeStep::kLoses : MergeStep::kSame;
+  const Sighting loser = fact->first;
+  fact->first = seen;
+  if (fact->rival != 0 && rivals[fact->rival - 1u].hash == seen.hash) {
+    rivals[fact->rival - 1u] = loser;
+  } else {
+    add_rival(loser);
+  }
+  return MergeStep::kWins;
 }
 
 const AnswerFact* Transaction::FinalAnswer() const {
@@ -103,9 +123,15 @@ const Endpoint& CallFacts::EndpointOf(EndpointId id) const {
   return id == 0 ? kNone : endpoints[id - 1u];
 }
 
+std::string CallFacts::SdpText(const MessageFact& fact) const {
+  std::string text(texts.Get(fact.sdp_origin));
+  text += texts.Get(fact.sdp);
+  return text;
+}
+
 TagId CallFacts::InternTag(std::string_view tag) {
   if (tag.empty()) return 0;
-  if (tags.empty()) tags.push_back(0);
+  if (tags.empty()) AddOne(tags);
   const TextId text = texts.Intern(tag);
   if (text == 0) return 0;
   for (std::size_t i = 1; i < tags.size(); ++i) {
@@ -115,7 +141,7 @@ TagId CallFacts::InternTag(std::string_view tag) {
     limits_reached = true;
     return 0;
   }
-  tags.push_back(text);
+  AddOne(tags) = text;
   return static_cast<TagId>(tags.size() - 1);
 }
 
@@ -128,7 +154,7 @@ EndpointId CallFacts::InternEndpoint(const Endpoint& endpoint) {
     limits_reached = true;
     return 0;
   }
-  endpoints.push_back(endpoint);
+  AddOne(endpoints) = endpoint;
   return static_cast<EndpointId>(endpoints.size());
 }
 
@@ -136,8 +162,12 @@ void CallFacts::FillCommon(MessageFact* fact, const MessageRecord& record) {
   fact->session_expires = record.session_expires;
   fact->refresher = record.refresher;
   fact->contact = texts.Intern(record.contact);
-  fact->record_route = texts.Intern(record.record_route);
-  fact->sdp = texts.Intern(record.sdp);
+  fact->record_route =
+      record.is_request && record.has_to_tag ? TextId{0} : texts.Intern(record.record_route);
+  const std::size_t origin_end =
+      record.sdp.substr(0, 2) == "o=" ? record.sdp.find('\n') + 1 : std::size_t{0};
+  fact->sdp_origin = texts.Intern(record.sdp.substr(0, origin_end));
+  fact->sdp = texts.Intern(record.sdp.substr(origin_end));
   fact->from = texts.Intern(record.from);
   fact->to = texts.Intern(record.to);
   fact->peer = InternEndpoint(record.peer);
@@ -170,7 +200,7 @@ FoldResult CallFacts::Merge(const MessageRecord& record, const RebuildOptions& o
       request.uri = texts.Intern(record.uri);
       request.route = texts.Intern(record.route);
       request.supported = texts.Intern(record.supported);
-      request.allow = texts.Intern(record.allow);
+      request.allow = record.allow;
       request.to_tag = InternTag(record.to_tag);
       request.has_to_tag = record.has_to_tag;
       transaction->cseq_bound = record.cseq_bound;
@@ -220,7 +250,7 @@ FoldResult CallFacts::MergeAnswer(Transaction* transaction, const MessageRecord&
       if (!better) return FoldResult::kLimit;
       answers.erase(worst);
     }
-    answer = &answers.emplace_back();
+    answer = &AddOne(answers);
     answer->first = record.sighting;
     answer->status = record.status;
     answer->to_tag = to_tag;
@@ -229,7 +259,9 @@ FoldResult CallFacts::MergeAnswer(Transaction* transaction, const MessageRecord&
   if (step == MergeStep::kWins) {
     FillCommon(answer, record);
     answer->supported = texts.Intern(record.supported);
-    answer->allow = texts.Intern(record.allow);
+    answer->allow = record.allow;
+    // Within a dialog nobody reads it (rule 2.4).
+    if (transaction->has_request && transaction->request.has_to_tag) answer->record_route = 0;
   }
   return FoldResult::kFolded;
 }
@@ -249,7 +281,7 @@ Transaction* CallFacts::FindOrAdd(const MessageRecord& record, const RebuildOpti
   if (transactions.size() >= options.max_transactions_per_call && !MakeRoom(record, options)) {
     return nullptr;
   }
-  Transaction& added = transactions.emplace_back();
+  Transaction& added = AddOne(transactions);
   added.branch = record.branch;
   added.cseq = record.cseq;
   added.method = record.method;
@@ -362,7 +394,8 @@ void CallFacts::Compact() {
 std::size_t CallFacts::size_bytes() const {
   // 16 bytes an allocation is what glibc's allocator adds at most.
   auto block = [](std::size_t bytes) { return bytes == 0 ? 0 : bytes + 16; };
-  std::size_t total = sizeof(CallFacts) + texts.size_bytes();
+  std::size_t total = sizeof(CallFacts) + block(texts.capacity());
+  total += block(rivals.capacity() * sizeof(Sighting));
   total += block(tags.capacity() * sizeof(TextId));
   total += block(endpoints.capacity() * sizeof(Endpoint));
   total += block(floors.capacity() * sizeof(Floor));

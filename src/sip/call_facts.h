@@ -30,17 +30,17 @@ using EndpointId = std::uint8_t;
 
 class TextPool {
  public:
-  TextPool() = default;
-
   // 0 for an empty text, and when the pool is full.
   TextId Intern(std::string_view text);
   std::string_view Get(TextId id) const;
   bool full() const { return full_; }
-  std::size_t size_bytes() const { return bytes_.capacity() > 15 ? bytes_.capacity() + 8 : 0; }
+  std::size_t capacity() const { return bytes_.capacity(); }
   void Shrink() { bytes_.shrink_to_fit(); }
 
  private:
-  std::string bytes_;  // entries of a 16-bit size and the text; an id is the entry's offset + 1
+  // Entries of a 16-bit size and the text; an id is the entry's offset + 1. A vector, since it
+  // grows by as much as it is told: a million of these are held at once.
+  std::vector<char> bytes_;
   bool full_ = false;
 };
 
@@ -64,26 +64,27 @@ struct Sighting {
 // What requests and answers have in common.
 struct MessageFact {
   Sighting first;
-  // The next best sighting whose bytes differ; rank 255: none.
-  Sighting other{0, 0, 0, 0, 255};
   std::uint32_t session_expires = 0;
   TextId contact = 0;       // URI
   TextId record_route = 0;  // URIs, each followed by '\n'
-  TextId sdp = 0;           // CompactSdp
+  TextId sdp_origin = 0;    // the o= line of CompactSdp, apart since it alone changes mostly
+  TextId sdp = 0;           // the rest of it
   TextId from = 0;          // display '\x01' uri '\x01' params
   TextId to = 0;
+  bool has_sdp() const { return sdp_origin != 0 || sdp != 0; }
+
+  // The next best sighting whose bytes differ: index + 1 into CallFacts::rivals; 0: none. Rare.
+  std::uint16_t rival = 0;
   EndpointId peer = 0;         // the other end of the packet
   std::uint8_t refresher = 0;  // of Session-Expires: 0 not said, 1 uac, 2 uas
   Transport transport = Transport::kUnknown;
-
-  bool contradicted() const { return other.rank != 255; }
 };
 
 struct RequestFact : MessageFact {
   TextId uri = 0;
   TextId route = 0;  // URIs, each followed by '\n'
   TextId supported = 0;
-  TextId allow = 0;
+  std::uint16_t allow = 0;  // one bit for each Method
   TagId to_tag = 0;
   bool has_to_tag = false;
 };
@@ -93,7 +94,7 @@ struct AnswerFact : MessageFact {
   std::uint16_t status = 0;
   TagId to_tag = 0;
   TextId supported = 0;
-  TextId allow = 0;
+  std::uint16_t allow = 0;
 
   bool reliable() const { return status >= 200 || rseq != 0; }
 };
@@ -148,7 +149,7 @@ struct MessageRecord {
   std::string_view from;
   std::string_view to;
   std::string_view supported;
-  std::string_view allow;
+  std::uint16_t allow = 0;
   std::uint32_t session_expires = 0;
   std::uint8_t refresher = 0;
   Endpoint peer;
@@ -163,6 +164,7 @@ class CallFacts {
   std::vector<Endpoint> endpoints;
   std::vector<Transaction> transactions;
   std::vector<Floor> floors;
+  std::vector<Sighting> rivals;
   std::int64_t first_us = INT64_MAX;
   std::int64_t newest_us = 0;
   bool limits_reached = false;
@@ -174,6 +176,7 @@ class CallFacts {
     return id == 0 ? std::string_view() : texts.Get(tags[id]);
   }
   std::string_view Text(TextId id) const { return texts.Get(id); }
+  std::string SdpText(const MessageFact& fact) const;
   const Endpoint& EndpointOf(EndpointId id) const;
   // True when the server sent or answered anything.
   bool TwoSided() const;
@@ -190,6 +193,8 @@ class CallFacts {
   bool MakeRoom(const MessageRecord& record, const RebuildOptions& options);
   FoldResult MergeAnswer(Transaction* transaction, const MessageRecord& record,
                          const RebuildOptions& options);
+  enum class MergeStep { kSame, kWins, kLoses };
+  MergeStep MergeSighting(MessageFact* fact, const Sighting& seen);
   void FillCommon(MessageFact* fact, const MessageRecord& record);
 };
 

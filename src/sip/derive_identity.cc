@@ -25,6 +25,16 @@ DialogParty PartyFrom(std::string_view text, std::string_view tag) {
   return party;
 }
 
+std::string AllowText(std::uint16_t allow) {
+  std::string text;
+  for (unsigned i = 1; i <= static_cast<unsigned>(Method::kPublish); ++i) {
+    if ((allow & (1u << i)) == 0) continue;
+    if (!text.empty()) text += ", ";
+    text += ToString(static_cast<Method>(i));
+  }
+  return text;
+}
+
 bool CountsInCseq(Method method) { return method != Method::kAck && method != Method::kCancel; }
 
 }  // namespace
@@ -138,12 +148,12 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   }
   // Two versions of one message: the first was taken; say so.
   auto contradicted = [&](const MessageFact& fact, Field field, const char* what) {
-    if (!fact.contradicted()) return;
-    const bool same_time =
-        fact.other.time_us == fact.first.time_us && fact.other.rank == fact.first.rank;
+    if (fact.rival == 0) return;
+    const Sighting& rival = facts_.rivals[fact.rival - 1u];
+    const bool same_time = rival.time_us == fact.first.time_us && rival.rank == fact.first.rank;
     state.conflicts.push_back(
         {field,
-         {fact.other.sequence, CaptureTime(std::chrono::microseconds(fact.other.time_us))},
+         {rival.sequence, CaptureTime(std::chrono::microseconds(rival.time_us))},
          "",
          std::string("another version of the same ") + what + "; the earlier one was taken",
          // Nothing decides between two versions that a trusted witness saw at one time.
@@ -174,7 +184,7 @@ void Derivation::DeriveIdentity(Draft& draft) const {
            newest_ability->first.time_us < at->request.first.time_us)) {
         newest_ability = &at->request;
         state.remote_supported = facts_.Text(at->request.supported);
-        state.remote_allow = facts_.Text(at->request.allow);
+        state.remote_allow = AllowText(at->request.allow);
       }
     }
     for (const AnswerFact& answer : at->answers) {
@@ -184,7 +194,7 @@ void Derivation::DeriveIdentity(Draft& draft) const {
           (newest_ability == nullptr || newest_ability->first.time_us < answer.first.time_us)) {
         newest_ability = &answer;
         state.remote_supported = facts_.Text(answer.supported);
-        state.remote_allow = facts_.Text(answer.allow);
+        state.remote_allow = AllowText(answer.allow);
       }
     }
   };
@@ -197,7 +207,7 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   state.last_seen = CaptureTime(std::chrono::microseconds(last));
   for (const auto* list : {&draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {
-      if (at->has_request && at->request.contradicted() && at->method != Method::kAck) {
+      if (at->has_request && at->request.rival != 0 && at->method != Method::kAck) {
         Warn(state, std::string("two versions of one ") + std::string(ToString(at->method)) +
                         " were captured; the earlier one was taken");
       }

@@ -51,7 +51,7 @@ void Derivation::DeriveSdp(Draft& draft) const {
     if (success != nullptr && success->status >= 300) success = nullptr;
     const AnswerFact* reliable = nullptr;  // the first that carries a description
     for (const AnswerFact& answer : at->answers) {
-      if (Canonical(answer.to_tag) != AnswerTag(draft, *at) || answer.sdp == 0) continue;
+      if (Canonical(answer.to_tag) != AnswerTag(draft, *at) || !answer.has_sdp()) continue;
       if (answer.status >= 300) continue;
       if (!answer.reliable()) {
         if (preview == nullptr) {
@@ -72,14 +72,14 @@ void Derivation::DeriveSdp(Draft& draft) const {
     }
     Exchange exchange;
     exchange.transaction = at;
-    if (at->has_request && at->request.sdp != 0) {
+    if (at->has_request && at->request.has_sdp()) {
       exchange.offer = &at->request;
       exchange.answer = reliable;
       exchange.offered_by_server = at->sent;
       if (reliable == nullptr) {
         // A peer that describes itself in an unreliable 18x only, and not again in the 2xx.
         for (const AnswerFact& answer : at->answers) {
-          if (answer.sdp != 0 && answer.status < 200 &&
+          if (answer.has_sdp() && answer.status < 200 &&
               Canonical(answer.to_tag) == AnswerTag(draft, *at)) {
             exchange.answer = &answer;
           }
@@ -91,7 +91,7 @@ void Derivation::DeriveSdp(Draft& draft) const {
       // The answer is in the ACK, or in the PRACK for a reliable provisional.
       const auto& followers = at->sent ? draft.own : draft.theirs;
       for (const Transaction* follower : followers) {
-        if (!follower->has_request || follower->request.sdp == 0) continue;
+        if (!follower->has_request || !follower->request.has_sdp()) continue;
         const bool ack = follower->method == Method::kAck && follower->cseq == at->cseq &&
                          reliable->status >= 200;
         const bool prack = follower->method == Method::kPrack && reliable->status < 200;
@@ -127,8 +127,8 @@ void Derivation::DeriveSdp(Draft& draft) const {
     if (by_server != nullptr && (complete || local == nullptr)) local = by_server;
     if (by_peer != nullptr && (complete || remote == nullptr)) remote = by_peer;
     if (!complete) continue;
-    std::optional<ParsedSdp> offer = ParseSdp(facts_.Text(exchange.offer->sdp));
-    std::optional<ParsedSdp> answer = ParseSdp(facts_.Text(exchange.answer->sdp));
+    std::optional<ParsedSdp> offer = ParseSdp(facts_.SdpText(*exchange.offer));
+    std::optional<ParsedSdp> answer = ParseSdp(facts_.SdpText(*exchange.answer));
     if (!offer || !answer) continue;
     bool& offerer = exchange.offered_by_server ? state.held_by_local : state.held_by_remote;
     bool& answerer = exchange.offered_by_server ? state.held_by_remote : state.held_by_local;
@@ -155,7 +155,7 @@ void Derivation::DeriveSdp(Draft& draft) const {
 
   auto describe = [&](const MessageFact* fact, Field field, SdpSummary* summary) {
     std::optional<ParsedSdp> sdp =
-        fact != nullptr ? ParseSdp(facts_.Text(fact->sdp)) : std::optional<ParsedSdp>();
+        fact != nullptr ? ParseSdp(facts_.SdpText(*fact)) : std::optional<ParsedSdp>();
     if (!sdp) {
       state.missing.push_back(field);
       return;
@@ -171,7 +171,7 @@ void Derivation::DeriveSdp(Draft& draft) const {
 
   // The version must rise above all that the server ever wrote, refused offers included (F40).
   auto version = [&](const MessageFact& fact) {
-    std::optional<ParsedSdp> sdp = ParseSdp(facts_.Text(fact.sdp));
+    std::optional<ParsedSdp> sdp = ParseSdp(facts_.SdpText(fact));
     if (!sdp || !AllDigits(sdp->summary.origin_version)) return;
     if (sdp->summary.origin_session_id != state.local_sdp.origin_session_id) return;
     if (LongerDecimal(sdp->summary.origin_version, state.highest_local_sdp_version)) {
@@ -180,10 +180,10 @@ void Derivation::DeriveSdp(Draft& draft) const {
   };
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {
-      if (at->sent && at->has_request && at->request.sdp != 0) version(at->request);
+      if (at->sent && at->has_request && at->request.has_sdp()) version(at->request);
       if (at->sent) continue;
       for (const AnswerFact& answer : at->answers) {
-        if (answer.sdp != 0 && Canonical(answer.to_tag) == draft.local) version(answer);
+        if (answer.has_sdp() && Canonical(answer.to_tag) == draft.local) version(answer);
       }
     }
   }

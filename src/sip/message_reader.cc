@@ -63,6 +63,19 @@ void ReadSessionExpires(std::string_view value, MessageRecord* record) {
   if (EqualsIgnoreCase(refresher, "uas")) record->refresher = 2;
 }
 
+// The methods that have rules of their own; a bit each.
+void ReadAllow(std::string_view list, MessageRecord* record) {
+  while (!list.empty()) {
+    const std::size_t comma = list.find(',');
+    const Method method = MethodFromString(TrimLws(list.substr(0, comma)));
+    if (method != Method::kOther) {
+      record->allow =
+          static_cast<std::uint16_t>(record->allow | (1u << static_cast<unsigned>(method)));
+    }
+    list = comma == list.npos ? std::string_view() : list.substr(comma + 1);
+  }
+}
+
 // The transport as the sender's Via names it, where the capture knows only "TCP".
 Transport TrueTransport(Transport captured, Transport via) {
   if (captured == Transport::kUnknown) return via;
@@ -172,7 +185,9 @@ ParseResult MessageReader::Read(const CapturedMessageView& message, const Messag
       return result;
     }
     record->route = route_;
-    record->uri = view.request_uri();
+    // Of requests to the server only the scheme of the first matters (rule 2.10).
+    const bool sips = EqualsIgnoreCase(view.request_uri().substr(0, 5), "sips:");
+    if (adjacency.sent || sips) record->uri = view.request_uri();
     if (view.method() == Method::kNotify) {
       // "Event: refer;id=93809823": the id is the CSeq of the REFER (RFC 3515 2.4.6).
       std::string_view event = view.Get(HeaderId::kEvent);
@@ -190,11 +205,11 @@ ParseResult MessageReader::Read(const CapturedMessageView& message, const Messag
                        : 0;
   }
   ReadSessionExpires(view.Get(HeaderId::kSessionExpires), record);
-  if (view.method() == Method::kInvite) {
+  // What the peer can do; what the server can is the successor's to say.
+  if (view.method() == Method::kInvite && !adjacency.sent) {
     record->supported = view.Get(HeaderId::kSupported).substr(0, kMaxAbilities);
-    record->allow = view.Get(HeaderId::kAllow).substr(0, kMaxAbilities);
+    view.ForEach(HeaderId::kAllow, [record](std::string_view list) { ReadAllow(list, record); });
     if (HasUnsafeBytes(record->supported)) record->supported = {};
-    if (HasUnsafeBytes(record->allow)) record->allow = {};
   }
   sdp_.clear();
   if (std::string_view sdp = FindSdp(view); !sdp.empty()) AppendCompactSdp(sdp, &sdp_);

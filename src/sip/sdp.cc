@@ -52,7 +52,7 @@ bool IsDynamicRtpmap(std::string_view attribute) {
 
 // True for the lines that ParseSdp reads.
 bool IsUsed(std::string_view line) {
-  if (line.size() < 3 || line[1] != '=') return false;
+  if (line.size() < 2 || line[1] != '=') return false;
   if (line[0] == 'o' || line[0] == 'c' || line[0] == 'm') return true;
   if (line[0] != 'a') return false;
   std::string_view attribute = line.substr(2);
@@ -151,6 +151,7 @@ void AppendCompactSdp(std::string_view body, std::string* out) {
   bool crypto = false;
   bool fingerprint = false;
   bool ice = false;
+  bool directed = false;  // another direction than the default was given
   std::string_view line;
   while (NextLine(&body, &line)) {
     std::string_view attribute = HasPrefix(line, "a=") ? line.substr(2) : std::string_view();
@@ -162,6 +163,10 @@ void AppendCompactSdp(std::string_view body, std::string* out) {
     } else if (HasPrefix(attribute, "ice-ufrag")) {
       if (!std::exchange(ice, true)) compact += "a=ice-ufrag\n";
     } else if (IsUsed(line)) {
+      if (std::optional<SdpDirection> direction = DirectionOf(attribute)) {
+        if (*direction == SdpDirection::kSendRecv && !directed) continue;
+        directed = true;
+      }
       compact += line;
       compact += '\n';
     }
