@@ -55,7 +55,7 @@ if command -v ccache >/dev/null; then launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=cc
 log="$(mktemp "${TMPDIR:-/tmp}/sipheal-demo-build.XXXXXX")"
 if ! {
   cmake -S "$ROOT" --preset dev -B "$BUILD" "${launcher[@]}" &&
-    cmake --build "$BUILD" --target sipheal_command sipheal_demo_media sipheal_bare_loop
+    cmake --build "$BUILD" --target sipheal sipheal_demo_media sipheal_bare_loop
 } >"$log" 2>&1; then
   tail -40 "$log" >&2
   die "the build failed: see above, and the whole log in $log"
