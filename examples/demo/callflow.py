@@ -24,24 +24,41 @@ class _Events(AriEvents):
             self._handle(json.loads(message))
 
 
-class CallFlow:
-    """Serves the calls of one server. `problems` collects what went wrong, as sentences."""
+class Book:
+    """What the host's application knows of its calls, whatever server they are on."""
 
-    def __init__(self, server):
-        self._server, self._ari = server, server.ari
+    def __init__(self):
         self._lock = threading.Lock()
-        self._bridging = threading.Lock()
-        self._served, self._bridges, self._quiet = set(), set(), set()
-        self.problems = []
-        self._workers = concurrent.futures.ThreadPoolExecutor(4)
-        self._events = _Events(self._ari, APPLICATION, self._on_event)
+        self._known, self._quiet = set(), set()
 
     def begin(self, phones):
         """Forgets the calls of before; of the new ones, some stay without media."""
         with self._lock:
-            self._served.clear()
-            self._bridges.clear()
+            self._known = set()
             self._quiet = {phone.user for phone in phones if not phone.has_media}
+
+    def is_new(self, user):
+        """Whether this call was not heard of before; asking makes it known. A call that comes
+        again was recovered: it has all it needs."""
+        with self._lock:
+            new = user not in self._known
+            self._known.add(user)
+            return new
+
+    def is_quiet(self, user):
+        return user in self._quiet
+
+
+class CallFlow:
+    """Serves the calls of one server. `problems` collects what went wrong, as sentences."""
+
+    def __init__(self, server, book):
+        self._server, self._ari, self._book = server, server.ari, book
+        self._bridging = threading.Lock()
+        self._bridges = set()
+        self.problems = []
+        self._workers = concurrent.futures.ThreadPoolExecutor(4)
+        self._events = _Events(self._ari, APPLICATION, self._on_event)
 
     def call_out(self, phone, uri):
         endpoint = "edge" if phone.through_proxy else "phones"
@@ -60,11 +77,8 @@ class CallFlow:
         if event["type"] != "StasisStart" or not event["args"]:
             return  # the name of another event's field, or a call that nobody asked for
         user, channel = event["args"][0], event["channel"]
-        with self._lock:
-            if user in self._served:
-                return
-            self._served.add(user)
-        self._workers.submit(self._serve, user, channel["id"], channel["state"])
+        if self._book.is_new(user):
+            self._workers.submit(self._serve, user, channel["id"], channel["state"])
 
     def _serve(self, user, channel, state):
         def post(path, **arguments):
@@ -79,7 +93,7 @@ class CallFlow:
                     post("/bridges", body={"bridgeId": bridge, "name": bridge, "type": "mixing"})
                     self._bridges.add(bridge)
             post(f"/bridges/{bridge}/addChannel", query={"channel": channel})
-        elif user in self._quiet:
+        elif self._book.is_quiet(user):
             return
         else:
             post(f"/channels/{channel}/play", body={"media": "sound:demo"})

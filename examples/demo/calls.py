@@ -60,6 +60,7 @@ class Calls:
     def place(self):
         """Starts the phones and has the server call those that are to be called."""
         network, server = self.lab.network, self.server
+        self.lab.book.begin(self.phones)
         self._directory.mkdir(parents=True, exist_ok=True)
         sip = f"{server.sip_address}:5060"
         for calling in (False, True):
@@ -77,7 +78,6 @@ class Calls:
                     through_proxy=through_proxy, server=sip, proxy=f"{network.proxy}:5060",
                     rate=self._rate))
         flow = self.lab.flows[server.name]
-        flow.begin(self.phones)
         time.sleep(0.3)  # SIPp opens its port
         for phone in self.phones:
             if phone.kind == "outbound":

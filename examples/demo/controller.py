@@ -100,6 +100,10 @@ class Controller(Program):
             for event in self.events("outcome") if event["outcome"] != "recovered")
         return counts.most_common()
 
+    def sessions(self):
+        """How many calls its store holds, by instance."""
+        return (self.ask("status") or {}).get("sessions", {})
+
     def ask(self, *words, timeout=10):
         """The answer of another `sipheal` command to this daemon, decoded, or None."""
         done = subprocess.run([str(self.program), "--format", "json", *words, "--socket",

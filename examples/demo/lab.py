@@ -263,7 +263,7 @@ class Lab:
         self._sound_seconds = sound_seconds
 
     def start(self):
-        from callflow import CallFlow
+        from callflow import Book, CallFlow
         from calls import WireReader
         from phones import Commander
 
@@ -282,8 +282,9 @@ class Lab:
                                   [s.sip_address for s in self.servers], self.media))
         self.wire = WireReader(self.tap.file)
         self.commander = self._keep(Commander(self.network.commander))
+        self.book = Book()
         for server in self.servers:
-            self.flows[server.name] = CallFlow(server)
+            self.flows[server.name] = CallFlow(server, self.book)
         return self
 
     def restart(self, server):
@@ -294,7 +295,7 @@ class Lab:
         if server.running():
             server.kill()
         server.start(timeout=60)
-        self.flows[server.name] = CallFlow(server)
+        self.flows[server.name] = CallFlow(server, self.book)
 
     def _keep(self, part):
         self._open.append(part)

@@ -37,6 +37,9 @@ constexpr std::size_t kRtpHeader = 12;
 constexpr int kSlots = 10;         // phones send in ten groups, 2 ms apart
 constexpr double kSilence = 0.06;  // seconds without a packet that are worth noting
 constexpr std::size_t kMaxSilences = 64;
+// An Asterisk that begins a playback in the middle sends the first packet of the file before it
+// seeks; some packets later it is where it was told to be.
+constexpr int kSettled = 5;
 
 using Packet = std::array<std::uint8_t, kRtpHeader + kPayload>;
 
@@ -45,8 +48,9 @@ using Payload = std::array<std::uint8_t, kPayload>;
 struct Silence {
   double from = 0;
   double to = 0;
-  Payload last_before{};  // what was heard last before it, and first after it
-  Payload first_after{};
+  Payload last_before{};  // what was heard last before it,
+  Payload soon_after{};   // and as packet number kSettled after it
+  int packets_after = 0;
 };
 
 struct Phone {
@@ -242,7 +246,10 @@ class Media {
   static void Note(Phone& phone, double at, const Payload& payload) {
     if (phone.received++ == 0) phone.first = at;
     if (phone.last != 0 && at - phone.last >= kSilence && phone.silences.size() < kMaxSilences) {
-      phone.silences.push_back({phone.last, at, phone.heard, payload});
+      phone.silences.push_back({phone.last, at, phone.heard, {}, 0});
+    }
+    if (!phone.silences.empty() && ++phone.silences.back().packets_after == kSettled) {
+      phone.silences.back().soon_after = payload;
     }
     phone.last = at;
     phone.heard = payload;
@@ -261,7 +268,7 @@ class Media {
       for (const Silence& silence : phone->silences) {
         std::printf("%s{\"from\":%.6f,\"to\":%.6f,\"before\":\"%s\",\"after\":\"%s\"}", inner,
                     silence.from, silence.to, Hex(silence.last_before).c_str(),
-                    Hex(silence.first_after).c_str());
+                    Hex(silence.soon_after).c_str());
         inner = ",";
       }
       std::printf("]}");

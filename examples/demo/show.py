@@ -22,6 +22,7 @@ from phones import FEWEST, make_phones  # noqa: E402
 from report import ladder, percentile, rounded, table  # noqa: E402
 
 MEDIA_PHONES = 200  # that many phones have RTP; a machine of two cores feeds no thousand
+SETTLED = 5  # media.cc tells the position by the packet of this number after a silence
 BEGAN = time.monotonic()
 
 
@@ -90,8 +91,11 @@ class Death:
                      if s["from"] <= self.at + 0.1 and s["to"] > self.at]
             self.media_gaps[phone.user] = max((s["to"] - s["from"] for s in spans), default=0.0)
             if phone.kind in ("playback", "outbound") and spans:
-                self.shifts[phone.user] = self.calls.lab.melody.shift(
+                shift = self.calls.lab.melody.shift(
                     bytes.fromhex(spans[0]["before"]), bytes.fromhex(spans[-1]["after"]))
+                if shift is not None:
+                    shift -= (SETTLED - 1) * 0.02
+                self.shifts[phone.user] = shift
 
     def summary(self):
         def after(moment):
