@@ -113,8 +113,7 @@ void TrackedPlayback::Observed(const json& playback, WallTime at) {
 }
 
 void TrackedPlayback::Apply(const FlowHints::PlaybackList& hint) {
-  if (hint.id != state_.id || hint.media.size() > kMaxItems || state_.media.empty() ||
-      hint.media == state_.media) {
+  if (hinted_ || hint.id != state_.id || hint.media.size() > kMaxItems || state_.media.empty()) {
     return;
   }
   const std::string& current = state_.media[std::min(state_.item, state_.media.size() - 1)];
@@ -122,6 +121,7 @@ void TrackedPlayback::Apply(const FlowHints::PlaybackList& hint) {
   // playback that had the same id.
   const std::size_t item = hint.item + state_.item;
   if (item >= hint.media.size() || hint.media[item] != current) return;
+  hinted_ = true;
   const bool first_item = state_.item == 0;
   state_.media = hint.media;
   state_.item = item;

@@ -21,7 +21,8 @@ class TrackedPlayback {
   TrackedPlayback(const nlohmann::json& playback,
                   const std::optional<FlowHints::PlaybackList>& hint, WallTime at);
   // One that an earlier tracker had stored.
-  explicit TrackedPlayback(Playback stored) : state_(std::move(stored)), last_seen_playing_() {}
+  explicit TrackedPlayback(Playback stored)
+      : state_(std::move(stored)), last_seen_playing_(), hinted_(true) {}
 
   // `stamp` is the event's own time stamp: Asterisk sends each event of a bridge's playback twice.
   void Started(const nlohmann::json& playback, const std::string& stamp, WallTime at);
@@ -42,6 +43,7 @@ class TrackedPlayback {
   Playback state_;
   WallTime last_seen_playing_;
   bool between_items_ = false;
+  bool hinted_ = false;  // a hint is taken once: what it said of the offset holds for the beginning
   std::array<std::string, 8> recent_;  // the last events, to know a repeated one
   std::size_t next_recent_ = 0;
 };
