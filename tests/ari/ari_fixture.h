@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "ari/tracker_state.h"
+#include "tests/support/source_dir.h"
 
 namespace sipheal::testing {
 
@@ -29,7 +30,7 @@ struct RecordedEvent {
 };
 
 inline std::vector<RecordedEvent> ReadFixture(const std::string& name) {
-  std::ifstream file(std::string(SIPHEAL_SOURCE_DIR) + "/tests/ari/fixtures/" + name + ".json");
+  std::ifstream file(SourceDir() + "/tests/ari/fixtures/" + name + ".json");
   const auto recorded = nlohmann::json::parse(file, nullptr, false);
   std::vector<RecordedEvent> events;
   if (!recorded.is_object()) {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/config_reader.h"
+#include "tests/support/source_dir.h"
 
 namespace sipheal::inline v0_1::cli {
 namespace {
@@ -33,7 +34,7 @@ Config Example() {
 }
 
 std::string FileText(const std::string& path) {
-  std::ifstream file(std::string(SIPHEAL_SOURCE_DIR) + "/" + path);
+  std::ifstream file(SourceDir() + "/" + path);
   EXPECT_TRUE(file.good()) << path;
   return std::string(std::istreambuf_iterator<char>(file), {});
 }
@@ -66,7 +67,7 @@ TEST(ConfigKeys, AreAllDocumented) {
 }
 
 TEST(ExampleConfig, IsReadWithoutErrors) {
-  const std::string file = std::string(SIPHEAL_SOURCE_DIR) + "/packaging/sipheal.example.yaml";
+  const std::string file = SourceDir() + "/packaging/sipheal.example.yaml";
   const absl::StatusOr<LoadedConfig> loaded = LoadConfig(file, {});
   EXPECT_TRUE(loaded.ok()) << loaded.status();
 }

@@ -13,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "tests/hep/test_call.h"
 #include "tests/pcap/pcap_builder.h"
+#include "tests/support/source_dir.h"
 
 namespace sipheal::cli {
 namespace {
@@ -189,7 +190,7 @@ TEST(DialogsCommand, ReadsEveryCaptureOfTheCorpus) {
   const char* const given = std::getenv("SIPHEAL_TEST_DATA");
   const std::filesystem::path data =
       given != nullptr ? std::filesystem::path(given)
-                       : std::filesystem::path(SIPHEAL_SOURCE_DIR) / ".." / "shared" / "data";
+                       : std::filesystem::path(SourceDir()) / ".." / "shared" / "data";
   const std::filesystem::path captures = data / "captures";
   if (!std::filesystem::exists(captures)) {
     GTEST_SKIP() << "SKIPPED: no captures at " << captures << ": set SIPHEAL_TEST_DATA";

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "sipheal/conformance/gtest.h"
+#include "tests/support/source_dir.h"
 
 namespace sipheal {
 namespace {
@@ -18,7 +19,7 @@ namespace {
 using Ids = std::set<std::string>;
 
 std::string Read(const std::string& path) {
-  std::ifstream file(std::string(SIPHEAL_SOURCE_DIR) + "/" + path);
+  std::ifstream file(SourceDir() + "/" + path);
   EXPECT_TRUE(file) << path << " cannot be read";
   std::stringstream text;
   text << file.rdbuf();

@@ -7,12 +7,14 @@
 #include <iostream>
 #include <sstream>
 
+#include "tests/support/source_dir.h"
+
 namespace sipheal::testing {
 std::string TestDataOrSkip(const std::string& name) {
   const char* from_environment = std::getenv("SIPHEAL_TEST_DATA");
   const std::filesystem::path root =
       from_environment != nullptr ? std::filesystem::path(from_environment)
-                                  : std::filesystem::path(SIPHEAL_SOURCE_DIR) / "../shared/data";
+                                  : std::filesystem::path(SourceDir()) / "../shared/data";
   const std::filesystem::path folder = root / name;
   if (std::filesystem::is_directory(folder)) return folder.string();
   std::cerr << "SKIPPED: no test data at " << folder << '\n';
