@@ -309,6 +309,28 @@ class Connections final : public AriConnections, public EventSocketHost {
                  });
   }
 
+  // All channels and all bridges, and no device states: an Asterisk (22.10.1) whose event socket
+  // closes while it delivers a device state to it accepts no event socket any more. docs/flow.md
+  // says more.
+  void Subscribe(const std::string& instance, std::function<void(absl::Status)> done) override {
+    const auto node = Find(instance);
+    if (!node) return done(Unknown(instance));
+    const std::string path = absl::StrFormat(
+        "/ari/applications/%s/subscription?eventSource=channel:,bridge:", EscapeUri(options_.app));
+    async_->Send(MakeRequest(*node, "POST", path, ""), options_.connect_timeout,
+                 [this, node, done = std::move(done)](absl::StatusOr<HttpResponse> response) {
+                   absl::Status status = response.status();
+                   if (response.ok() && response->status / 100 != 2) {
+                     status = absl::UnavailableError(
+                         absl::StrFormat("\"%s\" refused the subscription to its channels and "
+                                         "bridges (%d): give the ARI user "
+                                         "write access (read_only = no)",
+                                         node->options.name, response->status));
+                   }
+                   loop_->Post([done, status] { done(status); });
+                 });
+  }
+
   absl::StatusOr<Life> ToLife(Node& node, absl::StatusOr<HttpResponse> response) const {
     if (!response.ok()) return response.status();
     Heard(node);

@@ -66,8 +66,8 @@ void EventSocket::OnAsked(absl::StatusOr<EventSocketHost::Life> life) {
   params.port = url_.port;
   params.tls = url_.tls;
   params.host = url_.host;
-  params.path = absl::StrFormat("%s/ari/events?app=%s&subscribeAll=true", url_.prefix,
-                                EscapeUri(options_.app));
+  // Without subscribeAll: see EventSocketHost::Subscribe.
+  params.path = absl::StrFormat("%s/ari/events?app=%s", url_.prefix, EscapeUri(options_.app));
   params.events = this;
   const std::uint64_t generation = generation_;
   lws* const socket = loop_.Connect(params);
@@ -90,7 +90,13 @@ void EventSocket::OnOpen() {
   Heard();
   stage_ = Stage::kVerifying;
   timer_.Arm(options_.connect_timeout);
-  Ask(&EventSocket::OnVerified);
+  host_.Subscribe(instance_.name,
+                  [weak = weak_from_this(), generation = generation_](const absl::Status& status) {
+                    const auto self = weak.lock();
+                    if (!self || self->generation_ != generation) return;
+                    if (!status.ok()) return self->Lost(status);
+                    self->Ask(&EventSocket::OnVerified);
+                  });
 }
 
 void EventSocket::OnVerified(absl::StatusOr<EventSocketHost::Life> life) {

@@ -31,6 +31,9 @@ class EventSocketHost {
   };
   virtual void AskLife(const std::string& instance,
                        std::function<void(absl::StatusOr<Life>)> done) = 0;
+  // Asks for the events of all channels and bridges, for the application that is registered now;
+  // `done` comes back on the loop's thread.
+  virtual void Subscribe(const std::string& instance, std::function<void(absl::Status)> done) = 0;
 };
 
 // All methods on the loop's thread.

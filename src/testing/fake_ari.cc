@@ -405,6 +405,7 @@ class FakeAri::Server {
 
   Answer Usual(const Request& request) {
     const std::string& path = request.path;
+    if (path.rfind("/ari/applications/", 0) == 0) return {200, R"({"name":"sipheal"})"};
     if (path == "/ari/asterisk/info") {
       return {200, json{{"status", {{"startup_time", life_}, {"last_reload_time", life_}}}}.dump()};
     }

@@ -76,17 +76,26 @@ TEST_F(ConnectionsTest, KnowsTheIncarnationWhenTheSocketIsOpen) {
   EXPECT_EQ(fake_->event_sockets(), 1);
 }
 
-TEST_F(ConnectionsTest, SubscribesItsApplicationToEverything) {
+TEST_F(ConnectionsTest, SubscribesItsApplicationToAllChannelsAndBridgesButNotToDeviceStates) {
   Connect();
   ASSERT_TRUE(WaitConnected());
-  bool seen = false;
+  bool registered = false;
+  bool subscribed = false;
   for (const auto& request : fake_->requests()) {
-    if (request.path != "/ari/events") continue;
-    seen = true;
-    EXPECT_EQ(request.query, "app=sipheal&subscribeAll=true");
-    EXPECT_EQ(request.authorization, "Basic c2lwaGVhbDpzZWNyZXQ=");
+    if (request.path == "/ari/events") {
+      registered = true;
+      EXPECT_EQ(request.query, "app=sipheal") << "subscribeAll can lock Asterisk's ARI up for good";
+      EXPECT_EQ(request.authorization, "Basic c2lwaGVhbDpzZWNyZXQ=");
+    }
+    if (request.path == "/ari/applications/sipheal/subscription") {
+      subscribed = true;
+      EXPECT_TRUE(registered) << "an application that is not registered cannot be subscribed";
+      EXPECT_EQ(request.method, "POST");
+      EXPECT_EQ(request.query, "eventSource=channel:,bridge:");
+    }
   }
-  EXPECT_TRUE(seen);
+  EXPECT_TRUE(registered);
+  EXPECT_TRUE(subscribed);
 }
 
 TEST_F(ConnectionsTest, HandsEventsOnInOrder) {
