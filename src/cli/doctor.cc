@@ -89,6 +89,15 @@ Finding JudgeRights(const InstanceConfig& instance, int http_status) {
                              instance.ari.user));
 }
 
+Finding JudgeEvents(const InstanceConfig& instance, bool opened) {
+  if (opened) return Ok(instance.name, "events", "its event socket opens");
+  return Bad(instance.name, "events",
+             absl::StrFormat("the event socket of %s does not open, although ARI answers",
+                             instance.ari.url),
+             "on the server load res_http_websocket.so and res_ari_events.so, and let the proxy "
+             "before it, if there is one, pass WebSocket upgrades");
+}
+
 Finding JudgeModule(const InstanceConfig& instance, const InstanceStatus& status) {
   if (status.can_recover) {
     return Ok(instance.name, "module",

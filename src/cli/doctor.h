@@ -36,6 +36,8 @@ Finding JudgeAri(const InstanceConfig& instance, const absl::Status& reached, in
                  const std::string& server_version);
 // The answer to a DELETE of a channel that does not exist.
 Finding JudgeRights(const InstanceConfig& instance, int http_status);
+// Whether the event socket opened.
+Finding JudgeEvents(const InstanceConfig& instance, bool opened);
 Finding JudgeModule(const InstanceConfig& instance, const InstanceStatus& status);
 // `heard_ago` is empty when nothing came from the instance's agent at all.
 Finding JudgeHep(const InstanceConfig& instance, const Config& config,

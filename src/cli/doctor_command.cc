@@ -216,6 +216,16 @@ struct AriSeen {
   std::optional<std::set<std::string>> endpoints;
 };
 
+// Whether the event socket opens within kAriTimeout of the first look.
+bool WaitForEvents(const AriConnections& connections, const std::string& instance) {
+  const auto deadline = std::chrono::steady_clock::now() + kAriTimeout;
+  while (!connections.Connected(instance)) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return true;
+}
+
 AriSeen LookAtServer(AriConnections& connections, MediaServerDriver& driver,
                      const InstanceConfig& instance) {
   AriSeen seen;
@@ -240,6 +250,9 @@ AriSeen LookAtServer(AriConnections& connections, MediaServerDriver& driver,
 
   const auto rights = request("DELETE", "/ari/channels/sipheal-doctor-no-such-channel");
   if (rights.ok()) seen.findings.push_back(JudgeRights(instance, rights->http_status));
+
+  seen.findings.push_back(JudgeEvents(instance, WaitForEvents(connections, instance.name)));
+  if (seen.findings.back().level == FindingLevel::kFail) return seen;
 
   const auto status = driver.Inspect(CallContext::WithTimeout(kAriTimeout),
                                      {.instance = instance.name, .endpoints = {}});

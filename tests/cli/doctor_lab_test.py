@@ -77,7 +77,7 @@ class DoctorLabTest(CommandCase):
     def check(self, findings):
         self.assertEqual(findings["good", "ari"]["result"], "ok")
         self.assertIn("Asterisk", findings["good", "ari"]["seen"])
-        for check in ("rights", "module", "hep", "clock"):
+        for check in ("rights", "events", "module", "hep", "clock"):
             self.assertEqual(findings["good", check]["result"], "ok", findings["good", check])
         self.assertEqual(findings["bare", "module"]["result"], "fail")
         self.assertIn("module load res_pjsip_recovery.so", findings["bare", "module"]["fix"])
@@ -148,7 +148,9 @@ class RecoveryLabTest(CommandCase):
             self.addCleanup(two_events.close)
             dialog = phone.call(one.sip_uri("100"))
             deadline = time.monotonic() + 20
-            while not self.ask("sessions", "--instance", "one")["sessions"]:
+            # Before it is in Stasis it would be ended, not recovered.
+            while not [s for s in self.ask("sessions", "--instance", "one")["sessions"]
+                       if s["flow"].get("stasis_app")]:
                 self.assertLess(time.monotonic(), deadline, daemon.log())
                 time.sleep(0.02)
             session = self.ask("sessions")["sessions"][0]

@@ -45,6 +45,12 @@ TEST(DoctorRules, TellAReadOnlyUser) {
   EXPECT_THAT(finding.fix, HasSubstr("read_only = no"));
 }
 
+TEST(DoctorRules, TellAnEventSocketThatDoesNotOpen) {
+  EXPECT_EQ(JudgeEvents(Pbx(), true).level, FindingLevel::kOk);
+  EXPECT_EQ(JudgeEvents(Pbx(), false).level, FindingLevel::kFail);
+  EXPECT_THAT(JudgeEvents(Pbx(), false).fix, HasSubstr("res_http_websocket.so"));
+}
+
 TEST(DoctorRules, TellAMissingModule) {
   InstanceStatus status;
   status.cannot_because = "res_pjsip_recovery is not loaded";
