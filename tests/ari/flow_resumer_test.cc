@@ -65,7 +65,9 @@ class BridgeServer {
       return std::nullopt;
     }
     const std::lock_guard lock(mutex_);
-    if (request.method != "GET") log_.push_back(request.method + " " + request.path.substr(4));
+    const bool by_the_connection = request.path.rfind("/ari/applications/", 0) == 0;
+    if (request.method != "GET" && !by_the_connection)
+      log_.push_back(request.method + " " + request.path.substr(4));
     const json body = json::parse(request.body, nullptr, false);
     if (!body.is_discarded()) bodies_[request.path.substr(4)] = body;
     if (const auto refused = refuse.find(request.path.substr(4)); refused != refuse.end()) {
