@@ -30,7 +30,7 @@ class Recovery:
     cseq: int = 0
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class Dialog:
     """One phone's dialog. `owner` is the server that holds it, by address."""
     call_id: str

@@ -37,6 +37,7 @@ class Death:
         self.calls, self.server = calls, server
         self.held = [d for d in calls.checker.dialogs.values()
                      if d.owner == server.sip_address and not d.ended]
+        self.users = {d.user for d in self.held}
         self.before = silences_before
         self.pid = server.pid
         self.at = time.time()
@@ -49,7 +50,7 @@ class Death:
     def recoveries(self):
         """By user: the re-INVITE that brought the call to its new server."""
         return {d.user: r for d, r in self.calls.moved_from(self.server, self.at)
-                if d in self.held}
+                if d.user in self.users}
 
     def answered(self):
         return {user: r for user, r in self.recoveries().items() if r.answered}
@@ -82,7 +83,7 @@ class Death:
             before = self.before.get((self.calls.address(phone), phone.media_port))
             if not heard or not before or phone.kind == "hold":
                 continue
-            if not any(d.user == phone.user for d in self.held) or self.at - before["last"] > 0.2:
+            if phone.user not in self.users or self.at - before["last"] > 0.2:
                 continue
             if heard["last"] < self.at + 0.02:
                 self.media_gaps[phone.user] = None
@@ -283,10 +284,18 @@ class Show:
         if dialog.ended_by == "server":
             return "ended"
         for death in self.deaths:
-            if dialog in death.held and (dialog.user not in death.answered()
-                                         or death.media_gaps.get(dialog.user, 0.0) is None):
+            if dialog.user in death.users and (
+                    not self.recovery(death, dialog)
+                    or death.media_gaps.get(dialog.user, 0.0) is None):
                 return "lost"
         return "recovered"
+
+    @staticmethod
+    def recovery(death, dialog):
+        """The answered re-INVITE that brought this call to life after that death, or None."""
+        return next((r for r in dialog.recoveries
+                     if r.old == death.server.sip_address and r.invited >= death.at and r.answered),
+                    None)
 
     def result(self):
         dialogs = list(self.calls.checker.dialogs.values())
@@ -312,9 +321,9 @@ class Show:
 
     def print_report(self):
         names = {server.sip_address: server.name for server in self.lab.servers}
-        rows = []
+        rows, dialogs = [], self.calls.dialogs()
         for phone in self.calls.phones:
-            dialog = self.calls.dialogs().get(phone.user)
+            dialog = dialogs.get(phone.user)
             if dialog is None:
                 rows.append([phone.user, phone.kind, "", "never came up"] + [""] * 4)
                 continue
@@ -343,8 +352,8 @@ class Show:
 
     def signalling_gap(self, dialog):
         for death in self.deaths:
-            recovery = death.recoveries().get(dialog.user)
-            if recovery and recovery.answered:
+            recovery = self.recovery(death, dialog)
+            if recovery:
                 yield f"{(recovery.answered - death.at) * 1000:.0f}"
 
     def print_ladder(self, names):

@@ -236,6 +236,20 @@ TEST(TrackerState, TakesTheWholeListAndTheOffsetFromTheFlowVariable) {
   EXPECT_EQ(sessions.Of("phone")->flow.playback->PositionAt(AtMs(601)), milliseconds(100));
 }
 
+TEST(TrackerState, TakesTheOffsetOfAPlaybackOfOneSoundAndTakesItOnce) {
+  TrackerState state(kLife, "sipheal");
+  Sessions sessions;
+  const json channel = Channel("c1", "phone", "Up");
+  internal::FlowHints hints;
+  hints.playback = {{"p", {"sound:a"}, 0, milliseconds(4000)}};
+  const json varset = Varset(channel, "SIPHEAL_FLOW", internal::FormatFlowHints(hints));
+  state.Apply(varset, AtMs(0));
+  state.Apply(PlaybackEvent("PlaybackStarted", "p", "channel:c1", "sound:a", "", 1), AtMs(10));
+  state.Apply(varset, AtMs(20));
+  sessions.Take(state);
+  EXPECT_EQ(sessions.Of("phone")->flow.playback->PositionAt(AtMs(110)), milliseconds(4100));
+}
+
 TEST(TrackerState, SeesThePhonesHoldAndOursOnlyWhenAsked) {
   Replay replay("hold");
   EXPECT_FALSE(replay.Through("ari-unhold").Of("alice")->flow.held_by_us);
