@@ -129,6 +129,13 @@ ChannelBook::Events ChannelBook::OnEvent(const json& event) {
   return {};
 }
 
+bool ChannelBook::Overdue(const std::string& channel_id) {
+  const auto found = recovered_.find(channel_id);
+  if (found == recovered_.end() || found->second.answered) return false;
+  found->second.overdue = true;
+  return true;
+}
+
 ChannelEvent ChannelBook::Event(const std::string& id, ChannelEventKind kind,
                                 const Entry& entry) const {
   const RecoveryResult& result = entry.result;
@@ -163,7 +170,8 @@ ChannelBook::Events ChannelBook::Over(const std::string& id, const Entry& entry,
       failed.sent = false;
       break;
     case Outcome::kReleased:
-      failed.reason = "released";
+      failed.reason = entry.overdue ? "no answer in time" : "released";
+      failed.local_timeout = entry.overdue;
       break;
     case Outcome::kGone:
       // Without a status the phone sent BYE: it has no such dialog any more, which is what 481

@@ -32,6 +32,9 @@ class ChannelBook {
   // It was not created after all.
   void Forget(const std::string& channel_id);
   Events OnEvent(const nlohmann::json& event);
+  // The time for an answer is over. True when the channel is still waiting for it, and shall be
+  // given up.
+  bool Overdue(const std::string& channel_id);
 
   std::size_t channels() const { return channels_.size(); }
   bool syncing() const { return syncing_; }
@@ -40,7 +43,8 @@ class ChannelBook {
   struct Entry {
     DialogAction action = DialogAction::kReinvite;
     bool answered = false;
-    bool old = false;  // it was there before the sync that is under way
+    bool overdue = false;  // given up because nobody answered in time
+    bool old = false;      // it was there before the sync that is under way
     RecoveryResult result;
   };
 

@@ -89,8 +89,8 @@ absl::StatusOr<std::string> MakeCreateBody(const MediaServerDriver::CreateParams
   std::string endpoint = "PJSIP/" + params.endpoint;
   if (target.rfind("sip:", 0) == 0 || target.rfind("sips:", 0) == 0) endpoint += "/" + target;
 
-  // The time-out is a safety net: when it strikes, Asterisk hangs up, which ends the dialog. The
-  // SIP timers (and the engine) come first.
+  // The time-out is a safety net for the case that nobody listens any more: when it strikes,
+  // Asterisk hangs up, which ends the dialog. The driver gives the channel up before.
   const auto timeout = std::chrono::ceil<std::chrono::seconds>(params.answer_timeout).count() + 5;
   const json body = {{"endpoint", endpoint},
                      {"app", app},
@@ -107,20 +107,20 @@ absl::StatusOr<std::string> MakeCreateBody(const MediaServerDriver::CreateParams
   return text;
 }
 
-absl::StatusOr<std::string> MakeGiveUpBody(const std::vector<std::string>& channel_ids) {
+std::string MakeGiveUpBody(const std::vector<std::string>& channel_ids) {
   std::string list;
   for (const std::string& id : channel_ids) {
-    // Asterisk's own ids are like 1764000000.12, with a system name before.
-    if (!IsWord(id, "-_.")) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("channel_ids: \"%s\" is no channel id",
-                          absl::CHexEscape(AbslView(std::string_view(id).substr(0, 64)))));
-    }
+    // Asterisk's own ids are like 1764000000.12, with a system name before, which is free text: all
+    // that cannot mean something in a list of arguments passes.
+    const bool plain = !id.empty() && std::all_of(id.begin(), id.end(), [](char c) {
+      return c >= ' ' && c <= '~' && std::string_view(",()\"'\\").find(c) == std::string_view::npos;
+    });
+    if (!plain) continue;
     if (!list.empty()) list += ',';
     list += id;
   }
-  const json body = {{"variable", "PJSIP_RECOVERY_RELEASE(" + list + ")"}, {"value", "1"}};
-  return body.dump();
+  if (list.empty()) return "";
+  return json{{"variable", "PJSIP_RECOVERY_RELEASE(" + list + ")"}, {"value", "1"}}.dump();
 }
 
 }  // namespace sipheal::inline v0_1::internal

@@ -16,7 +16,8 @@ namespace sipheal::inline v0_1::internal {
 absl::StatusOr<std::string> MakeCreateBody(const MediaServerDriver::CreateParams& params,
                                            const std::string& app);
 
-// The JSON body of POST /ari/asterisk/variable that gives these channels up.
-absl::StatusOr<std::string> MakeGiveUpBody(const std::vector<std::string>& channel_ids);
+// The JSON body of POST /ari/asterisk/variable that gives these channels up. Ids that no channel
+// can have are left out; empty when none is left.
+std::string MakeGiveUpBody(const std::vector<std::string>& channel_ids);
 
 }  // namespace sipheal::inline v0_1::internal

@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <deque>
 #include <exception>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -35,16 +36,20 @@ constexpr milliseconds kSnapshotTimeout{5000};
 // Function arguments are one string: Asterisk's buffer for it is 4,096 bytes.
 constexpr std::size_t kGiveUpBatch = 30;
 
+constexpr milliseconds kTick{100};
+
 // Hands events to the listener, in order, on a thread of its own.
 class Delivery {
  public:
   ~Delivery() { Stop(); }
 
-  bool Start(std::shared_ptr<MediaServerListener> listener) {
+  // `tick` is called every 100 ms on the same thread.
+  bool Start(std::shared_ptr<MediaServerListener> listener, std::function<void()> tick) {
     const std::scoped_lock lock(mutex_);
     if (state_) return false;
     state_ = std::make_shared<State>();
     state_->listener = std::move(listener);
+    state_->tick = std::move(tick);
     thread_ = StartThread("sipheal-driver", [state = state_] { state->Run(); });
     return true;
   }
@@ -90,8 +95,15 @@ class Delivery {
     void Run() {
       std::unique_lock lock(mutex);
       for (;;) {
-        ready.wait(lock, [this] { return stopping || !queue.empty(); });
+        const bool due =
+            !ready.wait_for(lock, kTick, [this] { return stopping || !queue.empty(); });
         if (stopping) return;
+        if (due) {
+          lock.unlock();
+          tick();
+          lock.lock();
+          continue;
+        }
         const ChannelEvent event = std::move(queue.front());
         queue.pop_front();
         lock.unlock();
@@ -104,6 +116,7 @@ class Delivery {
       }
     }
     std::shared_ptr<MediaServerListener> listener;
+    std::function<void()> tick;
     std::mutex mutex;
     std::condition_variable ready;
     std::deque<ChannelEvent> queue;
@@ -139,7 +152,10 @@ class DriverCore final : public AriEventHandler, public std::enable_shared_from_
 
   absl::Status Start(std::shared_ptr<MediaServerListener> listener) {
     if (!listener) return absl::InvalidArgumentError("listener: is null");
-    if (!delivery_.Start(std::move(listener))) {
+    const auto tick = [weak = weak_from_this()] {
+      if (const auto self = weak.lock()) self->GiveUpOverdue();
+    };
+    if (!delivery_.Start(std::move(listener), tick)) {
       return absl::FailedPreconditionError("the driver is started already: stop it first");
     }
     return absl::OkStatus();
@@ -193,6 +209,9 @@ class DriverCore final : public AriEventHandler, public std::enable_shared_from_
       }
       // Before the request: its events may be quicker than its answer.
       server.book.Expect(params.channel_id, params.action);
+      const milliseconds timeout =
+          std::clamp<milliseconds>(params.answer_timeout, milliseconds(0), std::chrono::hours(1));
+      overdue_.emplace(clock_.Monotonic() + timeout, std::pair(params.instance, params.channel_id));
     }
     const auto reply = connections_->Request(ctx, params.instance, "POST", "/ari/channels", body);
     if (!reply.ok()) return reply.status();  // it may exist: its events will tell
@@ -248,10 +267,10 @@ class DriverCore final : public AriEventHandler, public std::enable_shared_from_
     ABSL_RETURN_IF_ERROR(Module(ctx, params.instance));
     for (std::size_t at = 0; at < params.channel_ids.size(); at += kGiveUpBatch) {
       const std::size_t end = std::min(at + kGiveUpBatch, params.channel_ids.size());
-      ABSL_ASSIGN_OR_RETURN(
-          const std::string body,
+      const std::string body =
           MakeGiveUpBody({params.channel_ids.begin() + static_cast<std::ptrdiff_t>(at),
-                          params.channel_ids.begin() + static_cast<std::ptrdiff_t>(end)}));
+                          params.channel_ids.begin() + static_cast<std::ptrdiff_t>(end)});
+      if (body.empty()) continue;
       ABSL_ASSIGN_OR_RETURN(
           const AriReply reply,
           connections_->Request(ctx, params.instance, "POST", "/ari/asterisk/variable", body));
@@ -302,6 +321,30 @@ class DriverCore final : public AriEventHandler, public std::enable_shared_from_
 
   Server& At(const std::string& instance) {
     return servers_.try_emplace(instance, instance).first->second;
+  }
+
+  // Nobody answered in time: the channel is given up without a packet, so that the phone's dialog
+  // stays as it is for another attempt.
+  void GiveUpOverdue() {
+    std::map<std::string, std::vector<std::string>> channels;
+    {
+      const MonotonicTime now = clock_.Monotonic();
+      const std::scoped_lock lock(mutex_);
+      while (!overdue_.empty() && overdue_.begin()->first <= now) {
+        const auto& [instance, channel] = overdue_.begin()->second;
+        if (At(instance).book.Overdue(channel)) channels[instance].push_back(channel);
+        overdue_.erase(overdue_.begin());
+      }
+    }
+    for (const auto& [instance, ids] : channels) {
+      for (std::size_t at = 0; at < ids.size(); at += kGiveUpBatch) {
+        const std::size_t end = std::min(at + kGiveUpBatch, ids.size());
+        const std::string body = MakeGiveUpBody({ids.begin() + static_cast<std::ptrdiff_t>(at),
+                                                 ids.begin() + static_cast<std::ptrdiff_t>(end)});
+        connections_->RequestAsync(instance, "POST", "/ari/asterisk/variable", body,
+                                   kSnapshotTimeout, [](const absl::StatusOr<AriReply>&) {});
+      }
+    }
   }
 
   // Reads which channels there are, to learn what was missed while the socket was closed.
@@ -379,6 +422,8 @@ class DriverCore final : public AriEventHandler, public std::enable_shared_from_
   Delivery delivery_;
   std::mutex mutex_;
   std::map<std::string, Server, std::less<>> servers_;  // guarded by mutex_
+  // Until when each created channel may be unanswered; guarded by mutex_.
+  std::multimap<MonotonicTime, std::pair<std::string, std::string>> overdue_;
 };
 
 class AriDriver final : public MediaServerDriver {

@@ -23,6 +23,7 @@ constexpr milliseconds kHepQuiet{20};
 
 void InstanceWatch::Connected(const std::string& life, MonotonicTime now) {
   connected_ = true;
+  socket_life_ = life;
   lost_at_.reset();
   lost_why_.clear();
   process_held_ = process_ended_ = false;
@@ -126,7 +127,9 @@ InstanceWatch::Verdicts InstanceWatch::Judge(MonotonicTime now, WallTime wall) {
     crash.incarnation = {instance_, name};
     crash.detected_at = wall;
     crash.detector = "ari";
-    const bool mine = life->second.identified && (current_.empty() || current_ == name);
+    // Socket and process speak of this life alone: the one after it may have been seen over HTTP
+    // already.
+    const bool mine = name == socket_life_;
     if (!lost_why_.empty() && mine) crash.evidence.push_back("event socket lost: " + lost_why_);
     bool dead = false;
     if (!current_.empty() && current_ != name) {

@@ -88,6 +88,7 @@ class InstanceWatch {
   std::vector<std::string> returned_;            // to be said
   std::string current_;                          // who answered last; empty when unknown
   bool connected_ = false;
+  std::string socket_life_;  // of the event socket that is open, or was last
   std::string lost_why_;
   std::optional<MonotonicTime> lost_at_;
   bool process_held_ = false;

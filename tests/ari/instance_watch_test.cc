@@ -157,6 +157,19 @@ TEST_F(InstanceWatchTest, AnotherStartUpTimeIsTheDeathOfTheFirst) {
   EXPECT_EQ(Crashes(500), Kinds{});
 }
 
+// The next life was seen over HTTP before its event socket was open: the ended process is not its.
+TEST_F(InstanceWatchTest, ANewLifeIsNotJudgedByTheProcessOfTheOldOne) {
+  watch_.Connected("L1", At(0));
+  watch_.Process(true, true, 7);
+  watch_.Disconnected("closed", At(100));
+  EXPECT_EQ(Crashes(101), Kinds{CrashKind::kProcessGone});
+  watch_.Identified("L2", At(400));
+  EXPECT_EQ(Crashes(401), Kinds{});
+  EXPECT_EQ(Crashes(800), Kinds{});
+  watch_.Connected("L2", At(900));
+  EXPECT_EQ(Crashes(901), Kinds{});
+}
+
 TEST_F(InstanceWatchTest, AnExpectedLifeThatIsGoneIsFoundLate) {
   watch_.Expect("L0");
   EXPECT_EQ(Crashes(0), Kinds{});
