@@ -60,6 +60,9 @@ absl::StatusOr<std::string> ModuleStatus(AriConnections& connections, const Call
 
 absl::Status CheckRecoveryModule(AriConnections& connections, const CallContext& ctx,
                                  const std::string& instance) {
+  if (!connections.Instance(instance)) {
+    return absl::NotFoundError(absl::StrFormat("instance \"%s\" is not configured", instance));
+  }
   const auto status = ModuleStatus(connections, ctx, instance, kRecoveryModule);
   if (absl::IsNotFound(status.status())) {
     return absl::FailedPreconditionError(absl::StrFormat(
