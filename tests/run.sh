@@ -74,7 +74,7 @@ step_headers() {
 
 step_core-only() {
   say "building the core without any adapter: it must need nothing but Abseil"
-  configure core-only -DSIPHEAL_TESTS=OFF || die "the core could not be configured alone"
+  configure core-only -DSIPHEAL_TESTS=OFF -DSIPHEAL_WITH_CLI=OFF || die "the core could not be configured alone"
   cmake --build "$ROOT/build/core-only" -j "$(jobs)" || die "the core does not build alone"
 }
 
@@ -110,14 +110,14 @@ step_demo() {
 
 step_asan() {
   say "unit and conformance tests of all that parses hostile bytes, under AddressSanitizer and UndefinedBehaviorSanitizer"
-  configure asan -DSIPHEAL_WITH_ARI=OFF || die "the sanitizer build could not be configured"
+  configure asan -DSIPHEAL_WITH_ARI=OFF -DSIPHEAL_WITH_CLI=OFF || die "the sanitizer build could not be configured"
   cmake --build "$ROOT/build/asan" -j "$(jobs)" || die "the sanitizer build failed"
   ctest --test-dir "$ROOT/build/asan" -LE integration -j "$(jobs)" --output-on-failure || die "a sanitizer found a fault: see above"
 }
 
 step_tsan() {
   say "core and engine under ThreadSanitizer"
-  configure tsan -DSIPHEAL_WITH_ARI=OFF -DSIPHEAL_WITH_HEP=OFF -DSIPHEAL_WITH_SQLITE=OFF -DSIPHEAL_WITH_PCAP=OFF ||
+  configure tsan -DSIPHEAL_WITH_CLI=OFF -DSIPHEAL_WITH_ARI=OFF -DSIPHEAL_WITH_HEP=OFF -DSIPHEAL_WITH_SQLITE=OFF -DSIPHEAL_WITH_PCAP=OFF ||
     die "the sanitizer build could not be configured"
   cmake --build "$ROOT/build/tsan" -j "$(jobs)" || die "the sanitizer build failed"
   ctest --test-dir "$ROOT/build/tsan" -LE integration -j "$(jobs)" --output-on-failure || die "ThreadSanitizer found a race: see above"
@@ -125,7 +125,7 @@ step_tsan() {
 
 step_fuzz() {
   say "a short fuzz of every parser"
-  configure fuzz -DSIPHEAL_WITH_ARI=OFF -DSIPHEAL_WITH_SQLITE=OFF || die "the fuzz build could not be configured"
+  configure fuzz -DSIPHEAL_WERROR=OFF -DSIPHEAL_WITH_CLI=OFF -DSIPHEAL_WITH_ARI=OFF -DSIPHEAL_WITH_SQLITE=OFF || die "the fuzz build could not be configured"
   cmake --build "$ROOT/build/fuzz" -j "$(jobs)" || die "the fuzz build failed"
   "$ROOT/tests/fuzz/run.sh" "$ROOT/build/fuzz" "$([[ $LONG == 1 ]] && echo 3600 || echo 20)" || die "a fuzzer found a fault: see above"
 }

@@ -239,8 +239,15 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     if (std::find(members.begin(), members.end(), call.params.channel_id) != members.end()) {
       return absl::OkStatus();
     }
-    return Do(call, "POST", path + "/addChannel", {{"channel", call.params.channel_id}},
-              absl::StrFormat("adding the channel to bridge \"%s\"", bridge_id));
+    const std::string what = absl::StrFormat("adding the channel to bridge \"%s\"", bridge_id);
+    ABSL_ASSIGN_OR_RETURN(const AriReply added, Ask(call, "POST", path + "/addChannel",
+                                                    {{"channel", call.params.channel_id}}));
+    // A bridge that a partner's resume makes in the same moment may not be seen yet: worth another
+    // try.
+    if (added.http_status == 404) {
+      return absl::UnavailableError(absl::StrFormat("%s: the bridge is not there yet", what));
+    }
+    return ToStatus(added, what);
   }
 
   // --- hold, music, mute ---
