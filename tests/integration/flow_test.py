@@ -404,17 +404,6 @@ class Flow(unittest.TestCase):
         self.assertFalse(self.calls["bob"].ended)
         self.assert_hears("bob", "alice")
 
-    def test_hold_by_us_is_put_back(self):
-        # Asterisk tells of a hold of its own by device states only, which the event socket does not ask for
-        # (docs/flow.md): the session knows it from the time of connecting, or from the host.
-        self.call("alice")
-        sessions = self.kill()
-        sessions["alice"]["held_by_us"] = True
-        channels = self.resume_all(sessions)
-        held = self.b.ari("GET", f"/channels/{channels['alice']}/variable",
-                          query={"variable": "CHANNEL(onhold)"})
-        self.assertEqual(held["value"], "1")
-
     def test_hold_by_the_phone_is_left_to_the_phone(self):
         self.call("alice")
         self.calls["alice"].reinvite("sendonly")
