@@ -12,13 +12,14 @@ namespace {
 // At most this many m= lines are read; no session has more, an attack may.
 constexpr std::size_t kMaxMedia = 32;
 
-// Takes the next line off `text`, without its line end; false at the end.
+// Takes the next line off `text`, without its line end (a doubled CR, too, so that what is reduced
+// once stays as it is); false at the end.
 bool NextLine(std::string_view* text, std::string_view* line) {
   if (text->empty()) return false;
   const std::size_t end = text->find('\n');
   *line = text->substr(0, end);
   *text = end == text->npos ? std::string_view() : text->substr(end + 1);
-  if (!line->empty() && line->back() == '\r') line->remove_suffix(1);
+  while (!line->empty() && line->back() == '\r') line->remove_suffix(1);
   return true;
 }
 
