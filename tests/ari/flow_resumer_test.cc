@@ -182,6 +182,9 @@ class FlowResumerTest : public ::testing::Test {
     return resumer_->Resume(CallContext::WithTimeout(std::chrono::seconds(5)), params);
   }
 
+  // The server's thread calls into `server_`: it ends before that.
+  void TearDown() override { fake_.reset(); }
+
   std::unique_ptr<FakeAri> fake_;
   BridgeServer server_;
   std::shared_ptr<AriConnections> connections_;

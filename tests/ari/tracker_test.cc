@@ -227,6 +227,9 @@ class TrackerTest : public ::testing::Test {
     return FakeAri::WaitFor([&] { return connections_->Connected("a").has_value(); });
   }
 
+  // The server's thread calls into this fixture: it ends before what it uses.
+  void TearDown() override { fake_.reset(); }
+
   std::unique_ptr<FakeAri> fake_;
   std::shared_ptr<MoodyStore> store_;
   std::shared_ptr<AriConnections> connections_;
