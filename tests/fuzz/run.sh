@@ -19,7 +19,7 @@ for target in "$build"/bin/fuzz_*; do
   done
   echo "$name: $seconds s"
   # shellcheck disable=SC2086  # a list of folders
-  "$target" -max_total_time="$seconds" -max_len=16384 -timeout=5 -rss_limit_mb=1024 -print_final_stats=0 -print_funcs=0 -verbosity=0 \
+  "$target" -max_total_time="$seconds" -max_len=16384 -timeout=5 -rss_limit_mb=1024 -seed="${SIPHEAL_FUZZ_SEED:-1}" -print_final_stats=0 -print_funcs=0 -verbosity=0 \
     -dict="$here/sip.dict" -artifact_prefix="$build/crashes/$name-" "$corpus" $seeds
 done
 if [ "$found" = 0 ]; then
