@@ -58,7 +58,8 @@ class PluginCalls {
     context.stop = stop_.get_token();
     executor_->Post([what, context, call = std::move(call), pending, loop = loop_] {
       auto result = std::make_shared<Result>(Guarded<Result>(what, [&] { return call(context); }));
-      loop->Post([pending, result, loop] {
+      // By pointer: the loop owns what is posted to it, and a late answer may never be run.
+      loop->Post([pending, result, loop = loop.get()] {
         if (!pending->done) return;  // gave up on it already
         loop->Cancel(pending->timer);
         auto finish = std::exchange(pending->done, nullptr);

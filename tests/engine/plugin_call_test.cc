@@ -5,6 +5,8 @@
 
 #include <atomic>
 #include <latch>
+#include <memory>
+#include <optional>
 #include <stdexcept>
 
 #include "engine/plugin_pool.h"
@@ -46,12 +48,12 @@ TEST_F(PluginCallsTest, TurnsAnExceptionThatIsNoneOfTheStandardOnesIntoInternal)
 
 TEST_F(PluginCallsTest, GivesUpOnAPluginThatHangsAndIgnoresItsLateAnswer) {
   auto pool = MakePluginPool(1, 4, milliseconds(2'000));
-  PluginCalls calls(loop_, pool, clock_);
+  std::optional<PluginCalls> calls(std::in_place, loop_, pool, clock_);
   std::latch release(1);
   std::latch returned(1);
   int answers = 0;
   absl::Status seen;
-  calls.Call<absl::Status>(
+  calls->Call<absl::Status>(
       "Plugin::Hang", milliseconds(100),
       [&](const CallContext&) {
         release.wait();
@@ -70,9 +72,22 @@ TEST_F(PluginCallsTest, GivesUpOnAPluginThatHangsAndIgnoresItsLateAnswer) {
   EXPECT_EQ(seen.code(), absl::StatusCode::kDeadlineExceeded);
   release.count_down();
   returned.wait();
-  pool.reset();  // waits for the thread, which has posted its answer by then
+  calls.reset();
+  pool.reset();  // the last owner: waits for the thread, which has posted its answer by then
   loop_->RunReady();
   EXPECT_EQ(answers, 1);
+}
+
+TEST_F(PluginCallsTest, AnAnswerThatIsNeverFetchedKeepsNoLoopAlive) {
+  const std::weak_ptr<Loop> loop = loop_;
+  {
+    PluginCalls calls(loop_, InlineExecutor(), clock_);
+    calls.Call<absl::Status>(
+        "Plugin::Late", milliseconds(100), [](const CallContext&) { return absl::OkStatus(); },
+        [](const absl::Status&) {});
+  }
+  loop_.reset();  // its answer is posted, and nobody runs it any more
+  EXPECT_TRUE(loop.expired());
 }
 
 TEST(PluginPool, AHungTaskHoldsNoOtherUp) {
