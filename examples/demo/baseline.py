@@ -19,7 +19,7 @@ def recovery_variables(dialog):
         "ROUTES": ",".join(f"<{route}>" for route in dialog.routes),
         "SDP_ORIGIN": "%s %d %d IN IP4 " % dialog.origin + dialog.owner,
     }
-    return {"PJSIP_RECOVERY_" + name: value for name, value in variables.items()}
+    return {f"PJSIP_RECOVERY({name})": value for name, value in variables.items()}
 
 
 def channel_request(dialog, endpoint, application=APPLICATION):

@@ -71,7 +71,7 @@
 #include "asterisk/taskprocessor.h"
 
 /*! The contract between the variables and their writer; also the global PJSIP_RECOVERY_VERSION. */
-#define CONTRACT_VERSION "1"
+#define CONTRACT_VERSION "2"
 
 #define VARIABLE_PREFIX "PJSIP_RECOVERY_"
 #define RESULT_VARIABLE VARIABLE_PREFIX "RESULT"
@@ -1835,24 +1835,76 @@ static struct ast_custom_function release_function = {
 	.write = release_write,
 };
 
-/*! Asterisk looks for documentation in XML files, where a module from outside has none. */
-static int register_release_function(void)
+/* -- The variables without events -------------------------------------------------------------- */
+
+/*!
+ * PJSIP_RECOVERY(NAME): sets the channel variable PJSIP_RECOVERY_NAME as Set() would, but tells
+ * nobody. A variable set by its name is a Stasis message with a snapshot of the channel for every
+ * subscriber: for the dozen that a dialog has, that is most of the work of making the channel.
+ */
+static int set_write(struct ast_channel *chan, const char *cmd, char *data, const char *value)
 {
-	if (ast_string_field_init(&release_function, 512)) {
+	struct ast_var_t *variable;
+	char name[64];
+	int id;
+
+	if (!chan) {
+		ast_log(LOG_WARNING, "%s: is of a channel, not a global\n", cmd);
 		return -1;
 	}
-	ast_string_field_set(&release_function, synopsis,
-		"Give up PJSIP channels without a packet to their peers.");
-	ast_string_field_set(&release_function, syntax, "PJSIP_RECOVERY_RELEASE([channel[,...]])");
-	ast_string_field_set(&release_function, desc,
+	for (id = 0; id < VAR_COUNT && strcmp(S_OR(data, ""), variables[id].name); ++id) {
+	}
+	if (id == VAR_COUNT) {
+		ast_log(LOG_WARNING, "%s: there is no variable '%s'\n", cmd, S_OR(data, ""));
+		return -1;
+	}
+	snprintf(name, sizeof(name), VARIABLE_PREFIX "%s", variables[id].name);
+	variable = ast_var_assign(name, S_OR(value, ""));
+	if (!variable) {
+		return -1;
+	}
+	ast_channel_lock(chan);
+	AST_LIST_INSERT_HEAD(ast_channel_varshead(chan), variable, entries);
+	ast_channel_unlock(chan);
+	return 0;
+}
+
+static struct ast_custom_function set_function = {
+	.name = "PJSIP_RECOVERY",
+	.write = set_write,
+};
+
+/*! Asterisk looks for documentation in XML files, where a module from outside has none. */
+static int register_function(struct ast_custom_function *function, const char *synopsis,
+	const char *syntax, const char *desc)
+{
+	if (ast_string_field_init(function, 512)) {
+		return -1;
+	}
+	ast_string_field_set(function, synopsis, synopsis);
+	ast_string_field_set(function, syntax, syntax);
+	ast_string_field_set(function, desc, desc);
+	return ast_custom_function_register(function);
+}
+
+static void register_functions(void)
+{
+	register_function(&release_function,
+		"Give up PJSIP channels without a packet to their peers.",
+		"PJSIP_RECOVERY_RELEASE([channel[,...]])",
 		"Write a true value: each channel, by unique id or name, ends here, and neither BYE nor "
 		"CANCEL is sent, since another server has taken over its dialog. Without a name: this "
 		"channel. Also works as the name of a global variable, which needs no channel.");
-	return ast_custom_function_register(&release_function);
+	register_function(&set_function,
+		"Set a variable of the dialog to recover, without an event.",
+		"PJSIP_RECOVERY(name)",
+		"Sets the channel variable PJSIP_RECOVERY_name.");
 }
 
-static void unregister_release_function(void)
+static void unregister_functions(void)
 {
+	ast_custom_function_unregister(&set_function);
+	ast_string_field_free_memory(&set_function);
 	ast_custom_function_unregister(&release_function);
 	ast_string_field_free_memory(&release_function);
 }
@@ -1953,7 +2005,7 @@ static int load_module(void)
 		ao2_ref(recoveries, -1);
 		return AST_MODULE_LOAD_DECLINE;
 	}
-	register_release_function();
+	register_functions();
 	ast_cli_register_multiple(cli_commands, ARRAY_LEN(cli_commands));
 	ast_sip_session_register_supplement(&recovery_supplement);
 	pbx_builtin_setvar_helper(NULL, VERSION_VARIABLE, CONTRACT_VERSION);
@@ -1966,7 +2018,7 @@ static int unload_module(void)
 	pbx_builtin_setvar_helper(NULL, VERSION_VARIABLE, NULL);
 	ast_sip_session_unregister_supplement(&recovery_supplement);
 	ast_cli_unregister_multiple(cli_commands, ARRAY_LEN(cli_commands));
-	unregister_release_function();
+	unregister_functions();
 	ast_sip_unregister_service(&recovery_module);
 	ao2_cleanup(recoveries);
 	recoveries = NULL;

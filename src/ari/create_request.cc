@@ -39,6 +39,12 @@ bool EndsWith(std::string_view text, std::string_view end) {
   return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
 
+// As the module's function, and not as a plain variable, of which Asterisk would tell every
+// subscriber.
+std::string FunctionOf(std::string_view name) {
+  return absl::StrFormat("PJSIP_RECOVERY(%s)", AbslView(name.substr(kPrefix.size())));
+}
+
 absl::Status Refuse(std::string_view name, const char* why) {
   return absl::FailedPreconditionError(
       absl::StrFormat("variable \"%s\": %s: nothing was sent",
@@ -76,13 +82,12 @@ absl::StatusOr<std::string> MakeCreateBody(const MediaServerDriver::CreateParams
       return Refuse(name, "is not UTF-8, which ARI cannot carry");
     }
     if (name == "PJSIP_RECOVERY_REQUEST_URI") target = value;
-    variables[name] = value;
+    variables[FunctionOf(name)] = value;
   }
-  variables["PJSIP_RECOVERY_METHOD"] = params.action == DialogAction::kBye ? "BYE" : "INVITE";
+  variables[FunctionOf("PJSIP_RECOVERY_METHOD")] =
+      params.action == DialogAction::kBye ? "BYE" : "INVITE";
   // The engine decides after a failure whether another attempt is made or the call ended.
-  if (variables.find("PJSIP_RECOVERY_ON_FAILURE") == variables.end()) {
-    variables["PJSIP_RECOVERY_ON_FAILURE"] = "keep";
-  }
+  variables.emplace(FunctionOf("PJSIP_RECOVERY_ON_FAILURE"), "keep");
 
   // With a target of its own the channel needs no contact registered at this server. The module
   // sets the real one, so that it does not matter how Asterisk reads this.

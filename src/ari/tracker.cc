@@ -20,6 +20,7 @@
 #include "ari/connections.h"
 #include "ari/tracker_state.h"
 #include "ari/write_behind.h"
+#include "base/thread.h"
 #include "sipheal/adapters/ari.h"
 
 namespace sipheal::inline v0_1 {
@@ -67,7 +68,7 @@ class Tracker final : public AriTracker,
       if (stopped_) return absl::FailedPreconditionError("the tracker was stopped: make a new one");
       if (started_) return absl::OkStatus();
       started_ = true;
-      reader_ = std::thread([this] { Read(); });
+      reader_ = StartThread("sipheal-read", [this] { Read(); });
     }
     writer_->Start();
     connections_->AddHandler(weak_from_this());

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "base/absl_compat.h"
 #include "base/status_macros.h"
+#include "base/thread.h"
 
 namespace sipheal::inline v0_1::internal {
 namespace {
@@ -29,7 +30,7 @@ WriteBehind::~WriteBehind() { Stop(); }
 void WriteBehind::Start() {
   const std::lock_guard lock(mutex_);
   if (thread_.joinable() || stopping_) return;
-  thread_ = std::thread([this] { Run(); });
+  thread_ = StartThread("sipheal-tracked", [this] { Run(); });
 }
 
 void WriteBehind::Stop() {

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "base/thread.h"
 #include "engine/plugin_pool.h"
 
 namespace sipheal::inline v0_1 {
@@ -103,7 +104,9 @@ absl::Status Engine::Start() {
     ExpectAllStored();
     RenewLeases();
   });
-  if (own_thread_) thread_ = std::thread([loop = loop_] { loop->Run(); });
+  if (own_thread_) {
+    thread_ = StartThread("sipheal-engine", [loop = loop_] { loop->Run(); });
+  }
   return absl::OkStatus();
 }
 

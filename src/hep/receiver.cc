@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
+#include "base/thread.h"
 #include "model/store_rules.h"
 
 namespace sipheal::inline v0_1::hep {
@@ -122,8 +123,10 @@ absl::Status Receiver::Start() {
     phase_ = Phase::kRunning;
   }
   if (options_.store != nullptr) loaded_ = LoadStored();
-  receiver_ = std::thread([this] { Receive(); });
-  if (options_.store != nullptr) writer_ = std::thread([this] { WriteBehind(); });
+  receiver_ = internal::StartThread("sipheal-hep", [this] { Receive(); });
+  if (options_.store != nullptr) {
+    writer_ = internal::StartThread("sipheal-save", [this] { WriteBehind(); });
+  }
   return absl::OkStatus();
 }
 

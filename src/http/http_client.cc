@@ -14,8 +14,6 @@ namespace {
 
 using std::chrono::milliseconds;
 
-constexpr std::size_t kMaxIdle = 4;  // as many as run at a time
-
 }  // namespace
 
 class HttpClient::Line {
@@ -71,42 +69,37 @@ class HttpClient::Line {
 HttpClient::HttpClient(HttpOptions options) : options_(options) { InitCurl(); }
 HttpClient::~HttpClient() = default;
 
-std::unique_ptr<HttpClient::Line> HttpClient::Take() {
-  {
-    const MutexLock lock(mutex_);
-    if (!idle_.empty()) {
-      // The one used last has the freshest connection.
-      std::unique_ptr<Line> line = std::move(idle_.back());
-      idle_.pop_back();
-      return line;
-    }
+absl::StatusOr<std::unique_ptr<HttpClient::Line>> HttpClient::Take(const CallContext& ctx) {
+  std::unique_lock lock(mutex_);
+  const auto ready = [this] { return !idle_.empty() || lines_ < kLines; };
+  const bool in_time = ctx.deadline == MonotonicTime::max()
+                           ? changed_.wait(lock, ctx.stop, ready)
+                           : changed_.wait_until(lock, ctx.stop, ctx.deadline, ready);
+  if (ctx.stop.stop_requested()) return absl::CancelledError("cancelled before it was sent");
+  if (!in_time || ctx.deadline <= SystemClock().Monotonic()) {
+    return absl::DeadlineExceededError("no turn before the deadline");
   }
-  return std::make_unique<Line>();
+  if (idle_.empty()) {
+    ++lines_;
+    return std::make_unique<Line>();
+  }
+  std::unique_ptr<Line> line = std::move(idle_.back());
+  idle_.pop_back();
+  return line;
 }
 
 void HttpClient::GiveBack(std::unique_ptr<Line> line) {
-  const MutexLock lock(mutex_);
-  if (idle_.size() < kMaxIdle) idle_.push_back(std::move(line));
-}
-
-absl::Status HttpClient::TakeSlot(const CallContext& ctx) {
-  // A semaphore cannot be woken by a stop token: it is looked at often enough for the 100 ms that
-  // the contracts give.
-  constexpr milliseconds kLook{25};
-  for (;;) {
-    if (ctx.stop.stop_requested()) return absl::CancelledError("cancelled before it was sent");
-    const auto now = SystemClock().Monotonic();
-    if (ctx.deadline <= now) return absl::DeadlineExceededError("no turn before the deadline");
-    if (slots_.try_acquire_until(std::min(ctx.deadline, now + kLook))) return absl::OkStatus();
+  {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(line));
   }
+  changed_.notify_one();
 }
 
 absl::StatusOr<HttpResponse> HttpClient::Send(const CallContext& ctx, const HttpRequest& request) {
-  ABSL_RETURN_IF_ERROR(TakeSlot(ctx));
-  std::unique_ptr<Line> line = Take();
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Line> line, Take(ctx));
   absl::StatusOr<HttpResponse> result = line->Send(ctx, request, options_);
   GiveBack(std::move(line));
-  slots_.release();
   return result;
 }
 

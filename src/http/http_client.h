@@ -4,13 +4,12 @@
 // redirect and reads no proxy from the environment.
 #pragma once
 
+#include <condition_variable>
 #include <memory>
-#include <semaphore>
+#include <mutex>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
-#include "base/mutex.h"
 #include "http/transfer.h"
 #include "sipheal/base/call_context.h"
 #include "sipheal/export.h"
@@ -33,19 +32,19 @@ class SIPHEAL_EXPORT HttpClient {
  private:
   class Line;  // one easy handle in a multi handle of its own, which holds its connection
 
-  std::unique_ptr<Line> Take();
+  // Waits for its turn. The line that was used last has the freshest connection.
+  absl::StatusOr<std::unique_ptr<Line>> Take(const CallContext& ctx);
   void GiveBack(std::unique_ptr<Line> line);
-
-  absl::Status TakeSlot(const CallContext& ctx);
 
   const HttpOptions options_;
   // Asterisk listens with a backlog of 5 (main/tcptls.c): more new connections at a time than that
   // are dropped by the kernel, and tried again by it a second later. So few requests run at a time;
   // on two cores that is the fastest, too.
-  static constexpr int kSlots = 4;
-  std::counting_semaphore<kSlots> slots_{kSlots};
-  Mutex mutex_;
-  std::vector<std::unique_ptr<Line>> idle_ ABSL_GUARDED_BY(mutex_);
+  static constexpr int kLines = 4;
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  std::vector<std::unique_ptr<Line>> idle_;  // guarded by mutex_
+  int lines_ = 0;                            // that exist; guarded by mutex_
 };
 
 }  // namespace sipheal::inline v0_1::internal

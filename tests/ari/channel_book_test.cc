@@ -222,9 +222,9 @@ TEST_F(CreateRequest, DialsTheRemoteTargetThroughTheEndpoint) {
   EXPECT_EQ(body["endpoint"], "PJSIP/phone/sip:p@10.0.0.1:5070;a=b");
   EXPECT_EQ(body["channelId"], kId);
   EXPECT_EQ(body["app"], "app");
-  EXPECT_EQ(body["variables"]["PJSIP_RECOVERY_CALL-ID"], "x@y");
-  EXPECT_EQ(body["variables"]["PJSIP_RECOVERY_METHOD"], "INVITE");
-  EXPECT_EQ(body["variables"]["PJSIP_RECOVERY_ON_FAILURE"], "keep");
+  EXPECT_EQ(body["variables"]["PJSIP_RECOVERY(CALL-ID)"], "x@y");
+  EXPECT_EQ(body["variables"]["PJSIP_RECOVERY(METHOD)"], "INVITE");
+  EXPECT_EQ(body["variables"]["PJSIP_RECOVERY(ON_FAILURE)"], "keep");
 }
 
 TEST_F(CreateRequest, LeavesATelephoneUriToTheModule) {
@@ -234,7 +234,7 @@ TEST_F(CreateRequest, LeavesATelephoneUriToTheModule) {
 
 TEST_F(CreateRequest, AByeIsAMethod) {
   params_.action = DialogAction::kBye;
-  EXPECT_EQ(json::parse(*Make())["variables"]["PJSIP_RECOVERY_METHOD"], "BYE");
+  EXPECT_EQ(json::parse(*Make())["variables"]["PJSIP_RECOVERY(METHOD)"], "BYE");
 }
 
 TEST_F(CreateRequest, RefusesWhatWouldMeanSomethingElseAtTheServer) {
@@ -264,7 +264,7 @@ TEST_F(CreateRequest, RefusesWhatWouldMeanSomethingElseAtTheServer) {
 
 TEST_F(CreateRequest, LeavesOutADisplayNameThatCannotBeCarried) {
   params_.variables.emplace_back("PJSIP_RECOVERY_TO_DISPLAY", "Caf\xe9");
-  EXPECT_FALSE(json::parse(*Make())["variables"].contains("PJSIP_RECOVERY_TO_DISPLAY"));
+  EXPECT_FALSE(json::parse(*Make())["variables"].contains("PJSIP_RECOVERY(TO_DISPLAY)"));
 }
 
 TEST(GiveUpRequest, NamesAllChannelsInOneFunction) {

@@ -28,6 +28,32 @@ class RecoveredDialog(ModuleCase):
         self.assertEqual(dialog.bye(), 200)
         self.wait_gone(channel)
 
+    @staticmethod
+    def quiet(variables):
+        """The same variables, set through the function."""
+        return {re.sub(r"^PJSIP_RECOVERY_(.*)$", r"PJSIP_RECOVERY(\1)", name): value
+                for name, value in variables.items()}
+
+    def test_M01_the_function_sets_the_variables_without_an_event_for_each(self):
+        dialog = self.call_in(self.phone())
+        channel = self.recover(dialog, self.quiet(dialog.recovery_variables()))
+        told = {event["variable"] for event in self.b_events.matching(
+            lambda e: e["type"] == "ChannelVarset" and e["channel"]["id"] == channel)}
+        self.assertEqual({name for name in told if name.startswith("PJSIP_RECOVERY")},
+                         {"PJSIP_RECOVERY_RESULT"})
+        self.assertEqual(dialog.bye(), 200)
+        self.wait_gone(channel)
+
+    def test_M06_a_name_that_the_function_does_not_know_sets_nothing(self):
+        dialog = self.call_in(self.phone())
+        variables = self.quiet(dialog.recovery_variables())
+        variables["PJSIP_RECOVERY(CALL_ID)"] = variables.pop("PJSIP_RECOVERY(CALL-ID)")
+        before = len(dialog.phone.messages)
+        channel = self.post(dialog, variables)
+        self.wait_gone(channel)
+        self.assertEqual(self.result(channel)["outcome"], "refused")
+        self.assertEqual(len(dialog.phone.messages), before)
+
     def test_M01_every_request_of_the_phone_finds_the_recovered_dialog(self):
         for make in (self.call_in, self.call_out):
             with self.subTest(role=make.__name__):
