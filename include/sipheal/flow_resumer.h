@@ -19,9 +19,12 @@
 //  [Accept]       FR-6  Accept asks before anything is sent whether this session could be
 //                       resumed at all; it does no I/O and returns at once.
 //  [Exceptions]   FR-7  None may leave a method. sipheal turns one that does into Internal.
+//  [Prepare]      FR-8  Prepare does no I/O, returns at once, and gives the same for the same
+//                       arguments.
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -44,7 +47,12 @@ class SIPHEAL_EXPORT FlowResumer {
     std::string instance;           // where it lives now
     std::string channel_id;         // its channel there, answered
     std::vector<Partner> partners;  // sessions of its group that are up on that instance
+    // The channel was made with what Prepare gave, and nobody has called Resume for it before: what
+    // FR-3 asks for need not be looked at. False when that is not known.
+    bool first = false;
   };
+  // Plain channel variables, by name.
+  using Variables = std::vector<std::pair<std::string, std::string>>;
 
   FlowResumer(const FlowResumer&) = delete;
   FlowResumer& operator=(const FlowResumer&) = delete;
@@ -52,6 +60,9 @@ class SIPHEAL_EXPORT FlowResumer {
 
   // OK, or why this session's flow cannot be resumed: it is then ended with BYE and this reason.
   virtual absl::Status Accept(const Session& session) = 0;
+  // Variables that the session's next channel is to be born with, which spares Resume a request.
+  // `died_at` is that of ResumeParams. As it stands here: none.
+  virtual Variables Prepare(const Session& session, WallTime died_at);
   virtual absl::Status Resume(const CallContext& ctx, const ResumeParams& params) = 0;
 
  protected:

@@ -91,6 +91,9 @@ class SIPHEAL_EXPORT MediaServerDriver {
     DialogAction action = DialogAction::kReinvite;
     // The recovery variables of the dialog (sip/recovery_variables.h).
     std::vector<std::pair<std::string, std::string>> variables;
+    // Plain variables of the channel, for its flow (FlowResumer::Prepare). One that the server
+    // cannot be given, or that does not fit its request, is left out.
+    std::vector<std::pair<std::string, std::string>> flow_variables;
     // How long the phone may take to answer; then kFailed with local_timeout. A re-INVITE that
     // fails, whatever the reason, leaves the dialog at the phone as it was: ending it is a decision
     // of its own (kBye).

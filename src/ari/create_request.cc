@@ -45,6 +45,12 @@ std::string FunctionOf(std::string_view name) {
   return absl::StrFormat("PJSIP_RECOVERY(%s)", AbslView(name.substr(kPrefix.size())));
 }
 
+// What would be a function to Asterisk, or a variable of the dialog, is none of the flow's.
+bool IsFlowVariable(const std::string& name, const std::string& value) {
+  return IsWord(name, "_") && std::string_view(name).substr(0, kPrefix.size()) != kPrefix &&
+         value.find('\0') == std::string::npos && IsUtf8(value);
+}
+
 absl::Status Refuse(std::string_view name, const char* why) {
   return absl::FailedPreconditionError(
       absl::StrFormat("variable \"%s\": %s: nothing was sent",
@@ -97,12 +103,19 @@ absl::StatusOr<std::string> MakeCreateBody(const MediaServerDriver::CreateParams
   // The time-out is a safety net for the case that nobody listens any more: when it strikes,
   // Asterisk hangs up, which ends the dialog. The driver gives the channel up before.
   const auto timeout = std::chrono::ceil<std::chrono::seconds>(params.answer_timeout).count() + 5;
-  const json body = {{"endpoint", endpoint},
-                     {"app", app},
-                     {"channelId", params.channel_id},
-                     {"timeout", timeout},
-                     {"variables", variables}};
+  json body = {{"endpoint", endpoint},
+               {"app", app},
+               {"channelId", params.channel_id},
+               {"timeout", timeout},
+               {"variables", variables}};
+  for (const auto& [name, value] : params.flow_variables) {
+    if (IsFlowVariable(name, value)) body["variables"][name] = value;
+  }
   std::string text = body.dump();
+  if (text.size() > kMaxBody) {
+    body["variables"] = std::move(variables);
+    text = body.dump();
+  }
   if (text.size() > kMaxBody) {
     return absl::FailedPreconditionError(
         absl::StrFormat("the recovery variables take %d bytes: ARI takes %d at most: nothing was "

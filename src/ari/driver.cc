@@ -374,11 +374,15 @@ class DriverCore final : public AriEventHandler, public std::enable_shared_from_
       const std::scoped_lock lock(mutex_);
       const auto found = servers_.find(instance);
       if (found != servers_.end()) {
-        const Server& server = found->second;
+        Server& server = found->second;
         life = server.life;
-        if (server.module_checked != MonotonicTime{} &&
-            clock_.Monotonic() - server.module_checked < kBelieve) {
+        const MonotonicTime now = clock_.Monotonic();
+        if (server.module_checked != MonotonicTime{} && now - server.module_checked < kBelieve) {
           return server.module;
+        }
+        // One caller looks again; a crowd of them would hold up a recovery for nothing.
+        if (server.module.ok() && server.module_checked != MonotonicTime{}) {
+          server.module_checked = now;
         }
       }
     }

@@ -98,13 +98,13 @@ std::string NextPartName(const Recording& recording) {
   return absl::StrFormat("%s-part%d", first, static_cast<int>(recording.earlier_parts.size()) + 2);
 }
 
-std::string NoteOf(const FlowResumer::ResumeParams& params, const std::string& own_app,
+std::string NoteOf(const Session& session, WallTime died_at, const std::string& own_app,
                    milliseconds overlap) {
-  const FlowState& flow = params.session.flow;
+  const FlowState& flow = session.flow;
   FlowHints hints;
   if (flow.stasis_app != own_app) hints.stasis = {flow.stasis_app, flow.stasis_args};
   if (flow.playback && flow.playback->item < flow.playback->media.size()) {
-    const milliseconds offset = ResumeOffset(*flow.playback, params.died_at, overlap);
+    const milliseconds offset = ResumeOffset(*flow.playback, died_at, overlap);
     if (offset.count() > 0 || flow.playback->media.size() > 1) {
       hints.playback = {flow.playback->id, flow.playback->media, flow.playback->item, offset};
     }

@@ -24,7 +24,7 @@ std::chrono::milliseconds ResumeOffset(const Playback& playback, WallTime died_a
 std::string NextPartName(const Recording& recording);
 
 // The value of SIPHEAL_FLOW (flow_hints.h) for the new channel; empty when events tell all of it.
-std::string NoteOf(const FlowResumer::ResumeParams& params, const std::string& own_app,
+std::string NoteOf(const Session& session, WallTime died_at, const std::string& own_app,
                    std::chrono::milliseconds overlap);
 
 // The bridge of a group whose sessions were in none: the same for all of them.

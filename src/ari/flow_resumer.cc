@@ -33,9 +33,30 @@ using nlohmann::json;
 using std::chrono::milliseconds;
 
 constexpr std::size_t kMaxRemembered = 16384;
+// A longer note is set by a request of its own: ARI's bodies end at 40,960 bytes (main/http.c).
+constexpr std::size_t kMaxNoteAtBirth = 4096;
+// How long an answer is believed that a host's application is connected.
+constexpr milliseconds kBelieve{1000};
 constexpr milliseconds kMaxOverlap{250};
 constexpr int kMaxBridgeMoves = 3;
 constexpr milliseconds kControlRetry{10};
+
+// The last `kMaxRemembered` names that were added.
+class Memory {
+ public:
+  bool Has(const std::string& name) const { return names_.contains(name); }
+  void Add(const std::string& name) {
+    if (!names_.insert(name).second) return;
+    order_.push_back(name);
+    if (order_.size() <= kMaxRemembered) return;
+    names_.erase(order_.front());
+    order_.pop_front();
+  }
+
+ private:
+  std::set<std::string> names_;
+  std::deque<std::string> order_;
+};
 
 // What an answer means for the recovery: may it be tried again, or is this flow impossible?
 absl::Status ToStatus(const AriReply& reply, const std::string& what) {
@@ -69,6 +90,12 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     return AcceptFlow(session, options_.continue_in_dialplan);
   }
 
+  Variables Prepare(const Session& session, WallTime died_at) override {
+    const std::string note = NoteAtBirth(session, died_at);
+    if (note.empty()) return {};
+    return {{kFlowVariable, note}};
+  }
+
   absl::Status Resume(const CallContext& ctx, const ResumeParams& params) override {
     if (params.channel_id.empty())
       return absl::InvalidArgumentError("resume: channel_id: is empty");
@@ -80,7 +107,11 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     const bool moves = flow.stasis_app != call.own_app;
     bool there = false;
     if (moves) {
-      ABSL_ASSIGN_OR_RETURN(there, InApplication(call));
+      if (params.first) {
+        ABSL_RETURN_IF_ERROR(ApplicationConnected(call));
+      } else {
+        ABSL_ASSIGN_OR_RETURN(there, InApplication(call));
+      }
     }
     ABSL_RETURN_IF_ERROR(Note(call));
     ABSL_RETURN_IF_ERROR(JoinBridge(call));
@@ -146,6 +177,22 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     return "/ari/channels/" + EscapeUri(call.params.channel_id) + rest;
   }
 
+  // The answer lists every channel of the application: for many calls at once it is asked for once.
+  absl::Status ApplicationConnected(const Call& call) {
+    const std::string key = call.params.instance + '\n' + call.params.session.flow.stasis_app;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto seen = connected_apps_.find(key);
+      if (seen != connected_apps_.end() && SystemClock().Monotonic() - seen->second < kBelieve) {
+        return absl::OkStatus();
+      }
+    }
+    ABSL_RETURN_IF_ERROR(InApplication(call).status());
+    const std::lock_guard lock(mutex_);
+    connected_apps_[key] = SystemClock().Monotonic();
+    return absl::OkStatus();
+  }
+
   absl::StatusOr<bool> InApplication(const Call& call) {
     const std::string& app = call.params.session.flow.stasis_app;
     ABSL_ASSIGN_OR_RETURN(const json application, Get(call, "/ari/applications/" + EscapeUri(app),
@@ -159,9 +206,19 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     return std::find(channels.begin(), channels.end(), call.params.channel_id) != channels.end();
   }
 
+  std::string NoteAtBirth(const Session& session, WallTime died_at) const {
+    std::string note =
+        NoteOf(session, died_at, connections_->options().app, options_.playback_overlap);
+    if (note.size() > kMaxNoteAtBirth) note.clear();
+    return note;
+  }
+
   // For the tracker, and so for the next recovery: what no event will tell.
   absl::Status Note(const Call& call) {
-    const std::string hints = NoteOf(call.params, call.own_app, options_.playback_overlap);
+    const std::string hints =
+        NoteOf(call.params.session, call.params.died_at, call.own_app, options_.playback_overlap);
+    // A channel that has just answered is there, and was born with its note.
+    if (call.params.first && hints.size() <= kMaxNoteAtBirth) return absl::OkStatus();
     if (hints.empty()) {
       // A channel that has gone meanwhile: nothing is to be made for it.
       ABSL_ASSIGN_OR_RETURN(const json channel,
@@ -192,10 +249,10 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
         ABSL_ASSIGN_OR_RETURN(const std::string partners, BridgeOfPartners(call, bridge_id, move));
         if (move > 0 && partners == bridge_id) break;
         bridge_id = partners;
-        ABSL_RETURN_IF_ERROR(EnterBridge(call, bridge_id));
+        ABSL_RETURN_IF_ERROR(EnterBridge(call, bridge_id, call.params.first && move == 0));
       }
     } else {
-      ABSL_RETURN_IF_ERROR(EnterBridge(call, bridge_id));
+      ABSL_RETURN_IF_ERROR(EnterBridge(call, bridge_id, call.params.first));
     }
     return absl::OkStatus();
   }
@@ -221,27 +278,28 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     return best.empty() ? otherwise : best;
   }
 
-  absl::Status EnterBridge(const Call& call, const std::string& bridge_id) {
+  absl::Status EnterBridge(const Call& call, const std::string& bridge_id, bool first) {
     const std::string path = "/ari/bridges/" + EscapeUri(bridge_id);
-    ABSL_ASSIGN_OR_RETURN(json bridge, Get(call, path, "looking for the bridge"));
-    if (bridge.is_null()) {
-      const std::optional<BridgeMembership>& before = call.params.session.flow.bridge;
-      json body = {{"type", before && !before->type.empty() ? before->type : "mixing"}};
-      if (before && !before->name.empty() && before->id == bridge_id) body["name"] = before->name;
-      ABSL_ASSIGN_OR_RETURN(const AriReply made, Ask(call, "POST", path, body));
-      // 409: a partner's resume made it in the same moment.
-      if (made.http_status != 409) {
-        ABSL_RETURN_IF_ERROR(ToStatus(made, "making the bridge"));
-      }
+    json bridge;
+    if (!first) {
+      ABSL_ASSIGN_OR_RETURN(bridge, Get(call, path, "looking for the bridge"));
     }
-    const std::vector<std::string> members = TextList(bridge, "channels");
     // Adding it a second time would take it out first: a gap, and events for the host.
+    const std::vector<std::string> members = TextList(bridge, "channels");
     if (std::find(members.begin(), members.end(), call.params.channel_id) != members.end()) {
       return absl::OkStatus();
     }
+    const std::string key = call.params.instance + '\n' + bridge_id;
+    if (bridge.is_null() && !(first && MadeHere(key))) {
+      ABSL_RETURN_IF_ERROR(MakeBridge(call, bridge_id, path, key));
+    }
     const std::string what = absl::StrFormat("adding the channel to bridge \"%s\"", bridge_id);
-    ABSL_ASSIGN_OR_RETURN(const AriReply added, Ask(call, "POST", path + "/addChannel",
-                                                    {{"channel", call.params.channel_id}}));
+    const json channel = {{"channel", call.params.channel_id}};
+    ABSL_ASSIGN_OR_RETURN(AriReply added, Ask(call, "POST", path + "/addChannel", channel));
+    if (added.http_status == 404 && first) {  // made here, and gone since
+      ABSL_RETURN_IF_ERROR(MakeBridge(call, bridge_id, path, key));
+      ABSL_ASSIGN_OR_RETURN(added, Ask(call, "POST", path + "/addChannel", channel));
+    }
     // A bridge that a partner's resume makes in the same moment may not be seen yet: worth another
     // try.
     if (added.http_status == 404) {
@@ -250,15 +308,37 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     return ToStatus(added, what);
   }
 
+  absl::Status MakeBridge(const Call& call, const std::string& bridge_id, const std::string& path,
+                          const std::string& key) {
+    const std::optional<BridgeMembership>& before = call.params.session.flow.bridge;
+    json body = {{"type", before && !before->type.empty() ? before->type : "mixing"}};
+    if (before && !before->name.empty() && before->id == bridge_id) body["name"] = before->name;
+    ABSL_ASSIGN_OR_RETURN(const AriReply made, Ask(call, "POST", path, body));
+    // 409: a partner's resume made it in the same moment.
+    if (made.http_status != 409) {
+      ABSL_RETURN_IF_ERROR(ToStatus(made, "making the bridge"));
+    }
+    const std::lock_guard lock(mutex_);
+    bridges_made_.Add(key);
+    return absl::OkStatus();
+  }
+  bool MadeHere(const std::string& key) {
+    const std::lock_guard lock(mutex_);
+    return bridges_made_.Has(key);
+  }
+
   // --- hold, music, mute ---
 
   absl::Status Hold(const Call& call) {
     const FlowState& flow = call.params.session.flow;
     if (flow.held_by_us) {
       // Not twice: each hold is a re-INVITE where music is passed through to the phone.
-      ABSL_ASSIGN_OR_RETURN(const json held,
-                            Get(call, ChannelPath(call, "/variable?variable=CHANNEL%28onhold%29"),
-                                "asking whether the phone is on hold"));
+      json held;
+      if (!call.params.first) {
+        ABSL_ASSIGN_OR_RETURN(held,
+                              Get(call, ChannelPath(call, "/variable?variable=CHANNEL%28onhold%29"),
+                                  "asking whether the phone is on hold"));
+      }
       if (Text(held, "value") != "1") {
         ABSL_RETURN_IF_ERROR(
             Do(call, "POST", ChannelPath(call, "/hold"), nullptr, "holding the phone"));
@@ -345,10 +425,13 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     ABSL_RETURN_IF_ERROR(once.status());
     if (once.done()) return absl::OkStatus();
     const std::string path = "/ari/playbacks/" + EscapeUri(playback->id);
-    ABSL_ASSIGN_OR_RETURN(const json running, Get(call, path, "looking for the playback"));
-    if (!running.is_null()) {
-      once.Done();
-      return absl::OkStatus();
+    // One of a bridge may have been begun by a member that another controller resumed.
+    if (!call.params.first || playback->on_bridge) {
+      ABSL_ASSIGN_OR_RETURN(const json running, Get(call, path, "looking for the playback"));
+      if (!running.is_null()) {
+        once.Done();
+        return absl::OkStatus();
+      }
     }
     json body = {{"media", std::vector<std::string>(playback->media.begin() +
                                                         static_cast<std::ptrdiff_t>(playback->item),
@@ -416,7 +499,7 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
                std::to_string(call.params.died_at.time_since_epoch().count())) {
       std::unique_lock lock(resumer_.mutex_);
       const auto mine = [&] {
-        return done_ = resumer_.finished_.contains(key_), done_ || !resumer_.busy_.contains(key_);
+        return done_ = resumer_.finished_.Has(key_), done_ || !resumer_.busy_.contains(key_);
       };
       if (!resumer_.WaitFor(lock, call.ctx, mine)) {
         status_ = resumer_.Ended(call.ctx, "a partner's resume of the same flow goes on");
@@ -440,12 +523,7 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     bool done() const { return done_; }
     void Done() const {
       const std::lock_guard lock(resumer_.mutex_);
-      if (!resumer_.finished_.insert(key_).second) return;
-      resumer_.finished_order_.push_back(key_);
-      if (resumer_.finished_order_.size() > kMaxRemembered) {
-        resumer_.finished_.erase(resumer_.finished_order_.front());
-        resumer_.finished_order_.pop_front();
-      }
+      resumer_.finished_.Add(key_);
     }
 
    private:
@@ -482,8 +560,9 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
   std::condition_variable_any changed_;
   std::map<std::string, bool> awaited_;  // playbacks to begin, by instance and id
   std::set<std::string> busy_;
-  std::set<std::string> finished_;
-  std::deque<std::string> finished_order_;
+  Memory finished_;
+  Memory bridges_made_;                                  // by instance and id
+  std::map<std::string, MonotonicTime> connected_apps_;  // by instance and name, when last seen
 };
 
 }  // namespace

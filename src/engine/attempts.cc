@@ -88,12 +88,17 @@ void Engine::CreateChannel(const RecoveryPtr& recovery,
   params.endpoint = recovery->session.endpoint;
   params.action = recovery->action;
   params.variables = std::move(variables);
+  recovery->flow_begun = false;
   params.answer_timeout = options_.answer_timeout;
   const std::uint32_t attempt = recovery->attempt;
   const MonotonicTime began = clock_.Monotonic();
   calls_->Call<absl::Status>(
       "MediaServerDriver::Create", options_.plugin_timeout,
-      [driver = parts_.driver, params](const CallContext& ctx) {
+      [driver = parts_.driver, resumer = parts_.resumer, params, session = recovery->session,
+       died_at = recovery->crash->event.last_alive](const CallContext& ctx) mutable {
+        if (params.action == DialogAction::kReinvite) {
+          params.flow_variables = resumer->Prepare(session, died_at);
+        }
         return driver->Create(ctx, params);
       },
       [this, recovery, attempt, began](const absl::Status& status) {
@@ -108,7 +113,7 @@ void Engine::Created(const RecoveryPtr& recovery, std::uint32_t attempt, const a
   const auto target = targets_.find(recovery->target.instance);
   if (recovery->attempt == attempt && recovery->counted_creating) {
     recovery->counted_creating = false;
-    if (target != targets_.end()) --target->second->creating;
+    if (target != targets_.end()) CreateOver(*target->second);
     SchedulePlacing(clock_.Monotonic());
   }
   if (target != targets_.end()) {
@@ -351,18 +356,25 @@ void Engine::TargetDied(const RecoveryPtr& recovery) {
   Retry(recovery, milliseconds(0));
 }
 
+// Placing goes first: it may have the next one for this target.
+void Engine::CreateOver(Target& target) {
+  if (--target.creating > 0 || target.resumes.empty()) return;
+  loop_->Post([this, name = target.options.name] { BeginResumes(name); });
+}
+
 // The channel of the last attempt is no longer of interest.
 void Engine::LeaveTarget(Recovery& recovery) {
   by_channel_.erase(recovery.channel_id);
   const auto found = targets_.find(recovery.target.instance);
   Target* target = found == targets_.end() ? nullptr : found->second.get();
   if (std::exchange(recovery.counted_inviting, false) && target != nullptr) --target->inviting;
-  if (std::exchange(recovery.counted_creating, false) && target != nullptr) --target->creating;
+  if (std::exchange(recovery.counted_creating, false) && target != nullptr) CreateOver(*target);
   if (std::exchange(recovery.counted_suspect, false) && target != nullptr) --target->suspects;
   SchedulePlacing(clock_.Monotonic());
 }
 
 void Engine::Retry(const RecoveryPtr& recovery, milliseconds wait) {
+  NoLongerUp(*recovery);
   recovery->not_before = clock_.Monotonic() + wait;
   // Taken over from another controller: what that one knew is rebuilt first.
   if (!recovery->plan.dialog) {

@@ -15,19 +15,16 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// Small enough that the first sessions are on their way while the next ones are claimed.
-constexpr std::size_t kPage = 200;
+// The first page is small, so that the first re-INVITE does not wait until hundreds of sessions are
+// claimed and rebuilt; each further one is twice as large, up to a size that keeps all parts busy.
+constexpr std::size_t kFirstPage = 16;
+constexpr std::size_t kLargestPage = 256;
 
 milliseconds Backoff(int failures) {
   return std::min(milliseconds(50) * (1 << std::min(failures, 6)), milliseconds(2'000));
 }
 
 }  // namespace
-
-struct Engine::Intake {
-  std::vector<PlanInput> inputs;  // one for each recovery
-  std::map<std::string, std::string> group_home;
-};
 
 // --- the crash itself
 // ---------------------------------------------------------------------------------
@@ -103,7 +100,7 @@ void Engine::BeginCrash(const std::shared_ptr<CrashWork>& crash) {
   }
   InspectTargets();
   if (!parts_.flush_sessions) {
-    ListPage(crash, "", 0);
+    ListPage(crash, "", kFirstPage, 0);
     return;
   }
   calls_->Call<absl::Status>(
@@ -115,28 +112,29 @@ void Engine::BeginCrash(const std::shared_ptr<CrashWork>& crash) {
               "The newest changes of sessions may be missing from the store",
               {{"status", std::string(status.message())}});
         }
-        ListPage(crash, "", 0);
+        ListPage(crash, "", kFirstPage, 0);
       });
 }
 
 void Engine::ListPage(const std::shared_ptr<CrashWork>& crash, std::string page_token,
-                      int failures) {
+                      std::size_t size, int failures) {
   SessionStore::ListParams params;
   params.incarnation = crash->event.incarnation;
-  params.limit = kPage;
+  params.limit = size;
   params.page_token = page_token;
   using Result = absl::StatusOr<SessionStore::SessionPage>;
   calls_->Call<Result>(
       "SessionStore::List", options_.plugin_timeout,
       [store = parts_.store, params](const CallContext& ctx) { return store->List(ctx, params); },
-      [this, crash, page_token, failures](Result page) {
+      [this, crash, page_token, size, failures](Result page) {
         if (!page.ok()) {
           // Nothing is known of the sessions yet, so nothing is given up: the store is asked until
           // it answers.
           Log(LogLevel::kWarning, "list_failed",
               "The sessions of the dead instance could not be listed; trying again",
               {{"status", std::string(page.status().message())}});
-          loop_->After(Backoff(failures), [=, this] { ListPage(crash, page_token, failures + 1); });
+          loop_->After(Backoff(failures),
+                       [=, this] { ListPage(crash, page_token, size, failures + 1); });
           return;
         }
         const std::string next = page->next_page_token;
@@ -146,7 +144,7 @@ void Engine::ListPage(const std::shared_ptr<CrashWork>& crash, std::string page_
         } else {
           ClaimPage(crash, std::move(page->sessions), 0);
         }
-        if (!next.empty()) ListPage(crash, next, 0);
+        if (!next.empty()) ListPage(crash, next, std::min(2 * size, kLargestPage), 0);
       });
 }
 
@@ -218,76 +216,123 @@ void Engine::ClaimPage(const std::shared_ptr<CrashWork>& crash, std::vector<Sess
 // --------------------------------------------------------------------------
 
 void Engine::PlanAll(std::vector<RecoveryPtr> recoveries, std::string instance, int failures) {
-  std::vector<Session> sessions;
-  std::set<std::string> groups;
+  const std::shared_ptr<CrashWork>& crash = recoveries.front()->crash;
+  bool in_a_group = false;
   for (const RecoveryPtr& recovery : recoveries) {
     recovery->waiting = Waiting::kPlan;
-    sessions.push_back(recovery->session);
     const std::string& group = recovery->session.group;
-    if (!group.empty() && !recovery->crash->group_home.contains(group)) groups.insert(group);
+    in_a_group |= !group.empty() && !crash->group_home.contains(group);
   }
-  sip::ServerIdentity identity;
-  if (const auto found = targets_.find(instance); found != targets_.end())
-    identity = found->second->options.identity;
-  using Result = absl::StatusOr<Intake>;
+  if (!in_a_group) {
+    Rebuild(recoveries, instance, failures);
+    return;
+  }
+  LearnHomes(crash, [this, recoveries, instance, failures](const absl::Status& status) {
+    if (status.ok()) {
+      Rebuild(recoveries, instance, failures);
+    } else {
+      PlanLater(recoveries, instance, failures, status);
+    }
+  });
+}
+
+// A partner that lives on a healthy instance draws its call there: which calls live where is asked
+// once for each crash.
+void Engine::LearnHomes(const std::shared_ptr<CrashWork>& crash,
+                        std::function<void(const absl::Status&)> then) {
+  if (crash->homes_known) {
+    then(absl::OkStatus());
+    return;
+  }
+  crash->wait_for_homes.push_back(std::move(then));
+  if (crash->wait_for_homes.size() > 1) return;
+  std::vector<Incarnation> living;
+  for (const auto& [name, target] : targets_) {
+    if (target->status && !dead_.contains(target->status->incarnation)) {
+      living.push_back(target->status->incarnation);
+    }
+  }
+  using Result = absl::StatusOr<std::map<std::string, std::string>>;
   calls_->Call<Result>(
-      "SipCapture::Fetch", options_.plugin_timeout,
-      [parts = parts_, sessions, groups, identity, instance, dead = dead_,
-       now = clock_.Now()](const CallContext& ctx) -> Result {
-        ABSL_ASSIGN_OR_RETURN(const Known known,
-                              FetchKnown(parts, ctx, CallIdsOf(sessions), instance));
-        Intake intake;
-        for (const Session& session : sessions) {
-          intake.inputs.push_back(
-              InputFor(session, known, identity, parts.resumer->Accept(session), now));
-        }
-        // A partner that lives on a healthy instance draws its call there.
-        if (!groups.empty()) {
-          ABSL_ASSIGN_OR_RETURN(const std::vector<Session> all,
-                                ListAll(*parts.store, ctx, std::nullopt));
-          for (const Session& other : all) {
-            if (groups.contains(other.group) && !dead.contains(other.incarnation)) {
-              intake.group_home[other.group] = other.incarnation.instance;
-            }
+      "SessionStore::List", options_.plugin_timeout,
+      [store = parts_.store, living](const CallContext& ctx) -> Result {
+        std::map<std::string, std::string> homes;
+        for (const Incarnation& incarnation : living) {
+          ABSL_ASSIGN_OR_RETURN(const std::vector<Session> sessions,
+                                ListAll(*store, ctx, incarnation));
+          for (const Session& session : sessions) {
+            if (!session.group.empty()) homes[session.group] = incarnation.instance;
           }
         }
-        return intake;
+        return homes;
       },
-      [this, recoveries, instance, failures](Result intake) {
-        if (!intake.ok()) {
-          // A capture that cannot be read delays the calls; only their deadline ends that.
-          Log(LogLevel::kWarning, "capture_failed",
-              "The captures of the sessions could not be read; trying again",
-              {{"status", std::string(intake.status().message())}});
-          std::vector<RecoveryPtr> left;
-          for (const RecoveryPtr& recovery : recoveries) {
-            if (!IsOpen(*recovery)) continue;
-            if (recovery->deadline <= clock_.Monotonic()) {
-              Finish(recovery, Outcome::kExpired,
-                     "its capture could not be read before the deadline");
-            } else {
-              left.push_back(recovery);
-            }
-          }
-          if (left.empty()) return;
-          loop_->After(Backoff(failures), [=, this] { PlanAll(left, instance, failures + 1); });
-          return;
+      [this, crash](const Result& homes) {
+        crash->homes_known = homes.ok();
+        if (homes.ok()) crash->group_home.insert(homes->begin(), homes->end());
+        for (const auto& waiting : std::exchange(crash->wait_for_homes, {})) {
+          waiting(homes.status());
         }
-        Planned(recoveries, *std::move(intake));
       });
 }
 
-void Engine::Planned(const std::vector<RecoveryPtr>& recoveries, Intake intake) {
+void Engine::Rebuild(const std::vector<RecoveryPtr>& recoveries, const std::string& instance,
+                     int failures) {
+  std::vector<Session> sessions;
+  for (const RecoveryPtr& recovery : recoveries) sessions.push_back(recovery->session);
+  sip::ServerIdentity identity;
+  if (const auto found = targets_.find(instance); found != targets_.end())
+    identity = found->second->options.identity;
+  using Result = absl::StatusOr<std::vector<PlanInput>>;
+  calls_->Call<Result>(
+      "SipCapture::Fetch", options_.plugin_timeout,
+      [parts = parts_, sessions = std::move(sessions), identity, instance,
+       now = clock_.Now()](const CallContext& ctx) -> Result {
+        ABSL_ASSIGN_OR_RETURN(const Known known,
+                              FetchKnown(parts, ctx, CallIdsOf(sessions), instance));
+        std::vector<PlanInput> inputs;
+        for (const Session& session : sessions) {
+          inputs.push_back(InputFor(session, known, identity, parts.resumer->Accept(session), now));
+        }
+        return inputs;
+      },
+      [this, recoveries, instance, failures](const Result& inputs) {
+        if (inputs.ok()) {
+          Planned(recoveries, *inputs);
+        } else {
+          PlanLater(recoveries, instance, failures, inputs.status());
+        }
+      });
+}
+
+// What cannot be read delays the calls; only their deadline ends that.
+void Engine::PlanLater(const std::vector<RecoveryPtr>& recoveries, const std::string& instance,
+                       int failures, const absl::Status& status) {
+  Log(LogLevel::kWarning, "capture_failed",
+      "The captures of the sessions could not be read; trying again",
+      {{"status", std::string(status.message())}});
+  std::vector<RecoveryPtr> left;
+  for (const RecoveryPtr& recovery : recoveries) {
+    if (!IsOpen(*recovery)) continue;
+    if (recovery->deadline <= clock_.Monotonic()) {
+      Finish(recovery, Outcome::kExpired, "its capture could not be read before the deadline");
+    } else {
+      left.push_back(recovery);
+    }
+  }
+  if (left.empty()) return;
+  loop_->After(Backoff(failures), [=, this] { PlanAll(left, instance, failures + 1); });
+}
+
+void Engine::Planned(const std::vector<RecoveryPtr>& recoveries,
+                     const std::vector<PlanInput>& inputs) {
   for (std::size_t i = 0; i < recoveries.size(); ++i) {
     const RecoveryPtr& recovery = recoveries[i];
     if (!IsOpen(*recovery)) continue;
-    const PlanInput& input = intake.inputs[i];
+    const PlanInput& input = inputs[i];
     recovery->plan = MakePlan(input, options_);
     recovery->capture_is_complete = input.capture.completeness == Completeness::kOwnInterface;
     recovery->stage = RecoveryStage::kRebuilt;
     recovery->deadline = DeadlineOf(*recovery, &recovery->peer_gives_up);
-    for (const auto& [group, home] : intake.group_home)
-      recovery->crash->group_home.emplace(group, home);
     EmitStage(*recovery);
     if (recovery->deaths >= static_cast<std::uint32_t>(options_.quarantine_after)) {
       Finish(recovery, Outcome::kQuarantined,

@@ -125,6 +125,7 @@ void Engine::Stop() {
   // takes it over.
   recoveries_.clear();
   placing_.clear();
+  legs_up_.clear();
   crashes_.clear();
   by_channel_.clear();
   placing_timer_.reset();

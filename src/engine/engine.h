@@ -6,8 +6,9 @@
 //   crash_intake.cc    a crash: list, claim, capture, rebuild
 //   takeover.cc        what a dead controller left; unwatched deaths; instances that come back
 //   placing.cc         which session goes to which target, and when
-//   attempts.cc        placing, pacing, creating the channel, the phone's answer, the death of the
-//   target outcomes.cc        resuming the flow, ending with BYE, outcomes and reports
+//   attempts.cc        creating the channel, the phone's answer, the death of the target
+//   resuming.cc        after the answer: partners, the flow
+//   outcomes.cc        ending with BYE, outcomes and reports, the journal
 #pragma once
 
 #include <atomic>
@@ -56,15 +57,21 @@ class Engine final : public Healer {
   using RecoveryPtr = std::shared_ptr<Recovery>;
 
   // --- crash_intake.cc ---
-  struct Intake;  // what one page of sessions brings along
   void HandleCrash(const CrashEvent& event);
   void HandleReturned(const ReturnEvent& event);
   void BeginCrash(const std::shared_ptr<CrashWork>& crash);
-  void ListPage(const std::shared_ptr<CrashWork>& crash, std::string page_token, int failures);
+  void ListPage(const std::shared_ptr<CrashWork>& crash, std::string page_token, std::size_t size,
+                int failures);
   void ClaimPage(const std::shared_ptr<CrashWork>& crash, std::vector<Session> sessions,
                  int failures);
   void PlanAll(std::vector<RecoveryPtr> recoveries, std::string instance, int failures);
-  void Planned(const std::vector<RecoveryPtr>& recoveries, Intake intake);
+  void LearnHomes(const std::shared_ptr<CrashWork>& crash,
+                  std::function<void(const absl::Status&)> then);
+  void Rebuild(const std::vector<RecoveryPtr>& recoveries, const std::string& instance,
+               int failures);
+  void PlanLater(const std::vector<RecoveryPtr>& recoveries, const std::string& instance,
+                 int failures, const absl::Status& status);
+  void Planned(const std::vector<RecoveryPtr>& recoveries, const std::vector<PlanInput>& inputs);
   void TakeOverUnfinished();
   void TakeOver(const UnfinishedRecovery& unfinished, const Lease& lease);
   void ExpectAllStored();
@@ -77,6 +84,9 @@ class Engine final : public Healer {
   void WantTarget(const RecoveryPtr& recovery);
   void PlaceAll();
   void SchedulePlacing(MonotonicTime when);
+  static bool GoesBefore(const RecoveryPtr& a, const RecoveryPtr& b);
+  bool IsFull(const Target& target) const;
+  std::optional<MonotonicTime> AllFullUntil(MonotonicTime now) const;
   bool MayGoTo(const Recovery& recovery, const Target& target) const;
   void BeginAttempt(const RecoveryPtr& recovery, Target& target);
   void CreateChannel(const RecoveryPtr& recovery, std::vector<sip::ChannelVariable> variables);
@@ -87,19 +97,26 @@ class Engine final : public Healer {
   void AttemptFailed(const RecoveryPtr& recovery, const ChannelEvent& event);
   void AnswerOverdue(const RecoveryPtr& recovery, std::uint32_t attempt);
   void TargetDied(const RecoveryPtr& recovery);
+  void CreateOver(Target& target);
   void LeaveTarget(Recovery& recovery);
   void Retry(const RecoveryPtr& recovery, std::chrono::milliseconds wait);
   void DeadlinePassed(const RecoveryPtr& recovery);
 
-  // --- outcomes.cc ---
+  // --- resuming.cc ---
   void Answered(const RecoveryPtr& recovery);
+  void NoteUp(const RecoveryPtr& recovery);
+  void NoLongerUp(const Recovery& recovery);
+  std::vector<FlowResumer::Partner> PartnersOf(const Recovery& recovery) const;
+  void WantResume(const RecoveryPtr& recovery);
+  void BeginResumes(const std::string& instance);
   void ResumeFlow(const RecoveryPtr& recovery, int failures);
+
+  // --- outcomes.cc ---
   void End(const RecoveryPtr& recovery, std::string reason);
   void Finish(const RecoveryPtr& recovery, Outcome outcome, std::string reason);
   void Finished(const RecoveryPtr& recovery, Outcome outcome, const std::string& reason);
   void LeaseLost(const RecoveryPtr& recovery);
   void CloseCrashIfDone(const std::shared_ptr<CrashWork>& crash);
-  std::vector<FlowResumer::Partner> PartnersOf(const Recovery& recovery) const;
   Session SuccessorOf(const Recovery& recovery) const;
 
   // Makes a step durable, then goes on; what went on meanwhile (a lost lease, a Stop) is taken care
@@ -115,6 +132,14 @@ class Engine final : public Healer {
   void Log(LogLevel level, std::string event, std::string message,
            std::vector<std::pair<std::string, std::string>> fields);
   bool IsOpen(const Recovery& recovery) const { return recoveries_.contains(recovery.key()); }
+
+  // An answered leg of a group: a partner of those that come later.
+  struct LegUp {
+    SessionKey session;
+    Incarnation target;
+    std::string channel_id;
+    const CrashWork* crash;
+  };
 
   HealerOptions options_;
   HealerParts parts_;
@@ -137,7 +162,8 @@ class Engine final : public Healer {
   std::set<Incarnation> dead_;                                 // declared dead, recovered or not
   std::vector<std::shared_ptr<CrashWork>> held_;               // crashes that wait for Resume
   std::map<SessionKey, RecoveryPtr> recoveries_;
-  std::vector<RecoveryPtr> placing_;  // wait for a target
+  std::map<std::string, std::vector<LegUp>> legs_up_;  // by group, until their crash is closed
+  std::vector<RecoveryPtr> placing_;  // wait for a target, in the order in which they go
   std::set<Incarnation> culprit_on_;  // died with a suspect alone under way
   std::map<Incarnation, std::vector<std::string>> taken_channels_;  // to be given up if it wakes
   std::map<std::string, SessionKey> by_channel_;  // channels of attempts under way

@@ -9,6 +9,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   engine/known.cc
   engine/loop.cc
   engine/outcomes.cc
+  engine/resuming.cc
   engine/pacer.cc
   engine/placement.cc
   engine/placing.cc

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// After the answer: resuming the flow, ending with BYE, outcomes and reports, and the journal that
-// makes each durable.
+// Ending with BYE, outcomes and reports, and the journal that makes each step durable.
 #include <algorithm>
 #include <utility>
 
@@ -9,20 +8,6 @@
 #include "engine/engine.h"
 
 namespace sipheal::inline v0_1::internal {
-namespace {
-
-using std::chrono::milliseconds;
-
-constexpr milliseconds kFirstResumeBackoff{100};
-constexpr int kMostResumeTries = 8;
-
-bool MayBeTriedAgain(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsResourceExhausted(status);
-}
-
-}  // namespace
-
 // --- the journal
 // --------------------------------------------------------------------------------------
 
@@ -67,6 +52,7 @@ void Engine::LeaseLost(const RecoveryPtr& recovery) {
   Log(LogLevel::kWarning, "lease_lost", "Another controller recovers this session now",
       {{"session", recovery->session.id}});
   LeaveTarget(*recovery);
+  NoLongerUp(*recovery);
   recoveries_.erase(recovery->key());
   ++recovery->crash->report->taken_by_others;
   --recovery->crash->open;
@@ -87,94 +73,6 @@ void Engine::RenewLeases() {
                      });
   }
   loop_->After(options_.lease / 6, [this] { RenewLeases(); });
-}
-
-// --- answered
-// -----------------------------------------------------------------------------------------
-
-void Engine::Answered(const RecoveryPtr& recovery) {
-  if (recovery->action == DialogAction::kBye) return;
-  if (const auto target = targets_.find(recovery->target.instance); target != targets_.end()) {
-    if (std::exchange(recovery->counted_inviting, false)) --target->second->inviting;
-    SchedulePlacing(clock_.Monotonic());
-  }
-  recovery->answered_at = clock_.Now();
-  Journal(recovery, RecoveryStage::kAnswered, "", [this, recovery] { ResumeFlow(recovery, 0); });
-}
-
-std::vector<FlowResumer::Partner> Engine::PartnersOf(const Recovery& recovery) const {
-  std::vector<FlowResumer::Partner> partners;
-  if (recovery.session.group.empty()) return partners;
-  for (const auto& [key, other] : recoveries_) {
-    if (other->session.group == recovery.session.group && key != recovery.key() &&
-        other->answered_at && other->target == recovery.target) {
-      partners.push_back({other->session.id, other->target.instance, other->channel_id});
-    }
-  }
-  for (const SessionReport& done : recovery.crash->report->sessions) {
-    if (done.outcome == Outcome::kRecovered && done.to == recovery.target &&
-        recovery.crash->groups_done.contains({done.session.id, recovery.session.group})) {
-      partners.push_back({done.session.id, done.to.instance, done.channel_id});
-    }
-  }
-  return partners;
-}
-
-void Engine::ResumeFlow(const RecoveryPtr& recovery, int failures) {
-  recovery->waiting = Waiting::kResume;
-  FlowResumer::ResumeParams params;
-  params.session = recovery->session;
-  params.died_at = recovery->crash->event.last_alive;
-  params.instance = recovery->target.instance;
-  params.channel_id = recovery->channel_id;
-  params.partners = PartnersOf(*recovery);
-  const std::uint32_t attempt = recovery->attempt;
-  calls_->Call<absl::Status>(
-      "FlowResumer::Resume", options_.plugin_timeout,
-      [resumer = parts_.resumer, params](const CallContext& ctx) {
-        return resumer->Resume(ctx, params);
-      },
-      [this, recovery, attempt, failures](const absl::Status& status) {
-        if (!IsOpen(*recovery) || recovery->attempt != attempt ||
-            recovery->waiting != Waiting::kResume)
-          return;
-        if (status.ok()) {
-          recovery->stage = RecoveryStage::kResumed;
-          EmitStage(*recovery);
-          Finish(recovery, Outcome::kRecovered, "");
-          return;
-        }
-        Log(LogLevel::kWarning, "resume_failed",
-            "The flow of a recovered call could not be resumed",
-            {{"session", recovery->session.id}, {"status", std::string(status.message())}});
-        if (MayBeTriedAgain(status) && failures < kMostResumeTries) {
-          loop_->After(kFirstResumeBackoff * (1 << failures), [this, recovery, attempt, failures] {
-            if (IsOpen(*recovery) && recovery->attempt == attempt &&
-                recovery->waiting == Waiting::kResume) {
-              ResumeFlow(recovery, failures + 1);
-            }
-          });
-          return;
-        }
-        // The phone is answered but would hear nothing for ever: its channel, which is in the
-        // dialog, says BYE.
-        recovery->end_reason = absl::StrFormat("flow: %s", status.message());
-        recovery->waiting = Waiting::kFinish;  // the end of its channel is our own doing now
-        MediaServerDriver::ChannelParams channel{recovery->target.instance, recovery->channel_id};
-        calls_->Call<absl::Status>(
-            "MediaServerDriver::HangUp", options_.plugin_timeout,
-            [driver = parts_.driver, channel](const CallContext& ctx) {
-              return driver->HangUp(ctx, channel);
-            },
-            [this, recovery](const absl::Status& hung_up) {
-              if (!IsOpen(*recovery)) return;
-              Finish(recovery, Outcome::kEnded,
-                     hung_up.ok() || absl::IsNotFound(hung_up)
-                         ? recovery->end_reason
-                         : absl::StrFormat("%s; hang-up failed: %s", recovery->end_reason,
-                                           hung_up.message()));
-            });
-      });
 }
 
 // --- ending and finishing
@@ -248,10 +146,9 @@ void Engine::Finished(const RecoveryPtr& recovery, Outcome outcome, const std::s
   report.reason = reason;
   report.finished_at = clock_.Now();
   if (outcome != Outcome::kRecovered) {
+    NoLongerUp(*recovery);
     report.to = {};
     report.channel_id.clear();
-  } else if (!recovery->session.group.empty()) {
-    crash.groups_done.insert({recovery->session.id, recovery->session.group});
   }
   parts_.telemetry->Count("sipheal_recoveries_total", {{"outcome", ToString(outcome)}}, 1);
   if (recovery->answered_at) {
@@ -273,6 +170,11 @@ void Engine::CloseCrashIfDone(const std::shared_ptr<CrashWork>& crash) {
   if (crash->listing || crash->open > 0) return;
   const auto found = crashes_.find(crash->event.incarnation);
   if (found != crashes_.end() && found->second == crash) crashes_.erase(found);
+  for (const std::string& group : crash->groups_up) {
+    auto& legs = legs_up_[group];
+    std::erase_if(legs, [&](const LegUp& leg) { return leg.crash == crash.get(); });
+    if (legs.empty()) legs_up_.erase(group);
+  }
   PublishStatus();
   HealerEvent event;
   event.kind = HealerEventKind::kDone;

@@ -4,6 +4,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,6 +18,8 @@
 #include "sipheal/media_server_driver.h"
 
 namespace sipheal::inline v0_1::internal {
+
+struct Recovery;
 
 // What the engine knows of one configured instance. Owned by the loop.
 struct Target {
@@ -33,6 +37,13 @@ struct Target {
   int placed = 0;    // channels put there since the last inspection, not yet in status.channels
   int creating = 0;  // creates under way
   int suspects = 0;  // of `inviting`, sessions that may be deadly
+  // Answered calls whose flow waits until the channels are made, in the order of their answers.
+  struct HeldResume {
+    std::shared_ptr<Recovery> recovery;
+    std::uint32_t attempt;
+    MonotonicTime until;
+  };
+  std::deque<HeldResume> resumes;
 
   bool usable() const { return options.target && status.has_value() && status->can_recover; }
   bool has_room() const {

@@ -14,6 +14,9 @@ using std::chrono::milliseconds;
 
 // How often the targets are asked again while sessions wait for one.
 constexpr milliseconds kInspectEvery{250};
+// While every target has as much to do as it may, a place that becomes free is told at once; this
+// is for what only time brings.
+constexpr milliseconds kLookAgain{50};
 // How long a BYE may still be tried for a session whose time to be recovered is over.
 constexpr milliseconds kByeGrace{5'000};
 
@@ -70,9 +73,20 @@ void Engine::Inspect(Target& target, std::vector<std::string> endpoints) {
 // --- placing
 // ------------------------------------------------------------------------------------------
 
+// Who goes first: suspects last, calls that live on before those that end, then whose phone gives
+// up first, then the oldest call.
+bool Engine::GoesBefore(const RecoveryPtr& a, const RecoveryPtr& b) {
+  const auto rank = [](const Recovery& r) {
+    return std::tuple(r.suspect(), r.action == DialogAction::kBye,
+                      r.peer_gives_up ? r.deadline : MonotonicTime::max(), r.session.created_at);
+  };
+  return rank(*a) < rank(*b);
+}
+
 void Engine::WantTarget(const RecoveryPtr& recovery) {
   recovery->waiting = Waiting::kTarget;
-  placing_.push_back(recovery);
+  placing_.insert(std::upper_bound(placing_.begin(), placing_.end(), recovery, GoesBefore),
+                  recovery);
   SchedulePlacing(std::max(recovery->not_before, clock_.Monotonic()));
 }
 
@@ -87,10 +101,25 @@ void Engine::SchedulePlacing(MonotonicTime when) {
   });
 }
 
-bool Engine::MayGoTo(const Recovery& recovery, const Target& target) const {
+bool Engine::IsFull(const Target& target) const {
   // More creates at a time than this only queue up inside the media server.
-  if (target.creating >= 2 * options_.threads) return false;
-  if (target.inviting >= options_.pacing.max_inviting) return false;
+  return target.creating >= 2 * options_.threads || target.inviting >= options_.pacing.max_inviting;
+}
+
+// When a target may be given the next one, should every usable one have enough to do now.
+std::optional<MonotonicTime> Engine::AllFullUntil(MonotonicTime now) const {
+  std::optional<MonotonicTime> until;
+  for (const auto& [name, target] : targets_) {
+    if (!target->usable()) continue;
+    const MonotonicTime turn = IsFull(*target) ? now + kLookAgain : target->pacer.NextAt(now);
+    if (turn <= now) return std::nullopt;
+    until = std::min(until.value_or(turn), turn);
+  }
+  return until;
+}
+
+bool Engine::MayGoTo(const Recovery& recovery, const Target& target) const {
+  if (IsFull(target)) return false;
   // A session that was on a server when it died goes alone, so that a second death has one culprit.
   if (recovery.suspect()) return target.inviting == 0 && target.suspects == 0;
   return target.suspects == 0;
@@ -99,19 +128,19 @@ bool Engine::MayGoTo(const Recovery& recovery, const Target& target) const {
 void Engine::PlaceAll() {
   if (paused_ || placing_.empty()) return;
   const MonotonicTime now = clock_.Monotonic();
-  std::vector<RecoveryPtr> waiting = std::exchange(placing_, {});
-  std::stable_sort(waiting.begin(), waiting.end(), [](const RecoveryPtr& a, const RecoveryPtr& b) {
-    const auto rank = [](const Recovery& r) {
-      return std::tuple(r.suspect(), r.action == DialogAction::kBye,
-                        r.peer_gives_up ? r.deadline : MonotonicTime::max(), r.session.created_at);
-    };
-    return rank(*a) < rank(*b);
-  });
-
+  const std::vector<RecoveryPtr> waiting = std::exchange(placing_, {});
+  std::vector<RecoveryPtr> kept;  // in order, as `waiting` is
   MonotonicTime again = MonotonicTime::max();
   bool somebody_lacks_a_target = false;
   std::set<std::string> unknown_endpoints;
-  for (const RecoveryPtr& recovery : waiting) {
+  for (auto next = waiting.begin(); next != waiting.end(); ++next) {
+    // With a thousand waiting, each place that becomes free must not cost a look at all of them.
+    if (const auto until = AllFullUntil(now)) {
+      kept.insert(kept.end(), next, waiting.end());
+      again = std::min(again, *until);
+      break;
+    }
+    const RecoveryPtr& recovery = *next;
     if (!IsOpen(*recovery) || recovery->waiting != Waiting::kTarget) continue;
     if (recovery->deadline <= now) {
       DeadlinePassed(recovery);
@@ -120,7 +149,7 @@ void Engine::PlaceAll() {
     again = std::min(again, recovery->deadline);
     if (recovery->not_before > now) {
       again = std::min(again, recovery->not_before);
-      placing_.push_back(recovery);
+      kept.push_back(recovery);
       continue;
     }
     PlacementQuery query;
@@ -143,20 +172,26 @@ void Engine::PlaceAll() {
     if (answer.target == nullptr) {
       somebody_lacks_a_target = true;
       unknown_endpoints.insert(query.endpoint);
-      placing_.push_back(recovery);
+      kept.push_back(recovery);
       continue;
     }
     Target& target = *answer.target;
     if (!MayGoTo(*recovery, target)) {
-      placing_.push_back(recovery);  // an answer that frees the place comes back here
+      kept.push_back(recovery);  // an answer that frees the place comes back here
       continue;
     }
     if (!target.pacer.TryTake(now)) {
       again = std::min(again, target.pacer.NextAt(now));
-      placing_.push_back(recovery);
+      kept.push_back(recovery);
       continue;
     }
     BeginAttempt(recovery, target);
+  }
+  // Those that came meanwhile (a BYE for one whose time is over) take their place among them.
+  placing_.swap(kept);
+  for (const RecoveryPtr& recovery : kept) {
+    placing_.insert(std::upper_bound(placing_.begin(), placing_.end(), recovery, GoesBefore),
+                    recovery);
   }
   if (somebody_lacks_a_target) {
     for (const auto& [name, target] : targets_) {

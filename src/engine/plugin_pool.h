@@ -13,8 +13,9 @@
 namespace sipheal::inline v0_1::internal {
 
 // Starts with no thread, keeps up to `threads`, and grows to `most` while these are held up: within
-// 20 ms when none of them moves, slowly while tasks wait longer than 50 ms. At destruction it waits up to `grace` for running tasks; threads that hang longer are left behind
-// (they keep what they use alive).
+// 20 ms when none of them moves, slowly while tasks wait longer than 50 ms. At destruction it waits
+// up to `grace` for running tasks; threads that hang longer are left behind (they keep what they
+// use alive).
 std::shared_ptr<Executor> MakePluginPool(std::size_t threads, std::size_t most,
                                          std::chrono::milliseconds grace);
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,9 +28,10 @@ struct CrashWork {
   bool culprit_known = false;  // a suspect was alone under way there when it died
   std::size_t open = 0;        // claimed sessions without outcome
   std::map<std::string, std::string>
-      group_home;  // call group -> the instance where it is, or is put
-  // Recovered sessions with the call they belong to: partners of those that come later.
-  std::set<std::pair<std::string, std::string>> groups_done;
+      group_home;            // call group -> the instance where it is, or is put
+  bool homes_known = false;  // group_home has the groups of the living instances
+  std::vector<std::function<void(const absl::Status&)>> wait_for_homes;
+  std::set<std::string> groups_up;  // groups with legs of this crash in Engine::legs_up_
   std::shared_ptr<CrashReport> report = std::make_shared<CrashReport>();
 };
 
@@ -64,6 +66,7 @@ struct Recovery {
 
   Incarnation target;
   std::string channel_id;
+  bool flow_begun = true;         // Resume may have been called for this channel
   bool counted_inviting = false;  // it is in Target::inviting
   bool counted_creating = false;  // ... in Target::creating
   bool counted_suspect = false;   // ... in Target::suspects

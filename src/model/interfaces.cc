@@ -16,5 +16,8 @@ SipCapture::~SipCapture() = default;
 MediaServerListener::~MediaServerListener() = default;
 MediaServerDriver::~MediaServerDriver() = default;
 FlowResumer::~FlowResumer() = default;
+FlowResumer::Variables FlowResumer::Prepare(const Session& /*session*/, WallTime /*died_at*/) {
+  return {};
+}
 
 }  // namespace sipheal::inline v0_1
