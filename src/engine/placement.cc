@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/placement.h"
 
+#include <utility>
+
 namespace sipheal::inline v0_1::internal {
 namespace {
 
@@ -25,7 +27,8 @@ PlacementAnswer Place(const Targets& targets, const PlacementQuery& query) {
     ++usable;
     if (target->missing_endpoints.contains(query.endpoint)) ++lacking;
     if (!Takes(*target, query)) continue;
-    if (answer.target == nullptr || target->load() < answer.target->load())
+    const auto rank = [](const Target& t) { return std::pair(t.busy, t.load()); };
+    if (answer.target == nullptr || rank(*target) < rank(*answer.target))
       answer.target = target.get();
   }
   answer.nobody_has_endpoint = usable > 0 && usable == lacking;

@@ -33,10 +33,11 @@ struct Target {
   std::set<std::string> has_endpoints;      // asked for and there
   std::set<std::string> missing_endpoints;  // asked for and not there
   Pacer pacer;
-  int inviting = 0;  // our channels there that wait for an answer
-  int placed = 0;    // channels put there since the last inspection, not yet in status.channels
-  int creating = 0;  // creates under way
-  int suspects = 0;  // of `inviting`, sessions that may be deadly
+  int inviting = 0;   // our channels there that wait for an answer
+  int placed = 0;     // channels put there since the last inspection, not yet in status.channels
+  int creating = 0;   // creates under way
+  bool busy = false;  // has enough to do now: set while placing
+  int suspects = 0;   // of `inviting`, sessions that may be deadly
   // Answered calls whose flow waits until the channels are made, in the order of their answers.
   struct HeldResume {
     std::shared_ptr<Recovery> recovery;

@@ -133,6 +133,7 @@ void Engine::PlaceAll() {
   MonotonicTime again = MonotonicTime::max();
   bool somebody_lacks_a_target = false;
   std::set<std::string> unknown_endpoints;
+  for (const auto& [name, target] : targets_) target->busy = IsFull(*target);
   for (auto next = waiting.begin(); next != waiting.end(); ++next) {
     // With a thousand waiting, each place that becomes free must not cost a look at all of them.
     if (const auto until = AllFullUntil(now)) {
@@ -186,6 +187,7 @@ void Engine::PlaceAll() {
       continue;
     }
     BeginAttempt(recovery, target);
+    target.busy = IsFull(target);
   }
   // Those that came meanwhile (a BYE for one whose time is over) take their place among them.
   placing_.swap(kept);
