@@ -6,6 +6,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -40,6 +42,26 @@ class Recorder final : public HealerListener {
   std::vector<std::shared_ptr<const CrashReport>> reports;
   std::vector<CrashEvent> crashes;
   std::vector<Incarnation> returned;
+};
+
+// Keeps what it is given, so that a test says which call into a part comes back when.
+class StepExecutor final : public Executor {
+ public:
+  void Post(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
+  std::size_t waiting() const { return tasks_.size(); }
+  void RunOldest() {
+    auto task = std::move(tasks_.front());
+    tasks_.pop_front();
+    task();
+  }
+  void RunNewest() {
+    auto task = std::move(tasks_.back());
+    tasks_.pop_back();
+    task();
+  }
+
+ private:
+  std::deque<std::function<void()>> tasks_;
 };
 
 // One controller. Several may share the world (store, servers, capture) of a test.
@@ -138,7 +160,8 @@ class World {
 class Controller {
  public:
   explicit Controller(World& world, HealerOptions options = Options(),
-                      const std::string& owner = "controller-a")
+                      const std::string& owner = "controller-a",
+                      std::shared_ptr<Executor> executor = InlineExecutor())
       : world_(world),
         detector(std::make_shared<testing::FakeCrashDetector>(&world.clock)),
         heard(std::make_shared<Recorder>()) {
@@ -149,7 +172,7 @@ class Controller {
     parts.capture = world.capture;
     parts.driver = world.servers;
     parts.resumer = world.resumer;
-    parts.executor = InlineExecutor();
+    parts.executor = std::move(executor);
     parts.clock = &world.clock;
     for (const char* name : {"ast-1", "ast-2", "ast-3"}) detector->AddInstance({name, "life-1"});
     engine = std::make_unique<internal::Engine>(std::move(options), std::move(parts), false);

@@ -5,9 +5,11 @@
 namespace sipheal {
 namespace {
 
+using ::testing::_;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::Pair;
 
 std::string Variable(const testing::SentRequest& request, const std::string& name) {
@@ -86,6 +88,81 @@ TEST(Healer, PutsTheLegsOfOneCallOnOneInstance) {
   std::set<std::string> used;
   for (const auto& [bridge, instances] : homes) used.insert(*instances.begin());
   EXPECT_EQ(used.size(), 2u) << "calls are spread over the healthy instances";
+}
+
+// Two calls of one target: the first phone has answered while the second channel is being created.
+class FlowsAfterChannels : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    for (int i = 1; i <= 2; ++i) world_.AddCall(i);
+    HealerOptions options = Controller::Options();
+    options.instances = {{"ast-1", {}}, {"ast-2", {}}};
+    controller_.emplace(world_, options, "controller-a", executor_);
+    controller_->Start();
+    controller_->Kill("ast-1");
+    ASSERT_TRUE(RunUntil([&] { return world_.servers->sent().size() == 1; }));
+    // What was posted after the second create goes on without it: the answer is journalled.
+    for (controller_->Settle(); executor_->waiting() > 1; controller_->Settle()) {
+      executor_->RunNewest();
+    }
+    ASSERT_THAT(controller_->heard->stages, Contains(Pair(_, RecoveryStage::kAnswered)));
+    ASSERT_EQ(executor_->waiting(), 1u) << "the second create";
+    ASSERT_EQ(world_.servers->sent().size(), 1u);
+  }
+
+  template <typename Done>
+  bool RunUntil(Done done) {
+    for (controller_->Settle(); !done() && executor_->waiting() > 0; controller_->Settle()) {
+      executor_->RunOldest();
+    }
+    return done();
+  }
+
+  World world_;
+  std::shared_ptr<StepExecutor> executor_ = std::make_shared<StepExecutor>();
+  std::optional<Controller> controller_;
+};
+
+TEST_F(FlowsAfterChannels, NoFlowIsResumedWhileItsTargetCreatesAChannel) {
+  EXPECT_THAT(world_.resumer->calls(), IsEmpty());
+  ASSERT_TRUE(RunUntil([&] { return controller_->heard->outcomes.size() == 2; }));
+  EXPECT_THAT(controller_->Counts(), ElementsAre(Pair(Outcome::kRecovered, 2)));
+  EXPECT_EQ(world_.servers->sent().size(), 2u);
+  EXPECT_EQ(world_.resumer->calls().size(), 2u);
+}
+
+TEST_F(FlowsAfterChannels, ButNoCallWaitsForOthersForLongerThanTwoSeconds) {
+  world_.clock.Advance(milliseconds(1'999));
+  controller_->Settle();
+  EXPECT_EQ(executor_->waiting(), 1u);
+  world_.clock.Advance(milliseconds(1));
+  controller_->Settle();
+  ASSERT_EQ(executor_->waiting(), 2u);
+  executor_->RunNewest();
+  EXPECT_EQ(world_.resumer->calls().size(), 1u);
+  EXPECT_EQ(world_.servers->sent().size(), 1u) << "the second create still hangs";
+}
+
+TEST_F(FlowsAfterChannels, AFlowThatWaitedIsNotResumedWhenItsPhoneHasHungUp) {
+  world_.servers->PhoneHangsUp(world_.servers->sent()[0].call_id);
+  ASSERT_TRUE(RunUntil([&] { return controller_->heard->outcomes.size() == 2; }));
+  EXPECT_THAT(controller_->Counts(),
+              ElementsAre(Pair(Outcome::kRecovered, 1), Pair(Outcome::kClosed, 1)))
+      << controller_->Reasons();
+  EXPECT_EQ(world_.resumer->calls().size(), 1u);
+}
+
+TEST(Healer, AsksForTheFirstResumeOnlyOnce) {
+  World world;
+  const Session session = world.AddCall(1);
+  world.resumer->FailResume(session.id, absl::UnavailableError("not yet"), 2);
+  Controller controller(world);
+  controller.Start();
+  controller.Kill("ast-1");
+  ASSERT_TRUE(controller.RunUntilOutcomes(1));
+  std::vector<bool> first;
+  for (const auto& call : world.resumer->calls()) first.push_back(call.first);
+  EXPECT_THAT(first, ElementsAre(true, false, false));
 }
 
 TEST(Healer, F55_PlacesALegWhereItsPartnerLives) {
