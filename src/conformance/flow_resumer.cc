@@ -87,15 +87,25 @@ absl::Status BlockedServerEndsInTime(FlowResumerHarness& harness) {
   return result;
 }
 
-absl::Status ResumingTwiceDoublesNothing(FlowResumerHarness& harness) {
+// Makes a session what the Healer hands over the first time.
+absl::Status MakeFirst(FlowResumerHarness& harness, FlowResumer& resumer, ResumeParams& params) {
+  params.first = true;
+  return harness.BearWith(params.channel_id, resumer.Prepare(params.session, params.died_at));
+}
+
+absl::Status DoublesNothing(FlowResumerHarness& harness, const std::string& bridge, bool first) {
   ABSL_ASSIGN_OR_RETURN(const auto resumer, harness.Make());
-  ABSL_ASSIGN_OR_RETURN(auto group, NewGroup(harness, 2, "conformance-twice"));
+  ABSL_ASSIGN_OR_RETURN(auto group, NewGroup(harness, 2, bridge));
   ABSL_ASSIGN_OR_RETURN(ResumeParams alone, harness.NewRecovered());
   alone.session.flow.playback = Playback{
-      .id = "conformance-playback", .media = {harness.Sound()}, .item_started = alone.died_at};
+      .id = bridge + "-playback", .media = {harness.Sound()}, .item_started = alone.died_at};
   Introduce(group);
   group.push_back(alone);
-  for (const ResumeParams& one : group) SIPHEAL_REQUIRE_OK(resumer->Resume({}, one));
+  for (ResumeParams& one : group) {
+    if (first) ABSL_RETURN_IF_ERROR(MakeFirst(harness, *resumer, one));
+    SIPHEAL_REQUIRE_OK(resumer->Resume({}, one));
+    one.first = false;
+  }
   // By this controller again, and by another one.
   ABSL_ASSIGN_OR_RETURN(const auto second, harness.Make());
   for (const ResumeParams& one : group) {
@@ -108,17 +118,25 @@ absl::Status ResumingTwiceDoublesNothing(FlowResumerHarness& harness) {
   return AllInOneBridge(harness, group);
 }
 
-absl::Status AGroupEndsInOneBridge(FlowResumerHarness& harness) {
+absl::Status ResumingTwiceDoublesNothing(FlowResumerHarness& harness) {
+  return DoublesNothing(harness, "conformance-twice", /*first=*/false);
+}
+absl::Status ResumingAfterTheFirstTimeDoublesNothing(FlowResumerHarness& harness) {
+  return DoublesNothing(harness, "conformance-after-first", /*first=*/true);
+}
+
+absl::Status EndsInOneBridge(FlowResumerHarness& harness, const std::string& bridge, bool first) {
   ABSL_ASSIGN_OR_RETURN(const auto resumer, harness.Make());
   for (int order = 0; order < 3; ++order) {
     ABSL_ASSIGN_OR_RETURN(auto group,
-                          NewGroup(harness, 3, absl::StrFormat("conformance-group-%d", order)));
+                          NewGroup(harness, 3, absl::StrFormat("%s-%d", bridge, order)));
     std::rotate(group.begin(), group.begin() + order, group.end());
     // Each comes when it comes: its partners are those before it, and it waits for none.
     for (std::size_t i = 0; i < group.size(); ++i) {
       for (std::size_t j = 0; j < i; ++j) {
         group[i].partners.push_back({group[j].session.id, group[j].instance, group[j].channel_id});
       }
+      if (first) ABSL_RETURN_IF_ERROR(MakeFirst(harness, *resumer, group[i]));
       const absl::Status resumed =
           resumer->Resume(CallContext::WithTimeout(std::chrono::seconds(5)), group[i]);
       SIPHEAL_REQUIRE(resumed.ok(), "Resume of member %d of a group gave \"%s\"", i,
@@ -127,6 +145,35 @@ absl::Status AGroupEndsInOneBridge(FlowResumerHarness& harness) {
     ABSL_RETURN_IF_ERROR(AllInOneBridge(harness, group));
   }
   return absl::OkStatus();
+}
+
+absl::Status AGroupEndsInOneBridge(FlowResumerHarness& harness) {
+  return EndsInOneBridge(harness, "conformance-group", /*first=*/false);
+}
+absl::Status AGroupResumedForTheFirstTimeEndsInOneBridge(FlowResumerHarness& harness) {
+  return EndsInOneBridge(harness, "conformance-first", /*first=*/true);
+}
+
+// All at the same moment, when none of them sees another's bridge before it makes its own.
+absl::Status AGroupResumedAtOnceEndsInOneBridge(FlowResumerHarness& harness) {
+  ABSL_ASSIGN_OR_RETURN(const auto resumer, harness.Make());
+  ABSL_ASSIGN_OR_RETURN(auto group, NewGroup(harness, 3, "conformance-moment"));
+  Introduce(group);
+  for (ResumeParams& one : group) ABSL_RETURN_IF_ERROR(MakeFirst(harness, *resumer, one));
+  ABSL_RETURN_IF_ERROR(OnThreads(3, [&](int thread) -> absl::Status {
+    const CallContext ctx = CallContext::WithTimeout(std::chrono::seconds(5));
+    ResumeParams& one = group[static_cast<std::size_t>(thread)];
+    absl::Status resumed = resumer->Resume(ctx, one);
+    // FR-5 grants another try.
+    if (absl::IsUnavailable(resumed)) {
+      one.first = false;
+      resumed = resumer->Resume(ctx, one);
+    }
+    SIPHEAL_REQUIRE(resumed.ok(), "Resume of member %d of a group gave \"%s\"", thread,
+                    resumed.ToString());
+    return absl::OkStatus();
+  }));
+  return AllInOneBridge(harness, group);
 }
 
 absl::Status AnUnreachableServerMayBeTriedAgain(FlowResumerHarness& harness) {
@@ -158,12 +205,52 @@ absl::Status AcceptReturnsAtOnce(FlowResumerHarness& harness) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<ResumeParams> NewBusy(FlowResumerHarness& harness, const std::string& bridge) {
+  ABSL_ASSIGN_OR_RETURN(auto group, NewGroup(harness, 1, bridge));
+  FlowState& flow = group[0].session.flow;
+  flow.stasis_args = {"one", "two"};
+  flow.muted_in = true;
+  flow.playback = Playback{.id = bridge + "-playback",
+                           .media = {harness.Sound(), harness.Sound()},
+                           .item_started = group[0].died_at - std::chrono::seconds(1)};
+  return group[0];
+}
+
+absl::Status PrepareReturnsAtOnce(FlowResumerHarness& harness) {
+  ABSL_ASSIGN_OR_RETURN(const auto resumer, harness.Make());
+  ABSL_ASSIGN_OR_RETURN(const ResumeParams one, NewBusy(harness, "conformance-prepare"));
+  const bool blocked = harness.BlockInstance().ok();
+  const auto begin = std::chrono::steady_clock::now();
+  (void)resumer->Prepare(one.session, one.died_at);
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(
+      std::chrono::steady_clock::now() - begin);
+  if (blocked) ABSL_RETURN_IF_ERROR(harness.UnblockInstance());
+  SIPHEAL_REQUIRE(took < kGrace, "Prepare took %d ms", took.count());
+  return absl::OkStatus();
+}
+
+absl::Status PrepareGivesTheSameAgain(FlowResumerHarness& harness) {
+  ABSL_ASSIGN_OR_RETURN(const auto resumer, harness.Make());
+  ABSL_ASSIGN_OR_RETURN(ResumeParams one, NewBusy(harness, "conformance-prepare-again"));
+  const FlowResumer::Variables given = resumer->Prepare(one.session, one.died_at);
+  SIPHEAL_REQUIRE(resumer->Prepare(one.session, one.died_at) == given,
+                  "Prepare called again gave something else");
+  // An attempt that failed is followed by another one, long after, with another channel.
+  ABSL_RETURN_IF_ERROR(harness.BearWith(one.channel_id, given));
+  one.first = true;
+  SIPHEAL_REQUIRE_OK(resumer->Resume({}, one));
+  SIPHEAL_REQUIRE(resumer->Prepare(one.session, one.died_at) == given,
+                  "Prepare called again after a Resume gave something else");
+  return absl::OkStatus();
+}
+
 absl::Status OddArgumentsDoNotThrow(FlowResumerHarness& harness) {
   ABSL_ASSIGN_OR_RETURN(const auto resumer, harness.Make());
   const std::string odd("\xff\0'\"\r\n/%s{?#", 13);
   return DoesNotThrow("a resumer given odd arguments", [&] {
     const CallContext ctx = CallContext::WithTimeout(std::chrono::seconds(5));
     (void)resumer->Accept({});
+    (void)resumer->Prepare({}, {});
     (void)resumer->Resume(ctx, {});
     ResumeParams params;
     params.session.id = odd;
@@ -175,6 +262,10 @@ absl::Status OddArgumentsDoNotThrow(FlowResumerHarness& harness) {
     params.channel_id = odd;
     params.partners = {{odd, odd, odd}};
     (void)resumer->Accept(params.session);
+    (void)resumer->Prepare(params.session, WallTime::min());
+    (void)resumer->Prepare(params.session, WallTime::max());
+    (void)resumer->Resume(ctx, params);
+    params.first = true;
     (void)resumer->Resume(ctx, params);
   });
 }
@@ -189,17 +280,34 @@ constexpr Case<FlowResumerHarness> kCases[] = {
      BlockedServerEndsInTime},
     {"FR-3", "ResumingTwiceDoublesNothing", "a flow resumed again is not doubled",
      ResumingTwiceDoublesNothing},
+    {"FR-3", "ResumingAfterTheFirstTimeDoublesNothing",
+     "a flow resumed as the first time and then again is not doubled",
+     ResumingAfterTheFirstTimeDoublesNothing},
     {"FR-4", "AGroupEndsInOneBridge",
      "sessions of one group end in one bridge, in whatever order they come", AGroupEndsInOneBridge},
+    {"FR-4", "AGroupResumedForTheFirstTimeEndsInOneBridge",
+     "so they do when each is resumed as the first time",
+     AGroupResumedForTheFirstTimeEndsInOneBridge},
+    {"FR-4", "AGroupResumedAtOnceEndsInOneBridge", "so they do when all are resumed at once",
+     AGroupResumedAtOnceEndsInOneBridge},
     {"FR-5", "AnUnreachableServerMayBeTriedAgain", "a server out of reach is Unavailable",
      AnUnreachableServerMayBeTriedAgain},
     {"FR-6", "AcceptReturnsAtOnce", "Accept does no I/O and returns at once", AcceptReturnsAtOnce},
     {"FR-7", "OddArgumentsDoNotThrow", "no exception leaves a method", OddArgumentsDoNotThrow},
+    {"FR-8", "PrepareReturnsAtOnce", "Prepare does no I/O and returns at once",
+     PrepareReturnsAtOnce},
+    {"FR-8", "PrepareGivesTheSameAgain", "Prepare gives the same for the same arguments",
+     PrepareGivesTheSameAgain},
 };
 
 }  // namespace
 
 FlowResumerHarness::~FlowResumerHarness() = default;
+absl::Status FlowResumerHarness::BearWith(const std::string&,
+                                          const FlowResumer::Variables& variables) {
+  if (variables.empty()) return absl::OkStatus();
+  return absl::UnimplementedError("the harness cannot give a channel variables at its birth");
+}
 absl::Status FlowResumerHarness::BreakConnection() {
   return absl::UnimplementedError("the harness cannot break the connection");
 }

@@ -57,6 +57,7 @@ class FakeFlowResumer::Impl {
   milliseconds delay_ ABSL_GUARDED_BY(mutex_){0};
   absl::Status error_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, absl::Status> accept_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, Variables> prepare_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, std::pair<absl::Status, int>> failures_ ABSL_GUARDED_BY(mutex_);
   std::vector<ResumeParams> calls_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string> resumed_ ABSL_GUARDED_BY(mutex_);
@@ -71,6 +72,10 @@ FakeFlowResumer::~FakeFlowResumer() = default;
 void FakeFlowResumer::SetAccept(const std::string& session_id, absl::Status status) {
   MutexLock lock(impl_->mutex_);
   impl_->accept_[session_id] = std::move(status);
+}
+void FakeFlowResumer::SetPrepare(const std::string& session_id, Variables variables) {
+  MutexLock lock(impl_->mutex_);
+  impl_->prepare_[session_id] = std::move(variables);
 }
 void FakeFlowResumer::FailResume(const std::string& session_id, absl::Status status, int times) {
   MutexLock lock(impl_->mutex_);
@@ -105,6 +110,12 @@ absl::Status FakeFlowResumer::Accept(const Session& session) {
   MutexLock lock(impl_->mutex_);
   const auto it = impl_->accept_.find(session.id);
   return it == impl_->accept_.end() ? absl::OkStatus() : it->second;
+}
+
+FlowResumer::Variables FakeFlowResumer::Prepare(const Session& session, WallTime /*died_at*/) {
+  MutexLock lock(impl_->mutex_);
+  const auto it = impl_->prepare_.find(session.id);
+  return it == impl_->prepare_.end() ? Variables() : it->second;
 }
 
 absl::Status FakeFlowResumer::Resume(const CallContext& ctx, const ResumeParams& params) {

@@ -22,12 +22,30 @@ class FaultyResumer final : public FlowResumer {
     if (Has("AcceptReturnsAtOnce")) std::this_thread::sleep_for(milliseconds(200));
     return good_->Accept(session);
   }
+  Variables Prepare(const Session& session, WallTime died_at) override {
+    // Asks the server, which does not answer.
+    if (Has("PrepareReturnsAtOnce")) std::this_thread::sleep_for(milliseconds(200));
+    Variables variables = good_->Prepare(session, died_at);
+    if (Has("PrepareGivesTheSameAgain")) variables[0].second += std::to_string(++prepared_);
+    return variables;
+  }
   absl::Status Resume(const CallContext& given, const ResumeParams& given_params) override {
     const bool patient = Has("OverContextEndsAtOnce") || Has("BlockedServerEndsInTime");
     ResumeParams params = given_params;
     if (Has("OddArgumentsDoNotThrow") && params.channel_id.empty()) throw std::runtime_error("");
     if (Has("AGroupEndsInOneBridge")) {
       params.session.flow.bridge->id += params.session.id;
+      params.partners.clear();
+    }
+    if (Has("AGroupResumedForTheFirstTimeEndsInOneBridge") && params.first) {
+      params.session.flow.bridge->id += params.session.id;  // believes that it makes the bridge
+      params.partners.clear();
+    }
+    if (Has("AGroupResumedAtOnceEndsInOneBridge")) {
+      // Looks for the bridge, and makes one of its own when it is not there yet.
+      const bool alone = ++resuming_ == 1;
+      std::this_thread::sleep_for(milliseconds(2));
+      if (!alone) params.session.flow.bridge->id += params.session.id;
       params.partners.clear();
     }
     if (Has("ManySessionsAtOnce")) {
@@ -37,6 +55,10 @@ class FaultyResumer final : public FlowResumer {
       if (inside > 1) return absl::OkStatus();
     }
     if (Has("ResumingTwiceDoublesNothing") && params.session.flow.playback) ++doubled;
+    if (Has("ResumingAfterTheFirstTimeDoublesNothing") && params.session.flow.playback) {
+      // Remembers only what it began after looking.
+      if (params.first || remembered_.insert(params.channel_id).second) ++doubled;
+    }
     const absl::Status status = good_->Resume(patient ? CallContext{} : given, params);
     if (Has("AnUnreachableServerMayBeTriedAgain") && absl::IsUnavailable(status)) {
       return absl::FailedPreconditionError("no use");
@@ -51,6 +73,8 @@ class FaultyResumer final : public FlowResumer {
   const std::shared_ptr<testing::FakeFlowResumer> good_;
   const std::string fault_;
   std::atomic<int> resuming_ = 0;
+  int prepared_ = 0;
+  std::set<std::string> remembered_;
 };
 
 class FaultyHarness final : public conformance::FlowResumerHarness {
@@ -63,10 +87,15 @@ class FaultyHarness final : public conformance::FlowResumerHarness {
     FlowResumer::ResumeParams params;
     const std::string id = std::to_string(++made_);
     params.session.id = "session" + id;
+    good_->SetPrepare(params.session.id, {{"CONFORMANCE_FLOW", id}});
     params.session.flow.stasis_app = "conformance";
     params.instance = "conformance";
     params.channel_id = "channel-" + id;
     return params;
+  }
+  absl::Status BearWith(const std::string& /*channel_id*/,
+                        const FlowResumer::Variables& variables) override {
+    return variables.size() == 1 ? absl::OkStatus() : absl::InternalError("not what was prepared");
   }
   absl::StatusOr<std::set<std::string>> BridgeOf(const std::string& channel_id) override {
     for (const auto& [name, members] : good_->bridges()) {

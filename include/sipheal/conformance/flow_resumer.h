@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The contract of sipheal/flow_resumer.h (FR-1 to FR-7) as cases for any implementation.
+// The contract of sipheal/flow_resumer.h (FR-1 to FR-8) as cases for any implementation.
 #pragma once
 
 #include <memory>
@@ -25,6 +25,10 @@ class SIPHEAL_EXPORT FlowResumerHarness {
   // (with an id of its own, in Stasis), instance, channel and time of death. The cases add bridge,
   // group and playback.
   virtual absl::StatusOr<FlowResumer::ResumeParams> NewRecovered() = 0;
+  // Makes the channel what it would be had it been born with these variables, which Prepare gave.
+  // By default Unimplemented when there are any: a resumer without a Prepare of its own needs none.
+  virtual absl::Status BearWith(const std::string& channel_id,
+                                const FlowResumer::Variables& variables);
 
   // The channels of the bridge that this channel is in now, itself included; empty when in none.
   virtual absl::StatusOr<std::set<std::string>> BridgeOf(const std::string& channel_id) = 0;

@@ -25,6 +25,8 @@ class SIPHEAL_EXPORT FakeFlowResumer final : public FlowResumer {
 
   // Accept gives this status for the session from now on.
   void SetAccept(const std::string& session_id, absl::Status status);
+  // Prepare gives these for the session from now on; as long as none are set, none.
+  void SetPrepare(const std::string& session_id, Variables variables);
   // The next `times` calls of Resume for the session give this status; then it works.
   void FailResume(const std::string& session_id, absl::Status status, int times = 1);
   // Every Resume gives this status, until it is set to OK again.
@@ -44,6 +46,7 @@ class SIPHEAL_EXPORT FakeFlowResumer final : public FlowResumer {
 
   // --- FlowResumer ---
   absl::Status Accept(const Session& session) override;
+  Variables Prepare(const Session& session, WallTime died_at) override;
   absl::Status Resume(const CallContext& ctx, const ResumeParams& params) override;
 
  private:
