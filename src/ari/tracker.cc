@@ -39,6 +39,10 @@ constexpr milliseconds kLastSearch{2000};
 // often than that.
 constexpr milliseconds kPlaybackInterval{200};
 constexpr milliseconds kBetweenPlaybacks{50};
+// Each answered channel in Stasis is asked this often whether we hold it, and no more of an
+// instance than five a second: a thousand of them have their turn in three minutes.
+constexpr milliseconds kHoldInterval{1'000};
+constexpr milliseconds kBetweenHolds{200};
 constexpr milliseconds kResyncRetry{500};
 
 class Tracker final : public AriTracker,
@@ -114,7 +118,6 @@ class Tracker final : public AriTracker,
       node->state->Apply(event, at);
       // Under the lock, so that no older state overtakes a newer one on its way to the writer.
       writer_->Add(node->state->TakeChanged());
-      if (Text(event, "type") == "DeviceStateChanged") wake = NoteDeviceState(*node, event);
       if (node->state->WantsSuccessors() && !node->searching) {
         node->searching = wake = true;
         node->search_after = kFirstSearch;
@@ -136,13 +139,14 @@ class Tracker final : public AriTracker,
     bool connected = false;
     bool resync = false;
     Time resync_at{};
-    std::set<std::string> hold_probes;  // channels whose CHANNEL(onhold) is to be read
-    bool searching = false;             // for records of recovered sessions
+    bool searching = false;  // for records of recovered sessions
     Time search_at{};
     milliseconds search_after{0};
     bool polling = false;  // playing playbacks
     Time poll_at{};
     std::string last_polled;
+    Time hold_at{};  // when the next channel is asked whether we hold it
+    std::string last_hold;
   };
 
   // With the lock held.
@@ -196,19 +200,6 @@ class Tracker final : public AriTracker,
     wake_.notify_one();
   }
 
-  // ARI tells of a hold of ours only by the device's state. With the lock held.
-  static bool NoteDeviceState(Node& node, const json& event) {
-    const json* device = Member(event, "device_state");
-    if (device == nullptr) return false;
-    const std::string name = Text(*device, "name");
-    const std::string state = Text(*device, "state");
-    if (!name.starts_with("PJSIP/") || (state != "ONHOLD" && state != "INUSE")) return false;
-    for (const std::string& id : node.state->ChannelsOf(name.substr(6), state == "INUSE")) {
-      node.hold_probes.insert(id);
-    }
-    return !node.hold_probes.empty();
-  }
-
   // --- the reading thread ---
 
   void Read() {
@@ -253,13 +244,6 @@ class Tracker final : public AriTracker,
       }
       next = std::min(next, node.resync_at);
     }
-    if (!node.hold_probes.empty()) {
-      const std::set<std::string> channels = std::exchange(node.hold_probes, {});
-      lock.unlock();
-      for (const std::string& channel : channels) ReadHold(incarnation, channel);
-      lock.lock();
-      return true;
-    }
     if (node.searching) {
       if (!node.state->WantsSuccessors()) {
         node.searching = false;
@@ -294,7 +278,23 @@ class Tracker final : public AriTracker,
         next = std::min(next, node.poll_at);
       }
     }
-    return false;
+    if (node.hold_at > now) {
+      next = std::min(next, node.hold_at);
+      return false;
+    }
+    // ARI has no event for a hold of ours: the channels are asked in turn.
+    const std::vector<std::string> channels = node.state->ChannelsThatMayBeHeld();
+    auto turn = std::upper_bound(channels.begin(), channels.end(), node.last_hold);
+    if (turn == channels.end()) turn = channels.begin();
+    const int count = std::max(1, static_cast<int>(channels.size()));
+    node.hold_at = now + std::max(kBetweenHolds, kHoldInterval / count);
+    next = std::min(next, node.hold_at);
+    if (turn == channels.end()) return false;
+    const std::string id = node.last_hold = *turn;
+    lock.unlock();
+    ReadHold(incarnation, id);
+    lock.lock();
+    return true;
   }
 
   // A GET; nullopt when the server did not answer, null for 404.

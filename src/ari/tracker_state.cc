@@ -622,12 +622,13 @@ std::vector<std::string> TrackerState::ChannelIds() const {
   return ids;
 }
 
-std::vector<std::string> TrackerState::ChannelsOf(const std::string& endpoint, bool held) const {
+std::vector<std::string> TrackerState::ChannelsThatMayBeHeld() const {
   std::vector<std::string> ids;
   for (const auto& [id, channel] : channels_) {
-    if (channel.endpoint != endpoint || !channel.up || channel.gone) continue;
-    if (!held || (channel.said && channel.said->flow.held_by_us)) ids.push_back(id);
+    const bool in_stasis = channel.own_app_args.has_value() || InStasis(channel.dialplan);
+    if (!channel.endpoint.empty() && channel.up && !channel.gone && in_stasis) ids.push_back(id);
   }
+  std::sort(ids.begin(), ids.end());
   return ids;
 }
 

@@ -68,8 +68,8 @@ class TrackerState {
 
   const Incarnation& incarnation() const { return incarnation_; }
   std::vector<std::string> ChannelIds() const;
-  // Answered channels of an endpoint; with `held` only those that we hold.
-  std::vector<std::string> ChannelsOf(const std::string& endpoint, bool held) const;
+  // Answered channels in Stasis, in order: ARI's hold is for these.
+  std::vector<std::string> ChannelsThatMayBeHeld() const;
   std::vector<std::string> PlaybackIds() const;
   std::vector<std::string> RecordingNames() const;
 

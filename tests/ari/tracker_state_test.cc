@@ -256,7 +256,7 @@ TEST(TrackerState, SeesThePhonesHoldAndOursOnlyWhenAsked) {
   replay.state.SetOnHold(replay.sessions.Of("alice")->channel_id, true);
   replay.sessions.Take(replay.state);
   EXPECT_TRUE(replay.sessions.Of("alice")->flow.held_by_us);
-  EXPECT_THAT(replay.state.ChannelsOf("alice", true), ::testing::SizeIs(1));
+  EXPECT_THAT(replay.state.ChannelsThatMayBeHeld(), ::testing::SizeIs(1));
   EXPECT_TRUE(replay.Through("peer-hold").Of("alice")->flow.held_by_peer);
   EXPECT_FALSE(replay.Through("peer-unhold").Of("alice")->flow.held_by_peer);
 }

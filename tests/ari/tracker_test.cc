@@ -183,6 +183,13 @@ class TrackerTest : public ::testing::Test {
         return FakeAri::Answer{200, channels_.dump()};
       }
       if (request.path == "/ari/bridges") return FakeAri::Answer{200, "[]"};
+      if (request.query.find("onhold") != std::string::npos) {
+        const std::lock_guard lock(mutex_);
+        const std::string rest = request.path.substr(std::string("/ari/channels/").size());
+        ++hold_questions_;
+        const bool held = held_.contains(rest.substr(0, rest.find('/')));
+        return FakeAri::Answer{200, json{{"value", held ? "1" : "0"}}.dump()};
+      }
       return std::nullopt;
     });
     AriOptions options;
@@ -236,7 +243,51 @@ class TrackerTest : public ::testing::Test {
   std::shared_ptr<AriTracker> tracker_;
   std::mutex mutex_;
   json channels_ = json::array();
+  std::set<std::string> held_;  // channels that their server has put on hold
+  int hold_questions_ = 0;
 };
+
+// No event tells of it, so channels are asked in turn.
+TEST_F(TrackerTest, FindsAHoldOfOursThatCameLater) {
+  SetChannels({Channel("c1"), Channel("c2")});
+  ASSERT_EQ(tracker_->Start(), absl::OkStatus());
+  ASSERT_TRUE(WaitStored({"c1", "c2"}));
+  const auto held = [&] {
+    std::set<std::string> ids;
+    for (const Session& session : store_->Sessions()) {
+      if (session.flow.held_by_us) ids.insert(session.channel_id);
+    }
+    return ids;
+  };
+  const auto hold = [&](std::set<std::string> ids) {
+    const std::lock_guard lock(mutex_);
+    held_ = std::move(ids);
+  };
+  EXPECT_TRUE(held().empty());
+  hold({"c2"});
+  EXPECT_TRUE(FakeAri::WaitFor([&] { return held() == std::set<std::string>{"c2"}; }));
+  hold({});
+  EXPECT_TRUE(FakeAri::WaitFor([&] { return held().empty(); }));
+}
+
+TEST_F(TrackerTest, AsksNoChannelForAHoldThatCannotHaveOne) {
+  json outside = Channel("c1");
+  outside["dialplan"]["app_name"] = "Dial";
+  json ringing = Channel("c2");
+  ringing["state"] = "Ring";
+  SetChannels({outside, ringing});
+  ASSERT_EQ(tracker_->Start(), absl::OkStatus());
+  ASSERT_TRUE(WaitStored({"c1", "c2"}));
+  const auto asked = [&] {
+    const std::lock_guard lock(mutex_);
+    return hold_questions_;
+  };
+  ASSERT_TRUE(FakeAri::WaitFor([&] { return asked() == 2; })) << "once at the connect";
+  SetChannels({outside, ringing, Channel("c3")});
+  fake_->ResetEventSockets();
+  ASSERT_TRUE(FakeAri::WaitFor([&] { return asked() >= 2 + 3 + 2; })) << "c3 is asked in turn";
+  for (const Session& session : store_->Sessions()) EXPECT_FALSE(session.flow.held_by_us);
+}
 
 TEST_F(TrackerTest, ReadsTheStateAtEachConnectAndEndsWhatIsGone) {
   SetChannels({Channel("c1"), Channel("c2"), Channel("l", "Local/x@y-00000001;1")});

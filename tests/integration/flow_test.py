@@ -404,6 +404,16 @@ class Flow(unittest.TestCase):
         self.assertFalse(self.calls["bob"].ended)
         self.assert_hears("bob", "alice")
 
+    def test_a_hold_of_ours_is_seen_and_put_back(self):
+        channel = self.call("alice")
+        self.wait_tracked("alice", lambda s: not s["held_by_us"])
+        self.a.ari("POST", f"/channels/{channel}/hold")
+        self.wait_tracked("alice", lambda s: s["held_by_us"])
+        channels = self.resume_all(self.kill())
+        held = self.b.ari("GET", f"/channels/{channels['alice']}/variable",
+                          query={"variable": "CHANNEL(onhold)"})
+        self.assertEqual(held["value"], "1")
+
     def test_hold_by_the_phone_is_left_to_the_phone(self):
         self.call("alice")
         self.calls["alice"].reinvite("sendonly")
