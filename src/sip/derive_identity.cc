@@ -39,6 +39,14 @@ bool CountsInCseq(Method method) { return method != Method::kAck && method != Me
 
 }  // namespace
 
+const Transaction* Derivation::FirstInviteSeen(const Draft& draft) const {
+  for (const Transaction& at : facts_.transactions) {
+    if (at.method != Method::kInvite || !at.has_request || at.request.has_to_tag) continue;
+    if (Canonical(at.from_tag) == (at.sent ? draft.local : draft.remote)) return &at;
+  }
+  return nullptr;
+}
+
 void Derivation::DeriveIdentity(Draft& draft) const {
   DialogState& state = draft.state;
   if (tags_differ_in_case_) {
@@ -90,11 +98,14 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   if (draft.creating.empty()) {
     state.missing.push_back(Field::kRole);
   } else {
-    const Transaction& opening = *draft.creating.front();
+    // Answers without their request may be those of a later INVITE; a first INVITE that was seen
+    // says more, since its From tag was minted by who sent it.
+    const Transaction* first = FirstInviteSeen(draft);
+    const Transaction& opening = first != nullptr ? *first : *draft.creating.front();
     const bool both_ways =
         std::any_of(draft.creating.begin(), draft.creating.end(),
                     [&](const Transaction* at) { return at->sent != opening.sent; });
-    if (draft.assumed && both_ways) {
+    if (draft.assumed && first == nullptr && both_ways) {
       state.missing.push_back(Field::kRole);
     } else {
       state.role = opening.sent ? DialogRole::kUac : DialogRole::kUas;

@@ -63,6 +63,8 @@ class Derivation {
 
   // --- derive_identity.cc: parties, role, phase, sequence numbers, proof ---
   void DeriveIdentity(Draft& draft) const;
+  // The INVITE that began this dialog or a fork of it, when its request was seen; else nullptr.
+  const Transaction* FirstInviteSeen(const Draft& draft) const;
   void DerivePhase(Draft& draft) const;
   void DeriveSequence(Draft& draft) const;
   void DeriveHops(Draft& draft) const;

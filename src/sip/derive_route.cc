@@ -97,7 +97,7 @@ void Derivation::DeriveRoute(Draft& draft) const {
     // Without the INVITE this may have been a re-INVITE, whose answer need not repeat the routes.
     // Routes that are there, are right; that there are none, is proved only by a peer that answers
     // itself.
-    if (known && draft.assumed && state.route_set.empty()) {
+    if (known && !opening.has_request && state.route_set.empty()) {
       const IpAddress& peer = facts_.EndpointOf(proof->peer).ip;
       std::optional<UriView> contact = UriView::Parse(facts_.Text(proof->contact));
       std::optional<IpAddress> host = contact ? IpAddress::Parse(contact->host) : std::nullopt;
