@@ -177,20 +177,34 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     return "/ari/channels/" + EscapeUri(call.params.channel_id) + rest;
   }
 
-  // The answer lists every channel of the application: for many calls at once it is asked for once.
+  // The answer lists every channel of the application: many calls at once wait for one of them that
+  // asks.
   absl::Status ApplicationConnected(const Call& call) {
     const std::string key = call.params.instance + '\n' + call.params.session.flow.stasis_app;
+    const std::string asking = "application\n" + key;
+    {
+      std::unique_lock lock(mutex_);
+      bool known = false;
+      const auto settled = [&] {
+        const auto seen = connected_apps_.find(key);
+        known =
+            seen != connected_apps_.end() && SystemClock().Monotonic() - seen->second < kBelieve;
+        return known || !busy_.contains(asking);
+      };
+      if (!WaitFor(lock, call.ctx, settled)) {
+        return Ended(call.ctx, "whether the application is connected is not known yet");
+      }
+      if (known) return absl::OkStatus();
+      busy_.insert(asking);
+    }
+    const absl::Status connected = InApplication(call).status();
     {
       const std::lock_guard lock(mutex_);
-      const auto seen = connected_apps_.find(key);
-      if (seen != connected_apps_.end() && SystemClock().Monotonic() - seen->second < kBelieve) {
-        return absl::OkStatus();
-      }
+      busy_.erase(asking);
+      if (connected.ok()) connected_apps_[key] = SystemClock().Monotonic();
     }
-    ABSL_RETURN_IF_ERROR(InApplication(call).status());
-    const std::lock_guard lock(mutex_);
-    connected_apps_[key] = SystemClock().Monotonic();
-    return absl::OkStatus();
+    changed_.notify_all();
+    return connected;
   }
 
   absl::StatusOr<bool> InApplication(const Call& call) {
@@ -559,7 +573,7 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::map<std::string, bool> awaited_;  // playbacks to begin, by instance and id
-  std::set<std::string> busy_;
+  std::set<std::string> busy_;           // what one caller does and others wait for
   Memory finished_;
   Memory bridges_made_;                                  // by instance and id
   std::map<std::string, MonotonicTime> connected_apps_;  // by instance and name, when last seen

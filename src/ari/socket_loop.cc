@@ -156,6 +156,12 @@ int SocketLoop::OnLws(lws* wsi, lws_callback_reasons reason, void* /*user*/, voi
       lws_set_opaque_user_data(wsi, nullptr);
       events->OnClosed("closed by the server");
       break;
+    case LWS_CALLBACK_WSI_DESTROY:
+      // libwebsockets (4.1) says nothing else of a connection that is reset after it was made and
+      // before the handshake is sent.
+      lws_set_opaque_user_data(wsi, nullptr);
+      events->OnClosed("reset before the handshake");
+      break;
     default:
       break;
   }

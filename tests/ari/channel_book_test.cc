@@ -267,6 +267,47 @@ TEST_F(CreateRequest, LeavesOutADisplayNameThatCannotBeCarried) {
   EXPECT_FALSE(json::parse(*Make())["variables"].contains("PJSIP_RECOVERY(TO_DISPLAY)"));
 }
 
+TEST_F(CreateRequest, CarriesTheFlowsVariablesAsTheyAre) {
+  params_.flow_variables = {{"SIPHEAL_FLOW", R"({"held":true,"stasis":{"app":"a\r\n"}})"},
+                            {"HOST_1", ""}};
+  const auto variables = json::parse(*Make())["variables"];
+  EXPECT_EQ(variables["SIPHEAL_FLOW"], params_.flow_variables[0].second);
+  EXPECT_EQ(variables["HOST_1"], "");
+  EXPECT_EQ(variables["PJSIP_RECOVERY(CALL-ID)"], "x@y");
+}
+
+TEST_F(CreateRequest, LeavesOutFlowVariablesThatWouldMeanSomethingElse) {
+  const auto without = Make();
+  ASSERT_TRUE(without.ok());
+  params_.flow_variables = {{"SHELL(ls)", "1"},
+                            {"CHANNEL(hangup_handler_push)", "1"},
+                            {"", "1"},
+                            {"A B", "1"},
+                            {"A-B", "1"},
+                            {"__A\n", "1"},
+                            {"\xff", "1"},
+                            {"PJSIP_RECOVERY_FROM_TAG", "x"},
+                            {"PJSIP_RECOVERY_METHOD", "BYE"},
+                            {"PJSIP_RECOVERY_", "x"},
+                            {"BAD_UTF8", "Caf\xe9"},
+                            {"WITH_NUL", std::string("a\0b", 3)}};
+  EXPECT_EQ(Make(), without);
+}
+
+TEST_F(CreateRequest, LeavesOutAllFlowVariablesWhenTheyMakeTheBodyTooLarge) {
+  const auto without = Make();
+  ASSERT_TRUE(without.ok());
+  params_.flow_variables = {{"SMALL", "1"}, {"LARGE", std::string(40'960 - without->size(), 'x')}};
+  EXPECT_EQ(Make(), without);
+  // The names, quotes and commas of the two take 23 bytes.
+  params_.flow_variables[1].second.resize(40'960 - without->size() - 23);
+  const auto largest = Make();
+  ASSERT_TRUE(largest.ok());
+  EXPECT_EQ(largest->size(), 40'960u);
+  params_.flow_variables[1].second += 'x';
+  EXPECT_EQ(Make(), without);
+}
+
 TEST(GiveUpRequest, NamesAllChannelsInOneFunction) {
   const auto body = json::parse(MakeGiveUpBody({"ast-1-1764.1", "sipheal-a-0-1", "a)b", ""}));
   EXPECT_EQ(body["variable"], "PJSIP_RECOVERY_RELEASE(ast-1-1764.1,sipheal-a-0-1)");

@@ -2,11 +2,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <array>
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "ari/connections.h"
 #include "ari/flow_hints.h"
@@ -178,6 +181,25 @@ class FlowResumerTest : public ::testing::Test {
     playback.language = "en";
     return playback;
   }
+  // As the Healer hands it over the first time.
+  static FlowResumer::ResumeParams First(const std::string& id, const std::string& channel) {
+    FlowResumer::ResumeParams params = Params(id, channel);
+    params.first = true;
+    return params;
+  }
+  // What was asked since the last call of this method, but for what the connection itself asks.
+  std::vector<std::string> Asked() {
+    std::vector<std::string> asked;
+    const std::vector<FakeAri::Request> requests = fake_->requests();
+    for (std::size_t i = std::exchange(seen_, requests.size()); i < requests.size(); ++i) {
+      const FakeAri::Request& request = requests[i];
+      const auto begins = [&](const char* with) { return request.path.rfind(with, 0) == 0; };
+      if (begins("/ari/asterisk/") || begins("/ari/events")) continue;
+      if (begins("/ari/applications/") && request.method != "GET") continue;
+      asked.push_back(request.method + " " + request.path.substr(4));
+    }
+    return asked;
+  }
   absl::Status Resume(const FlowResumer::ResumeParams& params) {
     return resumer_->Resume(CallContext::WithTimeout(std::chrono::seconds(5)), params);
   }
@@ -189,6 +211,7 @@ class FlowResumerTest : public ::testing::Test {
   BridgeServer server_;
   std::shared_ptr<AriConnections> connections_;
   std::shared_ptr<FlowResumer> resumer_;
+  std::size_t seen_ = 0;
 };
 
 TEST_F(FlowResumerTest, DoesWhatKeepsTheChannelBusyLast) {
@@ -303,6 +326,130 @@ TEST_F(FlowResumerTest, WaitsForTheHostsApplicationInsteadOfDoingHalf) {
   EXPECT_TRUE(absl::IsUnavailable(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("host"));
   EXPECT_TRUE(server_.log().empty());
+}
+
+TEST_F(FlowResumerTest, ForTheFirstTimeAsksNothingButTheApplicationOnceASecond) {
+  const auto begun = std::chrono::steady_clock::now();
+  int looked = 0;
+  for (const char* channel : {"c1", "c2", "c3"}) {
+    FlowResumer::ResumeParams params = First(channel, channel);
+    params.session.flow.stasis_app = "host";
+    params.session.flow.held_by_us = true;
+    params.session.flow.playback = Playing(milliseconds(2500));
+    params.session.flow.playback->id = std::string("p-") + channel;
+    ASSERT_EQ(Resume(params), absl::OkStatus());
+    std::vector<std::string> asked = Asked();
+    if (!asked.empty() && asked.front() == "GET /applications/host") {
+      ++looked;
+      asked.erase(asked.begin());
+    }
+    const std::string path = std::string("/channels/") + channel;
+    EXPECT_THAT(asked, ElementsAre("POST " + path + "/hold", "POST " + path + "/move",
+                                   "POST " + path + "/play/p-" + channel));
+  }
+  const auto seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begun);
+  EXPECT_GE(looked, 1);
+  EXPECT_LE(looked, 1 + seconds.count());
+}
+
+TEST_F(FlowResumerTest, LooksForTheApplicationOnceForACrowd) {
+  fake_->Behave({.path = "/ari/applications/host",
+                 .fault = FakeAri::Fault::kNone,
+                 .answer = {},
+                 .delay = milliseconds(100)});
+  std::array<absl::Status, 3> statuses;
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < statuses.size(); ++i) {
+    threads.emplace_back([&, i] {
+      FlowResumer::ResumeParams params = First("s", "c" + std::to_string(i + 1));
+      params.session.flow.stasis_app = "host";
+      statuses[i] = Resume(params);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& status : statuses) EXPECT_EQ(status, absl::OkStatus());
+  const std::vector<std::string> asked = Asked();
+  EXPECT_EQ(std::count(asked.begin(), asked.end(), "GET /applications/host"), 1)
+      << ::testing::PrintToString(asked);
+}
+
+TEST_F(FlowResumerTest, DoesNotRememberThatTheApplicationWasNotThere) {
+  server_.With([&] { return server_.host_connected = false; });
+  FlowResumer::ResumeParams params = First("s", "c1");
+  params.session.flow.stasis_app = "host";
+  EXPECT_TRUE(absl::IsUnavailable(Resume(params)));
+  server_.With([&] { return server_.host_connected = true; });
+  EXPECT_EQ(Resume(params), absl::OkStatus());
+}
+
+TEST_F(FlowResumerTest, MakesABridgeForItsFirstLegAlone) {
+  FlowResumer::ResumeParams params = First("s", "c1");
+  InBridge(params, "room");
+  ASSERT_EQ(Resume(params), absl::OkStatus());
+  EXPECT_THAT(Asked(), ElementsAre("POST /bridges/room", "POST /bridges/room/addChannel"));
+  params = First("t", "c2");
+  InBridge(params, "room");
+  ASSERT_EQ(Resume(params), absl::OkStatus());
+  EXPECT_THAT(Asked(), ElementsAre("POST /bridges/room/addChannel"));
+
+  // The host has destroyed it meanwhile.
+  server_.With([&] { return server_.bridges.erase("room"); });
+  params = First("u", "c3");
+  InBridge(params, "room");
+  ASSERT_EQ(Resume(params), absl::OkStatus());
+  EXPECT_THAT(Asked(), ElementsAre("POST /bridges/room/addChannel", "POST /bridges/room",
+                                   "POST /bridges/room/addChannel"));
+  EXPECT_THAT(server_.bridges["room"], ElementsAre("c3"));
+}
+
+TEST_F(FlowResumerTest, TakesABridgeThatAnotherControllerMade_FR4) {
+  server_.bridges["room"] = {"c1"};
+  FlowResumer::ResumeParams params = First("t", "c2");
+  InBridge(params, "room");
+  ASSERT_EQ(Resume(params), absl::OkStatus());
+  EXPECT_THAT(server_.bridges["room"], ::testing::UnorderedElementsAre("c1", "c2"));
+}
+
+TEST_F(FlowResumerTest, LooksForABridgesPlaybackAlsoTheFirstTime_FR3) {
+  server_.running.insert("p");  // another controller resumed a partner
+  FlowResumer::ResumeParams params = First("s", "c1");
+  InBridge(params, "room");
+  params.session.flow.playback = Playing(milliseconds(700));
+  params.session.flow.playback->on_bridge = true;
+  ASSERT_EQ(Resume(params), absl::OkStatus());
+  EXPECT_EQ(server_.posts["p"], 0);
+}
+
+TEST_F(FlowResumerTest, PreparesTheNoteThatItWouldWriteOtherwise_FR8) {
+  FlowResumer::ResumeParams params = Params("s", "c1");
+  params.session.flow.stasis_app = "host";
+  params.session.flow.stasis_args = {"a", "\"b\",\r\n"};
+  params.session.flow.muted_out = true;
+  params.session.flow.playback = Playing(milliseconds(2500));
+  params.session.flow.recordings = {{"talk", "wav", false, {}}};
+  const FlowResumer::Variables prepared = resumer_->Prepare(params.session, params.died_at);
+  ASSERT_EQ(prepared.size(), 1u);
+  EXPECT_EQ(prepared[0].first, "SIPHEAL_FLOW");
+  EXPECT_TRUE(Asked().empty()) << "it asked the server";
+  ASSERT_EQ(Resume(params), absl::OkStatus());
+  EXPECT_EQ(server_.body("/channels/c1/variable"),
+            json({{"variable", prepared[0].first}, {"value", prepared[0].second}}));
+  // Nothing is to be noted of a channel that does nothing.
+  EXPECT_TRUE(resumer_->Prepare(Params("t", "c2").session, kDeath).empty());
+}
+
+TEST_F(FlowResumerTest, WritesANoteThatIsTooLongForTheBirthOfTheChannel) {
+  FlowResumer::ResumeParams params = First("s", "c1");
+  params.session.flow.stasis_app = "host";
+  params.session.flow.stasis_args = {std::string(5000, 'x')};
+  EXPECT_TRUE(resumer_->Prepare(params.session, params.died_at).empty());
+  ASSERT_EQ(Resume(params), absl::OkStatus());
+  EXPECT_THAT(Asked(), ElementsAre("GET /applications/host", "POST /channels/c1/variable",
+                                   "POST /channels/c1/move"));
+  const internal::FlowHints note =
+      internal::ParseFlowHints(server_.body("/channels/c1/variable")["value"].get<std::string>());
+  EXPECT_EQ(note.stasis, (internal::FlowHints::StasisApp{"host", params.session.flow.stasis_args}));
 }
 
 TEST_F(FlowResumerTest, MapsAnswersToWhatMayBeTriedAgain_FR5) {
