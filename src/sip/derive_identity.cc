@@ -226,6 +226,22 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   }
 }
 
+// Whether Contact or Record-Route of the peer's opening INVITE name this address.
+bool Derivation::IsNamedByOpening(const Draft& draft, const IpAddress& ip) const {
+  const auto names = [&](std::string_view text) {
+    const std::optional<UriView> uri = UriView::Parse(text);
+    return uri && IpAddress::Parse(uri->host) == ip;
+  };
+  for (const Transaction* opening : draft.creating) {
+    if (opening->sent || !opening->has_request) continue;
+    if (names(facts_.Text(opening->request.contact))) return true;
+    for (const std::string& route : UriList(opening->request.record_route)) {
+      if (names(route)) return true;
+    }
+  }
+  return false;
+}
+
 // Hosts that stand next to the server in this dialog: those of the opening transaction, those that
 // the server itself sent to, and those named by address in Contact and Record-Route (rule 12.2).
 void Derivation::DeriveHops(Draft& draft) const {
@@ -267,8 +283,16 @@ void Derivation::DeriveHops(Draft& draft) const {
     add_uri(draft.state.seen_hosts, routes.empty() ? facts_.Text(at->request.uri) : routes.front());
   }
   for (const Transaction* at : draft.theirs) {
+    if (!at->has_request) continue;
     const AnswerFact* final = FinalOf(draft, *at);
-    if (final != nullptr && final->status < 300 && at->has_request) seen(at->request);
+    if (final != nullptr && final->status < 300) seen(at->request);
+    // When the proxy that brought the INVITE left the call, the ACK is the first message from the
+    // hop that the INVITE named (RFC 3261 24.2).
+    bool proved = false;
+    if (at->method == Method::kAck && AckIsFor2xx(*at, &proved) && proved &&
+        IsNamedByOpening(draft, facts_.EndpointOf(at->request.peer).ip)) {
+      seen(at->request);
+    }
   }
   // The transport of the dialog, by which an unprotected message in a protected dialog shows.
   DialogState& state = draft.state;

@@ -58,6 +58,7 @@ class Derivation {
   void Assign(Draft& draft);
   bool IsStrayAnswer(const Transaction& transaction) const;
   bool AckIsFor2xx(const Transaction& ack, bool* proved) const;
+  bool IsNamedByOpening(const Draft& draft, const IpAddress& ip) const;
   bool IsInitial(const Transaction& transaction) const;
   TagId Canonical(TagId tag) const { return canonical_[tag]; }
 

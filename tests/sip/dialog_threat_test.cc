@@ -207,6 +207,24 @@ TEST(Threat, Rule12_8_TargetsOutsideOfTheDialogAreRefused_F99) {
   }
 }
 
+// RFC 3261 24.2: the proxy left the call, and the ACK comes from where the Contact said.
+TEST(Threat, Rule12_8_OnlyTheAckOfTheAnsweredInviteShowsThatTheContactIsPartOfTheDialog_F99) {
+  struct Case {
+    const char* from;
+    unsigned cseq;
+    bool allowed;
+  };
+  for (const Case& c : {Case{"203.0.113.9:5060", 1, true}, Case{"203.0.113.66:5060", 1, false},
+                        Case{"203.0.113.9:5060", 2, false}}) {
+    CallScript call;
+    Request invite = call.Receive({.contact = "<sip:x@203.0.113.9:5060>"});
+    call.Reply(invite, {.to_tag = "b"});
+    call.Receive({.method = "ACK", .cseq = c.cseq, .to_tag = "b", .peer = c.from});
+    EXPECT_EQ(call.Judge().recoverable(), c.allowed) << c.from << " " << c.cseq << "\n"
+                                                     << sip::Explain(call.Only(), call.Judge());
+  }
+}
+
 TEST(Threat, Rule12_8_AllowTargetsOpensANetworkAndDenyTargetsClosesOne) {
   CallScript call;
   Request invite = call.Receive({.contact = "<sip:x@127.0.0.1:5070>"});
