@@ -32,7 +32,8 @@
 //  [Journal]     SS-8   Advance keeps every entry, in order, and extends the lease. kFinished
 //                       needs an outcome. When it carries `successor`, the new record is there
 //                       at the same moment as the outcome, or neither is. The finishing entry
-//                       said again is OK and kept once.
+//                       said again is OK and kept once. Of a session that is over, with no
+//                       record left, the journal may be forgotten after a day or more.
 //  [Take-over]   SS-9   ListUnfinished returns exactly the claimed sessions without outcome
 //                       whose lease has expired, each with its last journal entry. Of a claim
 //                       without entries that is one of kClaimed, with the fence of the claim.

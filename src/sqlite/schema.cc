@@ -70,11 +70,12 @@ CREATE TABLE dialogs (
 constexpr const char* kMigrations[] = {kVersion1};
 
 absl::Status CheckOwner(Connection& connection) {
+  // In this order: another process that makes the schema between the two commits both at once.
+  ABSL_ASSIGN_OR_RETURN(const std::int64_t tables,
+                        connection.QueryNumber("SELECT count(*) FROM sqlite_schema"));
   ABSL_ASSIGN_OR_RETURN(const std::int64_t application,
                         connection.QueryNumber("PRAGMA application_id"));
   if (application == kApplicationId) return absl::OkStatus();
-  ABSL_ASSIGN_OR_RETURN(const std::int64_t tables,
-                        connection.QueryNumber("SELECT count(*) FROM sqlite_schema"));
   if (application == 0 && tables == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(absl::StrFormat(
       "session store %s: it is the database of another application (it has %d tables and indices): "

@@ -24,7 +24,7 @@ absl::StatusOr<SessionStore::PutResult> SqliteSessionStore::Put(const CallContex
       ABSL_ASSIGN_OR_RETURN(const bool known, PutOne(db, session, params.only_existing));
       if (!known) result.unknown.push_back(session.key());
     }
-    return absl::OkStatus();
+    return PurgeIfDue(db);
   };
   ABSL_RETURN_IF_ERROR(Write(ctx, Turnstile::Urgency::kNormal, "put", work));
   return result;

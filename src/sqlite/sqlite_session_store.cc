@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sqlite/sqlite_session_store.h"
 
+#include <chrono>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -20,13 +22,24 @@ absl::StatusOr<std::unique_ptr<Connection>> SqliteSessionStore::Connect(const ch
   return connection;
 }
 
+// Two that switch a new file at the same time stand in each other's way, and SQLite then refuses
+// one of them without asking its busy handler.
+absl::Status SqliteSessionStore::SwitchToWal(Connection& db) const {
+  const auto until = std::chrono::steady_clock::now() + options_.busy_timeout;
+  for (;;) {
+    const absl::Status status = db.Execute("PRAGMA journal_mode = WAL");
+    if (!absl::IsUnavailable(status) || std::chrono::steady_clock::now() >= until) return status;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+}
+
 absl::Status SqliteSessionStore::Open() {
   // What a power loss may not take is waited for; a claim does not pay for the check-pointing of
   // what the tracker wrote, unless that has become much.
   ABSL_ASSIGN_OR_RETURN(recovery_writer_,
                         Connect("PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 10000"));
   ABSL_RETURN_IF_ERROR(MigrateSqlite(*recovery_writer_, SqliteMigrations()));
-  ABSL_RETURN_IF_ERROR(recovery_writer_->Execute("PRAGMA journal_mode = WAL"));
+  ABSL_RETURN_IF_ERROR(SwitchToWal(*recovery_writer_));
   ABSL_ASSIGN_OR_RETURN(tracking_writer_,
                         Connect("PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 1000"));
   ABSL_ASSIGN_OR_RETURN(reader_, Connect("PRAGMA query_only = ON"));
@@ -111,6 +124,10 @@ absl::Status SqliteOptions::Validate() const {
   if (busy_timeout < std::chrono::milliseconds(0) || busy_timeout > std::chrono::minutes(1)) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "SqliteOptions::busy_timeout is %d ms: give 0 to 60,000", busy_timeout.count()));
+  }
+  if (keep_journal < std::chrono::hours(1) || keep_journal > std::chrono::hours(24 * 366 * 10)) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "SqliteOptions::keep_journal is %d h: give 1 h to 10 years", keep_journal.count()));
   }
   return absl::OkStatus();
 }

@@ -48,6 +48,7 @@ class SqliteSessionStore final : public SessionStore {
   Capabilities capabilities() const override { return {.durable = true, .shared = true}; }
 
  private:
+  absl::Status SwitchToWal(Connection& db) const;
   absl::StatusOr<std::unique_ptr<Connection>> Connect(const char* pragmas) const;
 
   // Runs `work` in one transaction on a connection that nobody else uses meanwhile.
@@ -66,6 +67,9 @@ class SqliteSessionStore final : public SessionStore {
   absl::Status AppendEntry(Connection& db, const JournalEntry& entry);
   absl::StatusOr<std::optional<JournalEntry>> LastEntry(Connection& db, const SessionKey& key);
 
+  // Removes what is over for longer than keep_journal: some of it, now and then.
+  absl::Status PurgeIfDue(Connection& db);
+
   // Session and journal entry from a row whose columns begin at `column`.
   Session SessionOf(const Statement& row, int column);
   JournalEntry EntryOf(const Statement& row, int column);
@@ -79,6 +83,7 @@ class SqliteSessionStore final : public SessionStore {
   std::unique_ptr<Connection> recovery_writer_;
   std::unique_ptr<Connection> tracking_writer_;
   std::unique_ptr<Connection> reader_;
+  WallTime purge_at_{};  // guarded by writing_
 };
 
 }  // namespace sipheal::inline v0_1::internal

@@ -2,6 +2,7 @@
 #include "ari/connections.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -9,6 +10,7 @@
 #include <fstream>
 #include <thread>
 
+#include "absl/strings/str_format.h"
 #include "recording_handler.h"
 #include "sipheal/testing/fake_ari.h"
 
@@ -38,7 +40,6 @@ class ConnectionsTest : public ::testing::Test {
 
   void Connect() {
     AriOptions options;
-    options.instances = {Instance("a", *fake_)};
     options.reconnect_min = milliseconds(5);
     options.reconnect_max = milliseconds(20);
     options.connect_timeout = milliseconds(300);
@@ -47,6 +48,8 @@ class ConnectionsTest : public ::testing::Test {
     ASSERT_TRUE(connections.ok()) << connections.status();
     connections_ = *connections;
     connections_->AddHandler(handler_);
+    // After the handler, so that it hears of the first connect, too.
+    ASSERT_EQ(AddAriInstance(*connections_, Instance("a", *fake_)), absl::OkStatus());
   }
 
   bool WaitConnected(const std::string& instance = "a") {
@@ -263,7 +266,7 @@ TEST_F(ConnectionsTest, YieldsTheApplicationToAnotherClientAndSaysSo) {
 }
 
 TEST_F(ConnectionsTest, ReadsThePasswordFromAFile) {
-  const std::string path = ::testing::TempDir() + "ari_password";
+  const std::string path = absl::StrFormat("%sari_password_%d", ::testing::TempDir(), getpid());
   std::ofstream(path) << "secret\n";
   AriOptions options;
   options.instances = {Instance("a", *fake_)};

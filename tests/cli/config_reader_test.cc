@@ -3,11 +3,13 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
 
+#include "absl/strings/str_format.h"
 #include "cli/config_printer.h"
 
 namespace sipheal::inline v0_1::cli {
@@ -277,7 +279,7 @@ TEST(ConfigReader, SaysWhichSecretFileIsMissingOrEmpty) {
             "read: No such file or directory: create it with the secret in it, readable by the "
             "user that runs sipheal");
 
-  const std::string file = std::filesystem::path(::testing::TempDir()) / "sipheal_empty_secret";
+  const std::string file = std::filesystem::path(::testing::TempDir()) / absl::StrFormat("sipheal_empty_secret_%d", getpid());
   std::ofstream(file).put('\n');
   loaded = Read(Replaced(kGood, "/etc/secret", file));
   EXPECT_THAT(std::string(CheckSecretFiles(*loaded).message()),

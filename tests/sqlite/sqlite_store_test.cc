@@ -13,6 +13,7 @@
 #include <sstream>
 #include <thread>
 
+#include "sipheal/testing/fake_clock.h"
 #include "sqlite/connection.h"
 #include "sqlite/schema.h"
 #include "tests/sqlite/store_support.h"
@@ -26,6 +27,7 @@ using ::testing::HasSubstr;
 using tests::DatabaseFile;
 using tests::Leg;
 using tests::RawConnection;
+using tests::Step;
 
 absl::StatusOr<std::shared_ptr<SessionStore>> Open(const std::string& path) {
   return MakeSqliteSessionStore({.path = path, .busy_timeout = milliseconds(100)});
@@ -250,6 +252,44 @@ TEST(SqliteStore, TakesAStageItCannotReadAsOneThatMayHaveSent) {
   const auto journal = store->Journal({}, "s");
   ASSERT_TRUE(journal.ok());
   EXPECT_EQ((*journal)[0].stage, RecoveryStage::kInviting);
+}
+
+TEST(SqliteStore, ForgetsWhatIsOverForLongAndNothingElse) {
+  const DatabaseFile file;
+  testing::FakeClock clock;
+  auto store = MakeSqliteSessionStore(
+      {.path = file.path(), .keep_journal = std::chrono::hours(24), .clock = &clock});
+  ASSERT_TRUE(store.ok()) << store.status();
+  const auto put = [&](const Session& session) {
+    EXPECT_EQ((*store)->Put({}, {.sessions = {session}}).status(), absl::OkStatus());
+  };
+  const auto recover = [&](const std::string& id, Outcome outcome, bool finish) {
+    put(Leg(id));
+    const auto leases = (*store)->Claim(
+        {}, {.sessions = {{id, 0}}, .owner = "c", .lease = std::chrono::seconds(10)});
+    ASSERT_TRUE(leases.ok() && (*leases)[0].ok());
+    SessionStore::AdvanceParams::Step step;
+    step.entry = Step(*(*leases)[0], finish ? RecoveryStage::kFinished : RecoveryStage::kInviting);
+    if (finish) step.entry.outcome = outcome;
+    step.entry.at = clock.Now();
+    if (outcome == Outcome::kRecovered) step.successor = Leg(id, "life2", 1);
+    ASSERT_EQ((*(*store)->Advance({}, {.steps = {step}, .lease = std::chrono::seconds(10)}))[0],
+              absl::OkStatus());
+  };
+  recover("ended", Outcome::kEnded, true);
+  recover("alive", Outcome::kRecovered, true);
+  recover("open", Outcome::kEnded, false);
+  clock.Advance(std::chrono::hours(23));
+  recover("young", Outcome::kEnded, true);
+  put(Leg("now"));
+  EXPECT_TRUE((*store)->Journal({}, "ended").ok()) << "not old enough";
+  clock.Advance(std::chrono::hours(2));
+  put(Leg("now"));
+  EXPECT_EQ((*store)->Journal({}, "ended").status().code(), absl::StatusCode::kNotFound);
+  for (const char* id : {"alive", "open", "young"}) {
+    EXPECT_TRUE((*store)->Journal({}, id).ok()) << id;
+  }
+  EXPECT_EQ((*store)->ListUnfinished({})->size(), 1u);
 }
 
 TEST(SqliteSchema, BringsAnOlderFileUpToDateStepByStep) {

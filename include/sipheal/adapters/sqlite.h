@@ -31,6 +31,8 @@ struct SqliteOptions {
   // How long a call waits for another process that holds the file, when its own deadline is not
   // earlier; then it is Unavailable. 0 to 60 s.
   std::chrono::milliseconds busy_timeout{5000};
+  // How long the journal of a recovery that is over is kept. 1 h to 10 years.
+  std::chrono::hours keep_journal{24 * 7};
   std::shared_ptr<LogSink> log;  // none: silent. Damaged records are told here
   const Clock* clock = nullptr;  // none: the system's; must outlive the store
 
