@@ -33,8 +33,11 @@ absl::Status StillThere(MediaServerDriver& driver, const CallContext& ctx,
 // --------------------------------------------------------------------------------------
 
 void Engine::BeginAttempt(const RecoveryPtr& recovery, Target& target) {
+  UsedUp used = recovery->used;
+  used.cseq = std::max(used.cseq, recovery->used_before.cseq);
+  used.offers += recovery->used_before.offers;
   auto made = MakeVariables(*recovery->plan.dialog, options_, recovery->capture_is_complete,
-                            clock_.Now(), recovery->used);
+                            clock_.Now(), used);
   if (!made.ok()) {
     // Nothing unproved or unsafe is sent: the reason is recorded instead.
     recovery->plan.verdict = {sip::VerdictToken::kRefused, {std::string(made.status().message())}};

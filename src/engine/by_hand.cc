@@ -64,7 +64,8 @@ absl::StatusOr<std::vector<RecoveryPlan>> Engine::Plan(const CallContext& ctx,
     plan.action = made.step == PlannedStep::kBye ? DialogAction::kBye : DialogAction::kReinvite;
     if (made.step != PlannedStep::kClose) {
       const bool complete = input.capture.completeness == Completeness::kOwnInterface;
-      auto variables = MakeVariables(*made.dialog, options_, complete, now, {});
+      auto variables = MakeVariables(*made.dialog, options_, complete, now,
+                                     UsedByEarlierRecoveries(*parts_.store, ctx, session));
       if (variables.ok()) {
         plan.variables = std::move(variables->variables);
       } else {

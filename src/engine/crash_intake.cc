@@ -292,6 +292,7 @@ void Engine::Rebuild(const std::vector<RecoveryPtr>& recoveries, const std::stri
         std::vector<PlanInput> inputs;
         for (const Session& session : sessions) {
           inputs.push_back(InputFor(session, known, identity, parts.resumer->Accept(session), now));
+          inputs.back().used = UsedByEarlierRecoveries(*parts.store, ctx, session);
         }
         return inputs;
       },
@@ -330,6 +331,7 @@ void Engine::Planned(const std::vector<RecoveryPtr>& recoveries,
     if (!IsOpen(*recovery)) continue;
     const PlanInput& input = inputs[i];
     recovery->plan = MakePlan(input, options_);
+    recovery->used_before = input.used;
     recovery->capture_is_complete = input.capture.completeness == Completeness::kOwnInterface;
     recovery->stage = RecoveryStage::kRebuilt;
     recovery->deadline = DeadlineOf(*recovery, &recovery->peer_gives_up);

@@ -32,6 +32,23 @@ absl::StatusOr<Known> FetchKnown(const HealerParts& parts, const CallContext& ct
   return known;
 }
 
+UsedUp UsedByEarlierRecoveries(SessionStore& store, const CallContext& ctx,
+                               const Session& session) {
+  UsedUp used;
+  if (session.epoch == 0) return used;
+  const auto journal = store.Journal(ctx, session.id);
+  if (!journal.ok()) return used;
+  std::map<std::uint32_t, std::uint32_t> attempts;  // by epoch
+  for (const JournalEntry& entry : *journal) {
+    if (entry.session.epoch >= session.epoch) continue;
+    used.cseq = std::max(used.cseq, entry.cseq);
+    std::uint32_t& most = attempts[entry.session.epoch];
+    most = std::max(most, entry.attempt);
+  }
+  for (const auto& [epoch, most] : attempts) used.offers += most;
+  return used;
+}
+
 PlanInput InputFor(const Session& session, const Known& known, const sip::ServerIdentity& identity,
                    absl::Status flow, WallTime now) {
   PlanInput input;

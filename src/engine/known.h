@@ -26,6 +26,10 @@ std::vector<std::string> CallIdsOf(const std::vector<Session>& sessions);
 absl::StatusOr<Known> FetchKnown(const HealerParts& parts, const CallContext& ctx,
                                  std::vector<std::string> call_ids, const std::string& instance);
 
+// What the recoveries before this one sent into the dialog, by the journal. Their last requests are
+// what a capture misses when the second server dies soon.
+UsedUp UsedByEarlierRecoveries(SessionStore& store, const CallContext& ctx, const Session& session);
+
 PlanInput InputFor(const Session& session, const Known& known, const sip::ServerIdentity& identity,
                    absl::Status flow, WallTime now);
 

@@ -33,6 +33,13 @@ struct Plan {
   std::optional<sip::DialogState> dialog;
 };
 
+// What earlier attempts have used up already, so that the next one is above it.
+struct UsedUp {
+  std::uint32_t cseq = 0;       // the highest CSeq of an attempt; 0: none
+  std::uint32_t cseq_jump = 0;  // go this much further
+  std::uint32_t offers = 0;     // SDP offers sent
+};
+
 struct PlanInput {
   Session session;
   DialogCapture capture;
@@ -40,17 +47,11 @@ struct PlanInput {
   sip::ServerIdentity identity;      // of the incarnation that died
   absl::Status flow;                 // FlowResumer::Accept
   WallTime now{};
+  UsedUp used;  // by earlier recoveries of this session: the capture may not show them
 };
 
 // Pure; may be called from any thread.
 Plan MakePlan(const PlanInput& input, const HealerOptions& options);
-
-// What earlier attempts have used up already, so that the next one is above it.
-struct UsedUp {
-  std::uint32_t cseq = 0;       // the highest CSeq of an attempt; 0: none
-  std::uint32_t cseq_jump = 0;  // go this much further
-  std::uint32_t offers = 0;     // SDP offers sent
-};
 
 // The variables of the next request in `dialog`.
 struct RequestVariables {

@@ -59,6 +59,7 @@ struct Recovery {
 
   std::uint32_t attempt = 0;  // channels made so far
   UsedUp used;
+  UsedUp used_before;        // by the recoveries of earlier epochs
   std::uint32_t deaths = 0;  // targets that died with it
   std::string last_failure;
   std::uint32_t same_failures = 0;
