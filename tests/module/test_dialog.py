@@ -15,6 +15,7 @@ from sipheal_lab.sip_message import same_uri
 
 class RecoveredDialog(ModuleCase):
 
+    # F71: the phone's BYE arrives.
     def test_M01_call_of_a_killed_server_lives_on_and_the_phones_bye_gets_200(self):
         first = Asterisk("first", endpoints=ENDPOINTS).start()
         self.addCleanup(first.close)
@@ -66,6 +67,7 @@ class RecoveredDialog(ModuleCase):
                 self.assertEqual(dialog.bye(), 200)
                 self.wait_gone(channel)
 
+    # F71: and the server's, into calls of either direction.
     def test_M01_the_servers_own_hang_up_is_a_bye_in_the_dialog(self):
         for make in (self.call_in, self.call_out):
             with self.subTest(role=make.__name__):

@@ -294,6 +294,54 @@ TEST(CallFlows, F21_F71_AfterTheRecoveryRequestsOfBothSidesKeepTheirWayUpToTheBy
   }
 }
 
+// F94: each message was captured at three hops, with three sets of Via, Route and Record-Route.
+TEST(CallFlows, F94_CopiesOfOtherHopsChangeNothing) {
+  CallFlow flow(Alice(), Bob(), TwoProxies());
+  Establish(flow);
+  flow.Exchange(Side::kCallee, "INVITE", {flow.Sdp(Side::kCallee, 2)},
+                {flow.Sdp(Side::kCaller, 2)});
+  for (const Side side : kBoth) {
+    CallFlow alone = flow;
+    const sip::Endpoint own = *sip::Endpoint::Parse(flow.user(side).address);
+    std::erase_if(alone.messages, [&](const sip::CapturedMessage& message) {
+      return message.source != own && message.destination != own;
+    });
+    ASSERT_LT(alone.messages.size(), flow.messages.size());
+    EXPECT_EQ(Only(flow, side), Only(alone, side)) << Explained(Only(flow, side));
+  }
+}
+
+// F93: the capture ends before the call does, after any message. What is then recoverable is the
+// true dialog, and the next number is above all that were used.
+TEST(CallFlows, F92_F93_ACaptureThatEndsEarlyIsNeverWrong) {
+  CallFlow flow(Alice(), Bob(), TwoProxies());
+  Establish(flow);
+  const std::size_t established = flow.messages.size();
+  for (int i = 0; i < 5; ++i) {
+    for (const Side side : kBoth) {
+      flow.Exchange(side, i % 2 == 0 ? "INVITE" : "UPDATE", {flow.Sdp(side, 2 + i)},
+                    {flow.Sdp(Other(side), 2 + i)});
+    }
+  }
+  int recoverable = 0;
+  for (std::size_t length = 1; length <= flow.messages.size(); ++length) {
+    CallFlow cut = flow;
+    cut.messages.resize(length);
+    for (const Side side : kBoth) {
+      for (const DialogState& dialog : cut.SeenBy(side)) {
+        if (!sip::Judge(dialog).recoverable()) continue;
+        ++recoverable;
+        SCOPED_TRACE(::testing::Message() << length << " messages\n" << Explained(dialog));
+        ExpectTruth(flow, side, dialog);
+        const auto next = sip::NextCseq(dialog, {}, dialog.last_seen);
+        ASSERT_TRUE(next.ok());
+        EXPECT_GE(*next, flow.user(side).cseq);
+      }
+    }
+  }
+  EXPECT_GE(recoverable, 2 * static_cast<int>(flow.messages.size() - established));
+}
+
 // --- any call ---
 
 class AnyCall {

@@ -326,6 +326,52 @@ TEST(Cseq, Rule5_8_HeadRoomDependsOnTheCapture_F12_F14) {
   EXPECT_EQ(*sip::NextCseq(dialog, {.capture_is_complete = true}, {}), 1004u);
 }
 
+// Twenty requests within two seconds, and then a recovery by a host whose clock is a minute behind.
+TEST(Cseq, F12_ABurstAndAClockThatIsBehindDoNotMakeItLower) {
+  for (bool server_called : {true, false}) {
+    CallScript call;
+    call.step_us = 50'000;
+    if (server_called) {
+      call.AnsweredByPeer();
+    } else {
+      call.AnsweredByServer();
+    }
+    // As a stack numbers that starts at half of the clock's seconds.
+    const unsigned start = static_cast<unsigned>(call.now_us / 1'000'000 / 2);
+    for (unsigned i = 0; i < 20; ++i) {
+      Request info = {.method = "INFO", .cseq = start + i, .to_tag = "b"};
+      if (!server_called) {
+        info = call.FromCallee(info);
+      }
+      call.Reply(call.Send(info), {});
+    }
+    const DialogState dialog = call.Only();
+    ASSERT_EQ(dialog.local_seq, start + 19);
+    for (const bool complete : {true, false}) {
+      const auto behind = dialog.last_seen - std::chrono::seconds(60);
+      const auto next = sip::NextCseq(dialog, {.capture_is_complete = complete}, behind);
+      ASSERT_TRUE(next.ok());
+      EXPECT_GT(*next, start + 19);
+    }
+  }
+}
+
+// RFC 3261 8.1.1.5: below 2^31. What cannot be read is no number.
+TEST(Cseq, F17_AMessageWithAnImpossibleNumberIsNoEvidence) {
+  for (const char* cseq : {"2147483648", "4294967297", "18446744073709551617", "x", "-1", ""}) {
+    CallScript call;
+    call.AnsweredByPeer();
+    for (sip::CapturedMessage& message : call.messages) {
+      const std::size_t at = message.bytes.find("CSeq: 1 ");
+      ASSERT_NE(at, std::string::npos);
+      message.bytes.replace(at, 8, "CSeq: " + std::string(cseq) + " ");
+    }
+    for (const DialogState& dialog : call.Rebuild()) {
+      EXPECT_FALSE(sip::Judge(dialog).recoverable()) << cseq << sip::Explain(dialog, {});
+    }
+  }
+}
+
 TEST(Cseq, F14_DroppingTheLastOwnRequestsStaysWithinTheHeadRoom) {
   CallScript call;
   call.AnsweredByPeer();

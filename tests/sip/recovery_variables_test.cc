@@ -140,6 +140,66 @@ TEST(Reinvite, Rule3_16_IsTheOldDialogWithTheSuccessorsContact_F08_F20) {
   }
 }
 
+// The address of the dead server lives on in the o= line alone, whose user, id and address must not
+// change (RFC 3264 8).
+TEST(Reinvite, F30_HoldsTheSuccessorsAddressesAndNoneOfTheDeadServer) {
+  const std::string dead = "192.0.2.10";
+  for (bool server_called : {true, false}) {
+    CallScript call;
+    if (server_called) {
+      call.AnsweredByPeer({"<sip:198.51.100.7;lr>"});
+    } else {
+      // The server stands in the route that it was told, too.
+      call.AnsweredByServer({"<sip:" + dead + ";lr>", "<sip:198.51.100.7;lr>"});
+    }
+    const DialogState dialog = call.Only();
+    ASSERT_THAT(dialog.local_target, HasSubstr(dead)) << "there is something to be left out";
+    sip::ReinviteOptions options;
+    options.contact = "sip:asterisk@203.0.113.5:5060";
+    options.via_sent_by = "203.0.113.5:5060";
+    options.branch = "z9hG4bKnew";
+    options.sdp = Sdp("203.0.113.5", 20000, "2");
+    const auto text = sip::BuildReinvite(dialog, options);
+    ASSERT_TRUE(text.ok()) << text.status();
+    EXPECT_THAT(*text, Not(HasSubstr(dead)));
+    EXPECT_THAT(*text, HasSubstr("Contact: <sip:asterisk@203.0.113.5:5060>"));
+    EXPECT_THAT(*text, HasSubstr("Via: SIP/2.0/UDP 203.0.113.5:5060"));
+    for (const auto& [name, value] : Variables(dialog)) {
+      if (name == "PJSIP_RECOVERY_SDP_ORIGIN") {
+        EXPECT_THAT(value, HasSubstr("IN IP4 " + dead));
+      } else if (name != "PJSIP_RECOVERY_RECORD-ROUTES") {  // for the record, never sent (M4)
+        EXPECT_THAT(value, Not(HasSubstr(dead))) << name;
+      }
+    }
+  }
+}
+
+TEST(RecoveryVariables, F25_KeepTheContactsParametersByteByByte) {
+  for (const char* target :
+       {"sip:198.51.100.7:5060;transport=udp;ob;line=a%20b+c", "sip:u@198.51.100.7;x;Y=1;z=%22Q%22",
+        "sip:u:p@198.51.100.7:5080;user=phone;rinstance=5E"}) {
+    CallScript call;
+    Request invite = call.Receive({.contact = std::string("<") + target + ">;expires=60"});
+    call.Reply(invite, {.to_tag = "b"});
+    EXPECT_EQ(Variables(call.Only())["PJSIP_RECOVERY_REQUEST_URI"], target);
+  }
+}
+
+TEST(RecoveryVariables, F13_NumberEachDirectionByItself) {
+  for (const auto& [own, theirs] : {std::pair(2594u, 5u), std::pair(5u, 2594u)}) {
+    CallScript call;
+    call.AnsweredByPeer();
+    Request ours = call.Send({.method = "INFO", .cseq = own, .to_tag = "b"});
+    call.Reply(ours, {});
+    // The peer has the last word.
+    Request info = call.Receive({.method = "INFO", .cseq = theirs, .from_tag = "b", .to_tag = "a"});
+    call.Reply(info, {});
+    auto v = Variables(call.Only());
+    EXPECT_EQ(v["PJSIP_RECOVERY_CSEQ"], std::to_string(own + 1));
+    EXPECT_EQ(v["PJSIP_RECOVERY_REMOTE_CSEQ"], std::to_string(theirs));
+  }
+}
+
 TEST(Reinvite, IsAFixedPointOfTheRebuild_F18_F74) {
   for (bool server_called : {true, false}) {
     CallScript call;
