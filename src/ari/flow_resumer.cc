@@ -37,6 +37,8 @@ constexpr std::size_t kMaxRemembered = 16384;
 constexpr std::size_t kMaxNoteAtBirth = 4096;
 // How long an answer is believed that a host's application is connected.
 constexpr milliseconds kBelieve{1000};
+// What an application that is subscribed to all channels lists instead of them (stasis/app.c).
+constexpr char kAllChannels[] = "__AST_CHANNEL_ALL_TOPIC";
 constexpr milliseconds kMaxOverlap{250};
 constexpr int kMaxBridgeMoves = 3;
 constexpr milliseconds kControlRetry{10};
@@ -103,21 +105,14 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     const Call call{ctx, params, connections_->options().app};
     const FlowState& flow = params.session.flow;
     if (flow.stasis_app.empty()) return Continue(call);
-    // Before anything else: when the host's application is not there, nothing is half done.
-    const bool moves = flow.stasis_app != call.own_app;
-    bool there = false;
-    if (moves) {
-      if (params.first) {
-        ABSL_RETURN_IF_ERROR(ApplicationConnected(call));
-      } else {
-        ABSL_ASSIGN_OR_RETURN(there, InApplication(call));
-      }
+    // What keeps the channel busy comes last: all before it was done then, and a command now would
+    // wait until it ends.
+    bool busy = false;
+    if (!params.first) {
+      ABSL_ASSIGN_OR_RETURN(busy, KeptBusy(call));
     }
-    ABSL_RETURN_IF_ERROR(Note(call));
-    ABSL_RETURN_IF_ERROR(JoinBridge(call));
-    ABSL_RETURN_IF_ERROR(Hold(call));
-    if (moves && !there) {
-      ABSL_RETURN_IF_ERROR(Move(call));
+    if (!busy) {
+      ABSL_RETURN_IF_ERROR(Arrange(call));
     }
     ABSL_RETURN_IF_ERROR(Record(call));
     return Play(call);
@@ -145,6 +140,49 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     const ResumeParams& params;
     const std::string& own_app;
   };
+
+  absl::Status Arrange(const Call& call) {
+    const std::string& app = call.params.session.flow.stasis_app;
+    // Before anything else: when the host's application is not there, nothing is half done.
+    const bool moves = app != call.own_app;
+    bool there = false;
+    if (moves) {
+      if (call.params.first) {
+        ABSL_RETURN_IF_ERROR(ApplicationConnected(call));
+      } else {
+        ABSL_ASSIGN_OR_RETURN(there, InApplication(call));
+      }
+    }
+    ABSL_RETURN_IF_ERROR(Note(call));
+    ABSL_RETURN_IF_ERROR(JoinBridge(call));
+    ABSL_RETURN_IF_ERROR(Hold(call));
+    return moves && !there ? Move(call) : absl::OkStatus();
+  }
+
+  // Whether the channel itself plays or is recorded already as this flow wants it.
+  absl::StatusOr<bool> KeptBusy(const Call& call) {
+    const FlowState& flow = call.params.session.flow;
+    if (flow.playback && flow.playback->item < flow.playback->media.size() &&
+        !(flow.playback->on_bridge && flow.bridge)) {
+      ABSL_ASSIGN_OR_RETURN(const json running,
+                            Get(call, PlaybackPath(*flow.playback), "looking for the playback"));
+      if (!running.is_null()) return true;
+    }
+    for (const Recording& recording : flow.recordings) {
+      if (recording.on_bridge && flow.bridge) continue;
+      ABSL_ASSIGN_OR_RETURN(const json running, Get(call, LivePath(NextPartName(recording)),
+                                                    "looking for the recording"));
+      if (!running.is_null()) return true;
+    }
+    return false;
+  }
+
+  static std::string PlaybackPath(const Playback& playback) {
+    return "/ari/playbacks/" + EscapeUri(playback.id);
+  }
+  static std::string LivePath(const std::string& recording) {
+    return "/ari/recordings/live/" + EscapeUri(recording);
+  }
 
   // One request to the session's new instance.
   absl::StatusOr<AriReply> Ask(const Call& call, const std::string& method, const std::string& path,
@@ -217,7 +255,16 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
           call.params.instance));
     }
     const std::vector<std::string> channels = TextList(application, "channel_ids");
-    return std::find(channels.begin(), channels.end(), call.params.channel_id) != channels.end();
+    const auto named = [&channels](const std::string& id) {
+      return std::find(channels.begin(), channels.end(), id) != channels.end();
+    };
+    if (!named(kAllChannels)) return named(call.params.channel_id);
+    const std::lock_guard lock(mutex_);
+    return moved_.Has(MoveKey(call));
+  }
+  static std::string MoveKey(const Call& call) {
+    return call.params.instance + '\n' + call.params.session.flow.stasis_app + '\n' +
+           call.params.channel_id;
   }
 
   std::string NoteAtBirth(const Session& session, WallTime died_at) const {
@@ -376,8 +423,12 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     const FlowState& flow = call.params.session.flow;
     json body = {{"app", flow.stasis_app}};
     if (!flow.stasis_args.empty()) body["appArgs"] = JoinArguments(flow.stasis_args);
-    return Do(call, "POST", ChannelPath(call, "/move"), body,
-              absl::StrFormat("moving the channel to application \"%s\"", flow.stasis_app));
+    ABSL_RETURN_IF_ERROR(
+        Do(call, "POST", ChannelPath(call, "/move"), body,
+           absl::StrFormat("moving the channel to application \"%s\"", flow.stasis_app)));
+    const std::lock_guard lock(mutex_);
+    moved_.Add(MoveKey(call));
+    return absl::OkStatus();
   }
 
   absl::Status Continue(const Call& call) {
@@ -404,7 +455,7 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
       const Once once(*this, call, "recording\n" + name);
       ABSL_RETURN_IF_ERROR(once.status());
       if (once.done()) continue;
-      const std::string live = "/ari/recordings/live/" + EscapeUri(name);
+      const std::string live = LivePath(name);
       ABSL_ASSIGN_OR_RETURN(const json running, Get(call, live, "looking for the recording"));
       if (running.is_null()) {
         const std::string path =
@@ -438,11 +489,14 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     const Once once(*this, call, "playback\n" + playback->id);
     ABSL_RETURN_IF_ERROR(once.status());
     if (once.done()) return absl::OkStatus();
-    const std::string path = "/ari/playbacks/" + EscapeUri(playback->id);
+    const std::string path = PlaybackPath(*playback);
     // One of a bridge may have been begun by a member that another controller resumed.
     if (!call.params.first || playback->on_bridge) {
       ABSL_ASSIGN_OR_RETURN(const json running, Get(call, path, "looking for the playback"));
       if (!running.is_null()) {
+        if (playback->paused && Text(running, "state") == "playing") {
+          ABSL_RETURN_IF_ERROR(PauseNow(call, path));
+        }
         once.Done();
         return absl::OkStatus();
       }
@@ -475,6 +529,10 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
       const auto began = [&] { return awaited_[key]; };
       if (!WaitFor(lock, call.ctx, began)) return Ended(call.ctx, "the playback did not begin");
     }
+    return PauseNow(call, path);
+  }
+
+  absl::Status PauseNow(const Call& call, const std::string& path) {
     for (;;) {
       ABSL_ASSIGN_OR_RETURN(const AriReply reply,
                             Ask(call, "POST", path + "/control", {{"operation", "pause"}}));
@@ -575,6 +633,7 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
   std::map<std::string, bool> awaited_;  // playbacks to begin, by instance and id
   std::set<std::string> busy_;           // what one caller does and others wait for
   Memory finished_;
+  Memory moved_;                                         // by MoveKey
   Memory bridges_made_;                                  // by instance and id
   std::map<std::string, MonotonicTime> connected_apps_;  // by instance and name, when last seen
 };
