@@ -85,6 +85,18 @@ class Controller(Program):
                 raise RuntimeError(f"sipheal run did not come up: {self.log()}")
             time.sleep(0.02)
 
+    def connects(self, instance):
+        """How often its event socket to that server has opened."""
+        return sum('"ari_connected"' in line and f'"{instance}"' in line
+                   for line in self.log_path.read_text(errors="replace").splitlines())
+
+    def wait_connects(self, instance, count, timeout):
+        deadline = time.monotonic() + timeout
+        while self.connects(instance) < count:
+            if not self.running() or time.monotonic() > deadline:
+                raise RuntimeError(f"sipheal did not connect to {instance}: {self.log()}")
+            time.sleep(0.02)
+
     def detected(self, instance, died_at):
         """When it knew of a death, in seconds of the wall clock, or None."""
         for event in self.events("crash"):

@@ -55,6 +55,8 @@ class DetectorCore final : public AriEventHandler,
     const std::scoped_lock lock(mutex_);
     if (run_)
       return absl::FailedPreconditionError("the detector is started already: stop it first");
+    // What the sockets did in the run before is over: Seed looks at them anew.
+    std::erase_if(inbox_, [](const Entry& entry) { return !entry.always; });
     run_ = std::make_shared<Run>();
     run_->listener = std::move(listener);
     thread_ = StartThread("sipheal-detect",
@@ -135,6 +137,10 @@ class DetectorCore final : public AriEventHandler,
     WallTime planned_until{};
   };
   using Task = std::function<void(DetectorCore&)>;
+  struct Entry {
+    bool always;  // holds in every run
+    Task task;
+  };
 
   bool Known(const std::string& instance) const {
     return connections_->Instance(instance).has_value();
@@ -153,7 +159,7 @@ class DetectorCore final : public AriEventHandler,
     {
       const std::scoped_lock lock(mutex_);
       if (!always && !run_) return;
-      inbox_.push_back(std::move(task));
+      inbox_.push_back({always, std::move(task)});
     }
     Wake();
   }
@@ -229,12 +235,12 @@ class DetectorCore final : public AriEventHandler,
   }
 
   void ReadInbox() {
-    std::deque<Task> inbox;
+    std::deque<Entry> inbox;
     {
       const std::scoped_lock lock(mutex_);
       inbox.swap(inbox_);
     }
-    for (const Task& task : inbox) task(*this);
+    for (const Entry& entry : inbox) entry.task(*this);
   }
 
   // Instances come and go at run time.
@@ -371,7 +377,7 @@ class DetectorCore final : public AriEventHandler,
   std::mutex mutex_;
   std::shared_ptr<Run> run_;  // guarded by mutex_
   std::thread thread_;        // guarded by mutex_
-  std::deque<Task> inbox_;    // guarded by mutex_
+  std::deque<Entry> inbox_;   // guarded by mutex_
 
   // The thread's own.
   std::map<std::string, Node> nodes_;

@@ -98,7 +98,8 @@ class FakeAri::Server {
 
   absl::Status Start() {
     wake_ = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (!Listen()) {
+    reserved_ = Bind();
+    if (reserved_ < 0 || !Listen()) {
       return absl::UnavailableError(
           absl::StrFormat("no port on 127.0.0.1: %s", std::strerror(errno)));
     }
@@ -114,6 +115,7 @@ class FakeAri::Server {
     }
     for (Connection& connection : connections_) close(connection.fd);
     if (listen_ >= 0) close(listen_);
+    if (reserved_ >= 0) close(reserved_);
     close(wake_);
   }
 
@@ -138,22 +140,29 @@ class FakeAri::Server {
     return read();
   }
 
-  bool Listen() {
-    listen_ = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  // A socket on the server's port, which the first one chooses; -1 when there is none.
+  int Bind() {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     const int one = 1;
-    setsockopt(listen_, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof one);
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons(static_cast<std::uint16_t>(port_));
-    if (bind(listen_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-        listen(listen_, 64) != 0) {
-      return false;
+    if (bind(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
+      close(fd);
+      return -1;
     }
     socklen_t size = sizeof address;
-    getsockname(listen_, reinterpret_cast<sockaddr*>(&address), &size);
+    getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
     port_ = ntohs(address.sin_port);
-    return true;
+    return fd;
+  }
+
+  bool Listen() {
+    listen_ = Bind();
+    return listen_ >= 0 && listen(listen_, 64) == 0;
   }
 
   void CloseListener() {
@@ -471,6 +480,8 @@ class FakeAri::Server {
   std::string life_;
   std::string app_;
   int port_ = 0;
+  // Bound and never listening: while the server is dead nobody else gets its port.
+  int reserved_ = -1;
   int listen_ = -1;
   int wake_ = -1;
   std::atomic<bool> stopping_{false};
