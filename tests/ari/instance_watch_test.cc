@@ -225,6 +225,39 @@ TEST_F(InstanceWatchTest, ASilentOneThatIsReplacedDoesNotReturn) {
   EXPECT_EQ(verdicts.returns.size(), 0u);
 }
 
+// F87: five minutes without an event socket, while HTTP answers each second. Nothing is a death but
+// the one death in that time, whether somebody started the server again or not.
+TEST_F(InstanceWatchTest, F87_FiveMinutesWithoutEventSocketHideNoDeathAndMakeNone) {
+  constexpr int kDeath = 150'000;
+  for (const bool restarted : {true, false}) {
+    InstanceWatch watch("a", {milliseconds(900)});
+    watch.Connected("L1", At(0));
+    watch.Disconnected("reset", At(500));
+    std::vector<CrashEvent> crashes;
+    for (int ms = 1'000; ms <= 300'000; ms += 100) {
+      const bool question = ms % 1'000 == 0;
+      if (question) watch.Asked(At(ms));
+      if (ms < kDeath) {
+        if (ms % 1'000 == 200) watch.Identified("L1", At(ms));
+        // The event socket is refused by the application, not by the port.
+        if (ms % 1'000 == 300) watch.AnsweredOtherwise();
+      } else if (!restarted) {
+        if (question) watch.Refused(At(ms));
+      } else if (ms > kDeath + 20'000 && ms % 1'000 == 200) {
+        watch.Identified("L2", At(ms));
+      }
+      for (const CrashEvent& crash : watch.Judge(At(ms), WallAt(ms)).crashes) {
+        crashes.push_back(crash);
+      }
+      ASSERT_TRUE(ms >= kDeath || crashes.empty()) << ms << " ms";
+    }
+    ASSERT_EQ(crashes.size(), 1u) << (restarted ? "restarted" : "not restarted");
+    EXPECT_EQ(crashes[0].incarnation, (Incarnation{"a", "L1"}));
+    EXPECT_LE(crashes[0].detected_at, WallAt(kDeath + 5'000));
+    EXPECT_GE(crashes[0].last_alive, WallAt(kDeath - 1'000));
+  }
+}
+
 TEST_F(InstanceWatchTest, APlannedStopIsNoCrashUntilItsTimeIsOver) {
   watch_.Connected("L1", At(0));
   watch_.PlannedStop(WallAt(3000));

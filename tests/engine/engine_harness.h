@@ -155,6 +155,7 @@ class World {
   std::shared_ptr<MemorySipCapture> capture;
   std::shared_ptr<testing::FakeMediaServer> servers;
   std::shared_ptr<testing::FakeFlowResumer> resumer;
+  std::shared_ptr<FlowResumer> flow;  // in place of `resumer`, when there is one
 };
 
 class Controller {
@@ -171,7 +172,7 @@ class Controller {
     parts.store = world.store;
     parts.capture = world.capture;
     parts.driver = world.servers;
-    parts.resumer = world.resumer;
+    parts.resumer = world.flow ? world.flow : world.resumer;
     parts.executor = std::move(executor);
     parts.clock = &world.clock;
     for (const char* name : {"ast-1", "ast-2", "ast-3"}) detector->AddInstance({name, "life-1"});
