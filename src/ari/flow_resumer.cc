@@ -5,11 +5,9 @@
 // is in a bridge.
 #include <algorithm>
 #include <condition_variable>
-#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
-#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -19,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "ari/ari_json.h"
 #include "ari/connections.h"
+#include "ari/done_once.h"
 #include "ari/flow_hints.h"
 #include "ari/flow_plan.h"
 #include "base/absl_compat.h"
@@ -32,7 +31,8 @@ namespace {
 using nlohmann::json;
 using std::chrono::milliseconds;
 
-constexpr std::size_t kMaxRemembered = 16384;
+// Applications, bridges made, channels moved, playbacks and recordings begun.
+constexpr std::size_t kMaxRemembered = 65536;
 // A longer note is set by a request of its own: ARI's bodies end at 40,960 bytes (main/http.c).
 constexpr std::size_t kMaxNoteAtBirth = 4096;
 // How long an answer is believed that a host's application is connected.
@@ -42,23 +42,6 @@ constexpr char kAllChannels[] = "__AST_CHANNEL_ALL_TOPIC";
 constexpr milliseconds kMaxOverlap{250};
 constexpr int kMaxBridgeMoves = 3;
 constexpr milliseconds kControlRetry{10};
-
-// The last `kMaxRemembered` names that were added.
-class Memory {
- public:
-  bool Has(const std::string& name) const { return names_.contains(name); }
-  void Add(const std::string& name) {
-    if (!names_.insert(name).second) return;
-    order_.push_back(name);
-    if (order_.size() <= kMaxRemembered) return;
-    names_.erase(order_.front());
-    order_.pop_front();
-  }
-
- private:
-  std::set<std::string> names_;
-  std::deque<std::string> order_;
-};
 
 // What an answer means for the recovery: may it be tried again, or is this flow impossible?
 absl::Status ToStatus(const AriReply& reply, const std::string& what) {
@@ -218,31 +201,14 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
   // The answer lists every channel of the application: many calls at once wait for one of them that
   // asks.
   absl::Status ApplicationConnected(const Call& call) {
-    const std::string key = call.params.instance + '\n' + call.params.session.flow.stasis_app;
-    const std::string asking = "application\n" + key;
-    {
-      std::unique_lock lock(mutex_);
-      bool known = false;
-      const auto settled = [&] {
-        const auto seen = connected_apps_.find(key);
-        known =
-            seen != connected_apps_.end() && SystemClock().Monotonic() - seen->second < kBelieve;
-        return known || !busy_.contains(asking);
-      };
-      if (!WaitFor(lock, call.ctx, settled)) {
-        return Ended(call.ctx, "whether the application is connected is not known yet");
-      }
-      if (known) return absl::OkStatus();
-      busy_.insert(asking);
-    }
-    const absl::Status connected = InApplication(call).status();
-    {
-      const std::lock_guard lock(mutex_);
-      busy_.erase(asking);
-      if (connected.ok()) connected_apps_[key] = SystemClock().Monotonic();
-    }
-    changed_.notify_all();
-    return connected;
+    const DoneOnce::Turn turn(
+        done_, call.ctx,
+        call.params.instance + "\napplication\n" + call.params.session.flow.stasis_app, kBelieve);
+    ABSL_RETURN_IF_ERROR(turn.status());
+    if (turn.done()) return absl::OkStatus();
+    ABSL_RETURN_IF_ERROR(InApplication(call).status());
+    turn.Done();
+    return absl::OkStatus();
   }
 
   absl::StatusOr<bool> InApplication(const Call& call) {
@@ -259,12 +225,11 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
       return std::find(channels.begin(), channels.end(), id) != channels.end();
     };
     if (!named(kAllChannels)) return named(call.params.channel_id);
-    const std::lock_guard lock(mutex_);
-    return moved_.Has(MoveKey(call));
+    return done_.Has(MoveKey(call));
   }
   static std::string MoveKey(const Call& call) {
-    return call.params.instance + '\n' + call.params.session.flow.stasis_app + '\n' +
-           call.params.channel_id;
+    return call.params.instance + "\nmove\n" + call.params.channel_id + '\n' +
+           call.params.session.flow.stasis_app;
   }
 
   std::string NoteAtBirth(const Session& session, WallTime died_at) const {
@@ -350,8 +315,8 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     if (std::find(members.begin(), members.end(), call.params.channel_id) != members.end()) {
       return absl::OkStatus();
     }
-    const std::string key = call.params.instance + '\n' + bridge_id;
-    if (bridge.is_null() && !(first && MadeHere(key))) {
+    const std::string key = call.params.instance + "\nbridge\n" + bridge_id;
+    if (bridge.is_null() && !(first && done_.Has(key))) {
       ABSL_RETURN_IF_ERROR(MakeBridge(call, bridge_id, path, key));
     }
     const std::string what = absl::StrFormat("adding the channel to bridge \"%s\"", bridge_id);
@@ -379,13 +344,8 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     if (made.http_status != 409) {
       ABSL_RETURN_IF_ERROR(ToStatus(made, "making the bridge"));
     }
-    const std::lock_guard lock(mutex_);
-    bridges_made_.Add(key);
+    done_.Add(key);
     return absl::OkStatus();
-  }
-  bool MadeHere(const std::string& key) {
-    const std::lock_guard lock(mutex_);
-    return bridges_made_.Has(key);
   }
 
   // --- hold, music, mute ---
@@ -426,8 +386,7 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     ABSL_RETURN_IF_ERROR(
         Do(call, "POST", ChannelPath(call, "/move"), body,
            absl::StrFormat("moving the channel to application \"%s\"", flow.stasis_app)));
-    const std::lock_guard lock(mutex_);
-    moved_.Add(MoveKey(call));
+    done_.Add(MoveKey(call));
     return absl::OkStatus();
   }
 
@@ -452,7 +411,7 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
   absl::Status Record(const Call& call) {
     for (const Recording& recording : call.params.session.flow.recordings) {
       const std::string name = NextPartName(recording);
-      const Once once(*this, call, "recording\n" + name);
+      const DoneOnce::Turn once(done_, call.ctx, OnceKey(call, "recording", name));
       ABSL_RETURN_IF_ERROR(once.status());
       if (once.done()) continue;
       const std::string live = LivePath(name);
@@ -486,7 +445,7 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
   absl::Status Play(const Call& call) {
     const std::optional<Playback>& playback = call.params.session.flow.playback;
     if (!playback || playback->item >= playback->media.size()) return absl::OkStatus();
-    const Once once(*this, call, "playback\n" + playback->id);
+    const DoneOnce::Turn once(done_, call.ctx, OnceKey(call, "playback", playback->id));
     ABSL_RETURN_IF_ERROR(once.status());
     if (once.done()) return absl::OkStatus();
     const std::string path = PlaybackPath(*playback);
@@ -527,7 +486,8 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     {
       std::unique_lock lock(mutex_);
       const auto began = [&] { return awaited_[key]; };
-      if (!WaitFor(lock, call.ctx, began)) return Ended(call.ctx, "the playback did not begin");
+      if (!WaitFor(changed_, lock, call.ctx, began))
+        return Ended(call.ctx, "the playback did not begin");
     }
     return PauseNow(call, path);
   }
@@ -543,7 +503,7 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
       std::unique_lock lock(mutex_);
       CallContext brief = call.ctx;
       brief.deadline = std::min(call.ctx.deadline, SystemClock().Monotonic() + kControlRetry);
-      WaitFor(lock, brief, [] { return false; });
+      WaitFor(changed_, lock, brief, [] { return false; });
       if (call.ctx.stop.stop_requested() ||
           call.ctx.Remaining(SystemClock().Monotonic()).count() <= 0) {
         return status;
@@ -560,61 +520,11 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     awaited_.erase(key);
   }
 
-  // Something that is to happen once for a whole bridge, whoever of its members comes first.
-  // Another that comes meanwhile waits for the first; one that comes later sees it done, even when
-  // it has ended since.
-  class Once {
-   public:
-    Once(AriFlowResumer& resumer, const Call& call, const std::string& what)
-        : resumer_(resumer),
-          key_(call.params.instance + '\n' + what + '\n' +
-               std::to_string(call.params.died_at.time_since_epoch().count())) {
-      std::unique_lock lock(resumer_.mutex_);
-      const auto mine = [&] {
-        return done_ = resumer_.finished_.Has(key_), done_ || !resumer_.busy_.contains(key_);
-      };
-      if (!resumer_.WaitFor(lock, call.ctx, mine)) {
-        status_ = resumer_.Ended(call.ctx, "a partner's resume of the same flow goes on");
-      } else if (!done_) {
-        resumer_.busy_.insert(key_);
-        busy_ = true;
-      }
-    }
-    ~Once() {
-      if (!busy_) return;
-      {
-        const std::lock_guard lock(resumer_.mutex_);
-        resumer_.busy_.erase(key_);
-      }
-      resumer_.changed_.notify_all();
-    }
-    Once(const Once&) = delete;
-    Once& operator=(const Once&) = delete;
-
-    const absl::Status& status() const { return status_; }
-    bool done() const { return done_; }
-    void Done() const {
-      const std::lock_guard lock(resumer_.mutex_);
-      resumer_.finished_.Add(key_);
-    }
-
-   private:
-    AriFlowResumer& resumer_;
-    const std::string key_;
-    absl::Status status_;
-    bool done_ = false;
-    bool busy_ = false;
-  };
-
-  template <typename Condition>
-  bool WaitFor(std::unique_lock<std::mutex>& lock, const CallContext& ctx, Condition condition) {
-    if (ctx.deadline == MonotonicTime::max()) return changed_.wait(lock, ctx.stop, condition);
-    return changed_.wait_until(lock, ctx.stop, ctx.deadline, condition);
-  }
-  static absl::Status Ended(const CallContext& ctx, const char* what) {
-    if (ctx.stop.stop_requested())
-      return absl::CancelledError(absl::StrFormat("resume was cancelled: %s", what));
-    return absl::DeadlineExceededError(absl::StrFormat("resume took too long: %s", what));
+  // Of what is to happen once for a whole bridge, whoever of its members comes first; done also
+  // when it has ended since.
+  static std::string OnceKey(const Call& call, const char* what, const std::string& name) {
+    return absl::StrFormat("%s\n%s\n%s\n%d", call.params.instance, what, name,
+                           call.params.died_at.time_since_epoch().count());
   }
 
   void Warn(const char* event, const Call& call, const absl::Status& why) {
@@ -631,11 +541,7 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
   std::mutex mutex_;
   std::condition_variable_any changed_;
   std::map<std::string, bool> awaited_;  // playbacks to begin, by instance and id
-  std::set<std::string> busy_;           // what one caller does and others wait for
-  Memory finished_;
-  Memory moved_;                                         // by MoveKey
-  Memory bridges_made_;                                  // by instance and id
-  std::map<std::string, MonotonicTime> connected_apps_;  // by instance and name, when last seen
+  DoneOnce done_{kMaxRemembered};
 };
 
 }  // namespace
