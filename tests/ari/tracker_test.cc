@@ -11,6 +11,7 @@
 #include "sipheal/adapters/ari.h"
 #include "sipheal/adapters/memory.h"
 #include "sipheal/testing/fake_ari.h"
+#include "sipheal/testing/forwarding_session_store.h"
 
 namespace sipheal {
 namespace {
@@ -20,8 +21,10 @@ using std::chrono::milliseconds;
 using testing::FakeAri;
 
 // A store that hangs, fails or throws as told, and is the one in memory otherwise.
-class MoodyStore : public SessionStore {
+class MoodyStore : public testing::ForwardingSessionStore {
  public:
+  MoodyStore() : ForwardingSessionStore(MakeMemorySessionStore()) {}
+
   enum class Mood { kGood, kFail, kHang, kThrow };
   std::atomic<Mood> mood{Mood::kGood};
   std::atomic<int> puts{0};
@@ -30,7 +33,7 @@ class MoodyStore : public SessionStore {
     ++puts;
     switch (mood.load()) {
       case Mood::kGood:
-        return store_->Put(ctx, params);
+        return ForwardingSessionStore::Put(ctx, params);
       case Mood::kFail:
         return absl::UnavailableError("away");
       case Mood::kThrow:
@@ -43,42 +46,12 @@ class MoodyStore : public SessionStore {
     }
     return absl::InternalError("");
   }
-  absl::StatusOr<SessionPage> List(const CallContext& ctx, const ListParams& params) override {
-    return store_->List(ctx, params);
-  }
-  absl::StatusOr<std::vector<absl::StatusOr<Lease>>> Claim(const CallContext& ctx,
-                                                           const ClaimParams& params) override {
-    return store_->Claim(ctx, params);
-  }
-  absl::StatusOr<std::vector<absl::Status>> Advance(const CallContext& ctx,
-                                                    const AdvanceParams& params) override {
-    return store_->Advance(ctx, params);
-  }
-  absl::StatusOr<std::vector<UnfinishedRecovery>> ListUnfinished(const CallContext& ctx) override {
-    return store_->ListUnfinished(ctx);
-  }
-  absl::Status SaveDialogs(const CallContext& ctx,
-                           const std::vector<DialogRecord>& records) override {
-    return store_->SaveDialogs(ctx, records);
-  }
-  absl::StatusOr<std::vector<DialogRecord>> LoadDialogs(
-      const CallContext& ctx, const std::vector<std::string>& ids) override {
-    return store_->LoadDialogs(ctx, ids);
-  }
-  absl::StatusOr<std::vector<JournalEntry>> Journal(const CallContext& ctx,
-                                                    const std::string& id) override {
-    return store_->Journal(ctx, id);
-  }
-  Capabilities capabilities() const override { return {}; }
 
   std::vector<Session> Sessions() {
     std::vector<Session> sessions;
-    if (const auto page = store_->List({}, {}); page.ok()) sessions = page->sessions;
+    if (const auto page = List({}, {}); page.ok()) sessions = page->sessions;
     return sessions;
   }
-
- private:
-  const std::shared_ptr<SessionStore> store_ = MakeMemorySessionStore();
 };
 
 Session Make(const std::string& id, SessionState state = SessionState::kUp) {

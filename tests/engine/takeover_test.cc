@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One controller dies, another goes on: at every arrow of the state machine, without a second
 // re-INVITE and without losing a session.
+#include "sipheal/testing/forwarding_session_store.h"
 #include "tests/engine/engine_harness.h"
 
 namespace sipheal {
@@ -8,24 +9,21 @@ namespace {
 
 // A store that stops taking steps when a session has reached a stage: what a controller killed
 // right there leaves.
-class DyingStore final : public SessionStore {
+class DyingStore final : public testing::ForwardingSessionStore {
  public:
   DyingStore(std::shared_ptr<SessionStore> store, RecoveryStage last, bool written)
-      : store_(std::move(store)), last_(last), written_(written) {}
+      : ForwardingSessionStore(std::move(store)), last_(last), written_(written) {}
 
   bool dead() const { return dead_; }
 
-  absl::StatusOr<PutResult> Put(const CallContext& ctx, const PutParams& params) override {
-    return store_->Put(ctx, params);
-  }
   absl::StatusOr<SessionPage> List(const CallContext& ctx, const ListParams& params) override {
     if (dead_) return absl::UnavailableError("dead");
-    return store_->List(ctx, params);
+    return ForwardingSessionStore::List(ctx, params);
   }
   absl::StatusOr<std::vector<absl::StatusOr<Lease>>> Claim(const CallContext& ctx,
                                                            const ClaimParams& params) override {
     if (dead_) return absl::UnavailableError("dead");
-    auto leases = store_->Claim(ctx, params);
+    auto leases = ForwardingSessionStore::Claim(ctx, params);
     if (last_ == RecoveryStage::kClaimed) {
       dead_ = true;
       return absl::UnavailableError("dead");
@@ -39,29 +37,12 @@ class DyingStore final : public SessionStore {
       if (step.entry.stage == last_) dead_ = true;
     }
     if (dead_ && !written_) return absl::UnavailableError("dead");
-    auto result = store_->Advance(ctx, params);
+    auto result = ForwardingSessionStore::Advance(ctx, params);
     if (dead_) return absl::UnavailableError("dead");
     return result;
   }
-  absl::StatusOr<std::vector<UnfinishedRecovery>> ListUnfinished(const CallContext& ctx) override {
-    return store_->ListUnfinished(ctx);
-  }
-  absl::Status SaveDialogs(const CallContext& ctx,
-                           const std::vector<DialogRecord>& records) override {
-    return store_->SaveDialogs(ctx, records);
-  }
-  absl::StatusOr<std::vector<DialogRecord>> LoadDialogs(
-      const CallContext& ctx, const std::vector<std::string>& ids) override {
-    return store_->LoadDialogs(ctx, ids);
-  }
-  absl::StatusOr<std::vector<JournalEntry>> Journal(const CallContext& ctx,
-                                                    const std::string& id) override {
-    return store_->Journal(ctx, id);
-  }
-  Capabilities capabilities() const override { return store_->capabilities(); }
 
  private:
-  const std::shared_ptr<SessionStore> store_;
   const RecoveryStage last_;
   const bool written_;
   bool dead_ = false;

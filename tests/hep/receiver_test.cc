@@ -22,6 +22,7 @@
 #include "sipheal/adapters/hep.h"
 #include "sipheal/adapters/memory.h"
 #include "sipheal/sip/dialog_codec.h"
+#include "sipheal/testing/forwarding_session_store.h"
 #include "tests/hep/hep_builder.h"
 #include "tests/hep/test_call.h"
 
@@ -61,9 +62,9 @@ class Sender {
 };
 
 // A store that the test can break, hold up, or make refuse one call.
-class TroubledStore final : public SessionStore {
+class TroubledStore final : public testing::ForwardingSessionStore {
  public:
-  explicit TroubledStore(std::shared_ptr<SessionStore> real) : real_(std::move(real)) {}
+  using ForwardingSessionStore::ForwardingSessionStore;
 
   void SetError(absl::Status error) {
     std::lock_guard lock(mutex_);
@@ -106,7 +107,7 @@ class TroubledStore final : public SessionStore {
         if (record.call_id == refused_) return absl::InvalidArgumentError("this one never");
       }
     }
-    return real_->SaveDialogs(ctx, records);
+    return ForwardingSessionStore::SaveDialogs(ctx, records);
   }
   absl::StatusOr<std::vector<DialogRecord>> LoadDialogs(
       const CallContext& ctx, const std::vector<std::string>& call_ids) override {
@@ -114,33 +115,10 @@ class TroubledStore final : public SessionStore {
       std::lock_guard lock(mutex_);
       if (!error_.ok()) return error_;
     }
-    return real_->LoadDialogs(ctx, call_ids);
+    return ForwardingSessionStore::LoadDialogs(ctx, call_ids);
   }
-  absl::StatusOr<PutResult> Put(const CallContext& ctx, const PutParams& params) override {
-    return real_->Put(ctx, params);
-  }
-  absl::StatusOr<SessionPage> List(const CallContext& ctx, const ListParams& params) override {
-    return real_->List(ctx, params);
-  }
-  absl::StatusOr<std::vector<absl::StatusOr<Lease>>> Claim(const CallContext& ctx,
-                                                           const ClaimParams& params) override {
-    return real_->Claim(ctx, params);
-  }
-  absl::StatusOr<std::vector<absl::Status>> Advance(const CallContext& ctx,
-                                                    const AdvanceParams& params) override {
-    return real_->Advance(ctx, params);
-  }
-  absl::StatusOr<std::vector<UnfinishedRecovery>> ListUnfinished(const CallContext& ctx) override {
-    return real_->ListUnfinished(ctx);
-  }
-  absl::StatusOr<std::vector<JournalEntry>> Journal(const CallContext& ctx,
-                                                    const std::string& session_id) override {
-    return real_->Journal(ctx, session_id);
-  }
-  Capabilities capabilities() const override { return real_->capabilities(); }
 
  private:
-  const std::shared_ptr<SessionStore> real_;
   std::mutex mutex_;
   std::condition_variable wake_;
   absl::Status error_;
