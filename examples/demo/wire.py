@@ -10,11 +10,18 @@ import collections
 import ctypes
 import dataclasses
 import ipaddress
+import pathlib
 import re
 import signal
 import socket
 import struct
 import sys
+
+# Also for the tap, which is started without the paths of the demo.
+_ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(_ROOT / "tests" / "support" / "python"))
+
+from sipheal_lab.sip_message import split_list  # noqa: E402
 
 _COMPACT = {"v": "via", "f": "from", "t": "to", "i": "call-id", "m": "contact",
             "c": "content-type", "l": "content-length", "k": "supported"}
@@ -105,22 +112,6 @@ def parameter(value, name):
 def name_addr_uri(value):
     found = re.search(r"<([^>]*)>", value)
     return found.group(1) if found else value.split(";")[0].strip()
-
-
-def split_list(value):
-    """Splits at the commas that are neither inside quotes nor inside angle brackets."""
-    items, item, quoted, bracket = [], "", False, False
-    for character in value:
-        if character == '"':
-            quoted = not quoted
-        elif not quoted and character in "<>":
-            bracket = character == "<"
-        if character == "," and not quoted and not bracket:
-            items.append(item.strip())
-            item = ""
-        else:
-            item += character
-    return items + [item.strip()]
 
 
 def sdp_origin(body):

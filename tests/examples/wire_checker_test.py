@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "examples" / "demo"))
 
 from checker import Checker  # noqa: E402
-from wire import Message, parameter, split_list  # noqa: E402
+from wire import Message, parameter  # noqa: E402
 
 A, B, C = ("10.0.0.11", 5060), ("10.0.0.12", 5060), ("10.0.0.13", 5060)
 PROXY, PHONE = ("10.0.0.2", 5060), ("10.0.0.21", 5060)
@@ -246,8 +246,9 @@ class RouteSetOfACaller(unittest.TestCase):
 
 class Grammar(unittest.TestCase):
     def test_a_list_is_not_split_inside_quotes_or_brackets(self):
-        self.assertEqual(split_list('"a, b" <sip:x;p=1,2>, <sip:y>'),
-                         ['"a, b" <sip:x;p=1,2>', "<sip:y>"])
+        message = sip(1, A, B, "INVITE sip:x SIP/2.0",
+                      Route=['"a, \\", b" <sip:x;p=1,2>, <sip:y>', "<sip:z>"])
+        self.assertEqual(message.list("route"), ["sip:x;p=1,2", "sip:y", "sip:z"])
 
     def test_a_parameter_of_the_uri_is_not_one_of_the_header(self):
         self.assertEqual(parameter("<sip:a;tag=uri>;tag=header", "tag"), "header")
