@@ -162,6 +162,7 @@ class ConfigReader final : public ConfigVisitor {
       Fail(*node, key, "is no section: write its keys below it, indented");
       return;
     }
+    // What Known has found, Find finds. NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker)
     ConfigReader reader(node, Path(key), node != nullptr ? Find(key)->origin : origin_, state_);
     fields(reader);
     reader.Finish();
