@@ -71,7 +71,7 @@
 #include "asterisk/taskprocessor.h"
 
 /*! The contract between the variables and their writer; also the global PJSIP_RECOVERY_VERSION. */
-#define CONTRACT_VERSION "2"
+#define CONTRACT_VERSION "3"
 
 #define VARIABLE_PREFIX "PJSIP_RECOVERY_"
 #define RESULT_VARIABLE VARIABLE_PREFIX "RESULT"
@@ -82,6 +82,15 @@
 #define CSEQ_MAX (0x7fffffffU - CSEQ_HEADROOM)
 
 #define ROUTES_MAX 70
+
+/*! Where a recovered channel goes when it is answered: the extension app-NAME for each Stasis name */
+#define WAITING_CONTEXT "pjsip-recovery"
+#define WAITING_EXTENSION "_app-."
+#define WAITING_APPLICATION "PJSIPRecovered"
+/*! How long a call waits for a controller, which may have died: in silence, so not for ever */
+#define WAITING_MS 120000
+#define WAITING_STEP_MS 100
+#define WAITING_LONGEST_STEP_MS 1000
 
 enum variable_id {
 	VAR_FROM_DISPLAY,
@@ -1909,6 +1918,77 @@ static void unregister_functions(void)
 	ast_string_field_free_memory(&release_function);
 }
 
+/* -- Waiting for a controller ----------------------------------------------------------------- */
+
+/*!
+ * Stasis, for a channel that must outlive its controller. Asterisk's own ends at once when nobody has
+ * registered the name, and the channel with it: a BYE to the phone, because the controller died
+ * between the INVITE and its answer.
+ */
+static int waiting_exec(struct ast_channel *chan, const char *data)
+{
+	const struct timeval begun = ast_tvnow();
+	struct ast_app *stasis = pbx_findapp("Stasis");
+	int step = WAITING_STEP_MS;
+
+	if (!stasis) {
+		ast_log(LOG_ERROR, "%s: Asterisk has no application Stasis: load app_stasis\n",
+			ast_channel_name(chan));
+		return -1;
+	}
+	for (;;) {
+		const char *status;
+		int failed;
+
+		if (pbx_exec(chan, stasis, data)) {
+			return -1;
+		}
+		ast_channel_lock(chan);
+		status = pbx_builtin_getvar_helper(chan, "STASISSTATUS");
+		failed = status && !strcmp(status, "FAILED");
+		if (failed) {
+			/* Who asks ARI must not read that it runs Stasis, which was shown while that failed. */
+			ast_channel_publish_snapshot(chan);
+		}
+		ast_channel_unlock(chan);
+		if (!failed) {
+			return 0;
+		}
+		if (ast_tvdiff_ms(ast_tvnow(), begun) >= WAITING_MS) {
+			ast_log(LOG_WARNING, "%s: nobody took the recovered call for %d s\n",
+				ast_channel_name(chan), WAITING_MS / 1000);
+			return -1;
+		}
+		if (ast_safe_sleep(chan, step)) {
+			return -1;
+		}
+		step = MIN(2 * step, WAITING_LONGEST_STEP_MS);
+	}
+}
+
+static int register_waiting(void)
+{
+	if (ast_register_application2(WAITING_APPLICATION, waiting_exec,
+		"Wait for the controller of a recovered call.",
+		"PJSIPRecovered(name): as Stasis(name), but waits until the name is registered.",
+		AST_MODULE_SELF)) {
+		return -1;
+	}
+	if (!ast_context_find_or_create(NULL, NULL, WAITING_CONTEXT, AST_MODULE)
+		|| ast_add_extension(WAITING_CONTEXT, 1, WAITING_EXTENSION, 1, NULL, NULL,
+			WAITING_APPLICATION, ast_strdup("${EXTEN:4}"), ast_free_ptr, AST_MODULE)) {
+		ast_unregister_application(WAITING_APPLICATION);
+		return -1;
+	}
+	return 0;
+}
+
+static void unregister_waiting(void)
+{
+	ast_context_destroy(NULL, AST_MODULE);
+	ast_unregister_application(WAITING_APPLICATION);
+}
+
 /* -- CLI -------------------------------------------------------------------------------------- */
 
 static char *cli_show(struct ast_cli_entry *e, int cmd, struct ast_cli_args *a)
@@ -2005,6 +2085,11 @@ static int load_module(void)
 		ao2_ref(recoveries, -1);
 		return AST_MODULE_LOAD_DECLINE;
 	}
+	if (register_waiting()) {
+		ast_sip_unregister_service(&recovery_module);
+		ao2_ref(recoveries, -1);
+		return AST_MODULE_LOAD_DECLINE;
+	}
 	register_functions();
 	ast_cli_register_multiple(cli_commands, ARRAY_LEN(cli_commands));
 	ast_sip_session_register_supplement(&recovery_supplement);
@@ -2019,6 +2104,7 @@ static int unload_module(void)
 	ast_sip_session_unregister_supplement(&recovery_supplement);
 	ast_cli_unregister_multiple(cli_commands, ARRAY_LEN(cli_commands));
 	unregister_functions();
+	unregister_waiting();
 	ast_sip_unregister_service(&recovery_module);
 	ao2_cleanup(recoveries);
 	recoveries = NULL;

@@ -23,12 +23,13 @@ int Integer(const json& object, const char* name) {
   return field != object.end() && field->is_number_integer() ? field->get<int>() : 0;
 }
 
+}  // namespace
+
 bool InStasis(const json& channel) {
+  if (!channel.is_object()) return false;
   const auto dialplan = channel.find("dialplan");
   return dialplan != channel.end() && Text(*dialplan, "app_name") == "Stasis";
 }
-
-}  // namespace
 
 void ChannelBook::BeginSync(const std::string& life) {
   if (life != life_) {

@@ -15,6 +15,9 @@
 
 namespace sipheal::inline v0_1::internal {
 
+// Whether a channel, as ARI shows it, runs the application Stasis at this moment.
+bool InStasis(const nlohmann::json& channel);
+
 class ChannelBook {
  public:
   using Events = std::vector<ChannelEvent>;

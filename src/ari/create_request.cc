@@ -103,10 +103,12 @@ absl::StatusOr<std::string> MakeCreateBody(const MediaServerDriver::CreateParams
   // The time-out is a safety net for the case that nobody listens any more: when it strikes,
   // Asterisk hangs up, which ends the dialog. The driver gives the channel up before.
   const auto timeout = std::chrono::ceil<std::chrono::seconds>(params.answer_timeout).count() + 5;
-  json body = {{"endpoint", endpoint},
-               {"app", app},
-               {"channelId", params.channel_id},
-               {"timeout", timeout},
+  // Not "app": Asterisk hangs up a channel that is answered while nobody has registered the name,
+  // and a controller that dies meanwhile would lose the call. The module's context waits for the
+  // next one.
+  json body = {{"endpoint", endpoint},           {"context", "pjsip-recovery"},
+               {"extension", "app-" + app},      {"priority", 1},
+               {"channelId", params.channel_id}, {"timeout", timeout},
                {"variables", variables}};
   for (const auto& [name, value] : params.flow_variables) {
     if (IsFlowVariable(name, value)) body["variables"][name] = value;

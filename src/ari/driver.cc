@@ -248,8 +248,9 @@ class DriverCore final : public AriEventHandler, public std::enable_shared_from_
       return absl::UnavailableError(
           absl::StrFormat("\"%s\" answered something that is no channel", params.instance));
     }
-    return *state == "Up" ? MediaServerDriver::ChannelState::kUp
-                          : MediaServerDriver::ChannelState::kInviting;
+    // Answered, but not yet in Stasis: nothing can be done with it, and its event will come.
+    return *state == "Up" && InStasis(channel) ? MediaServerDriver::ChannelState::kUp
+                                               : MediaServerDriver::ChannelState::kInviting;
   }
 
   absl::Status HangUp(const CallContext& ctx, const MediaServerDriver::ChannelParams& params) {

@@ -68,6 +68,9 @@ void Engine::BeginAttempt(const RecoveryPtr& recovery, Target& target) {
   const CrashKind kind = recovery->crash->event.kind;
   if (recovery->attempt == 1 && kind != CrashKind::kProcessGone && kind != CrashKind::kRestarted) {
     taken_channels_[recovery->session.incarnation].push_back(recovery->session.channel_id);
+    if (returned_.contains(recovery->session.incarnation)) {
+      GiveUpTaken(recovery->session.incarnation);
+    }
   }
   const auto ignore = [](const absl::Status&) {};
   if (recovery->attempt == 1)

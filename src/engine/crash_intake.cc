@@ -31,7 +31,8 @@ milliseconds Backoff(int failures) {
 
 void Engine::HandleCrash(const CrashEvent& event) {
   const Incarnation& incarnation = event.incarnation;
-  if (!dead_.insert(incarnation).second) return;
+  if (!dead_.try_emplace(incarnation, event).second) return;
+  returned_.erase(incarnation);
   Log(LogLevel::kWarning, "crash_detected",
       absl::StrFormat("%s is dead (%s)", incarnation.instance, AbslView(ToString(event.kind))),
       {{"instance", incarnation.instance},
@@ -59,13 +60,10 @@ void Engine::HandleCrash(const CrashEvent& event) {
   // A suspect goes alone: when its target dies, it is the culprit, and not those that came before.
   const bool culprit_known = culprit_on_.erase(incarnation) > 0;
 
-  auto crash = std::make_shared<CrashWork>();
-  crash->event = event;
-  crash->began_at = clock_.Monotonic();
-  crash->report->crash = event;
+  const std::shared_ptr<CrashWork> crash = NewCrash(event);
   crash->culprit_known = culprit_known;
   if (paused_) {
-    held_.push_back(std::move(crash));
+    held_.push_back(crash);
     PublishStatus();
     return;
   }
@@ -82,6 +80,28 @@ void Engine::HandleCrash(const CrashEvent& event) {
           }
           BeginCrash(crash);
         });
+    return;
+  }
+  BeginCrash(crash);
+}
+
+std::shared_ptr<CrashWork> Engine::NewCrash(const CrashEvent& event) const {
+  auto crash = std::make_shared<CrashWork>();
+  crash->event = event;
+  crash->began_at = clock_.Monotonic();
+  crash->report->crash = event;
+  return crash;
+}
+
+// A recovery was under way to its outcome when its target died: the session that it left there was
+// not in the store yet when that death's sessions were listed.
+void Engine::CatchUp(const Incarnation& target) {
+  const auto dead = dead_.find(target);
+  if (dead == dead_.end()) return;
+  const std::shared_ptr<CrashWork> crash = NewCrash(dead->second);
+  if (paused_) {
+    held_.push_back(crash);
+    PublishStatus();
     return;
   }
   BeginCrash(crash);

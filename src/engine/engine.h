@@ -59,6 +59,9 @@ class Engine final : public Healer {
   // --- crash_intake.cc ---
   void HandleCrash(const CrashEvent& event);
   void HandleReturned(const ReturnEvent& event);
+  void GiveUpTaken(const Incarnation& incarnation);
+  std::shared_ptr<CrashWork> NewCrash(const CrashEvent& event) const;
+  void CatchUp(const Incarnation& target);
   void BeginCrash(const std::shared_ptr<CrashWork>& crash);
   void ListPage(const std::shared_ptr<CrashWork>& crash, std::string page_token, std::size_t size,
                 int failures);
@@ -159,8 +162,10 @@ class Engine final : public Healer {
   std::vector<std::shared_ptr<HealerListener>> listeners_;
   Targets targets_;
   std::map<Incarnation, std::shared_ptr<CrashWork>> crashes_;  // under way
-  std::set<Incarnation> dead_;                                 // declared dead, recovered or not
-  std::vector<std::shared_ptr<CrashWork>> held_;               // crashes that wait for Resume
+  // Declared dead, recovered or not, and not back since.
+  std::map<Incarnation, CrashEvent> dead_;
+  std::set<Incarnation> returned_;                // declared dead, and back
+  std::vector<std::shared_ptr<CrashWork>> held_;  // crashes that wait for Resume
   std::map<SessionKey, RecoveryPtr> recoveries_;
   std::map<std::string, std::vector<LegUp>> legs_up_;  // by group, until their crash is closed
   std::vector<RecoveryPtr> placing_;  // wait for a target, in the order in which they go

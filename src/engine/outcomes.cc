@@ -164,6 +164,7 @@ void Engine::Finished(const RecoveryPtr& recovery, Outcome outcome, const std::s
   --crash.open;
   PublishStatus();
   CloseCrashIfDone(recovery->crash);
+  if (outcome == Outcome::kRecovered) CatchUp(recovery->target);
 }
 
 void Engine::CloseCrashIfDone(const std::shared_ptr<CrashWork>& crash) {

@@ -8,7 +8,7 @@ namespace {
 
 bool Takes(const Target& target, const PlacementQuery& query) {
   return target.usable() && target.has_room() && target.has_endpoints.contains(query.endpoint) &&
-         !query.avoid.contains(target.options.name);
+         !query.avoid.contains(target.options.name) && target.status->incarnation != query.never;
 }
 
 }  // namespace

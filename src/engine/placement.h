@@ -60,6 +60,7 @@ struct PlacementQuery {
   std::string endpoint;
   std::string wish;             // the instance where its call is; empty: none
   std::set<std::string> avoid;  // that failed for this session
+  Incarnation never;            // that was taken for dead with this session, should it be back
 };
 
 struct PlacementAnswer {

@@ -156,6 +156,7 @@ void Engine::PlaceAll() {
     PlacementQuery query;
     query.endpoint = recovery->session.endpoint;
     query.avoid = recovery->avoid;
+    query.never = recovery->session.incarnation;
     const auto home = recovery->crash->group_home.find(recovery->session.group);
     if (home != recovery->crash->group_home.end()) query.wish = home->second;
     PlacementAnswer answer = Place(targets_, query);

@@ -110,6 +110,8 @@ void Engine::TakeOver(const UnfinishedRecovery& unfinished, const Lease& lease) 
     }
     recovery->waiting = Waiting::kAnswer;
     by_channel_[recovery->channel_id] = recovery->key();
+    // That server may have died as well while nobody watched.
+    parts_.detector->Expect(recovery->target).IgnoreError();
     AskForChannel(recovery, recovery->attempt);
     return;
   }
@@ -147,33 +149,45 @@ void Engine::ExpectAllStored() {
 }
 
 void Engine::HandleReturned(const ReturnEvent& event) {
-  if (!dead_.contains(event.incarnation)) return;
-  const auto taken = taken_channels_.find(event.incarnation);
+  const Incarnation& incarnation = event.incarnation;
+  // It lives: its next death is a new one, and it takes calls again.
+  if (dead_.erase(incarnation) == 0) return;
+  returned_.insert(incarnation);
+  const auto taken = taken_channels_.find(incarnation);
   Log(LogLevel::kWarning, "instance_returned",
       "An instance that was silent is back; it is told to give up what was taken",
-      {{"instance", event.incarnation.instance},
+      {{"instance", incarnation.instance},
        {"channels",
         absl::StrFormat("%d", taken == taken_channels_.end() ? 0 : taken->second.size())}});
   HealerEvent out;
   out.kind = HealerEventKind::kReturned;
-  out.incarnation = event.incarnation;
+  out.incarnation = incarnation;
   Emit(std::move(out));
-  if (taken == taken_channels_.end()) return;
-  MediaServerDriver::GiveUpParams params{event.incarnation.instance, taken->second};
+  GiveUpTaken(incarnation);
+  if (const auto target = targets_.find(incarnation.instance); target != targets_.end()) {
+    Inspect(*target->second, {});
+  }
+}
+
+void Engine::GiveUpTaken(const Incarnation& incarnation) {
+  const auto taken = taken_channels_.find(incarnation);
+  if (taken == taken_channels_.end() || !returned_.contains(incarnation)) return;
+  MediaServerDriver::GiveUpParams params{incarnation.instance, std::move(taken->second)};
+  taken_channels_.erase(taken);
   calls_->Call<absl::Status>(
       "MediaServerDriver::GiveUp", options_.plugin_timeout,
       [driver = parts_.driver, params](const CallContext& ctx) {
         return driver->GiveUp(ctx, params);
       },
-      [this, event](const absl::Status& status) {
-        if (status.ok()) {
-          taken_channels_.erase(event.incarnation);
-          return;
-        }
+      [this, incarnation, channels = params.channel_ids](const absl::Status& status) {
+        if (status.ok()) return;
         Log(LogLevel::kWarning, "give_up_failed",
             "The returned instance did not give up its taken calls; trying again",
-            {{"instance", event.incarnation.instance}, {"status", std::string(status.message())}});
-        loop_->After(milliseconds(100), [this, event] { HandleReturned(event); });
+            {{"instance", incarnation.instance}, {"status", std::string(status.message())}});
+        // Should it be silent again: when it is back from that.
+        auto& again = taken_channels_[incarnation];
+        again.insert(again.end(), channels.begin(), channels.end());
+        loop_->After(milliseconds(100), [this, incarnation] { GiveUpTaken(incarnation); });
       });
 }
 

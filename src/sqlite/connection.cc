@@ -22,6 +22,8 @@ namespace {
 // A context is looked at each time this many steps of SQLite's machine are done: microseconds.
 constexpr int kStepsBetweenLooks = 4000;
 constexpr std::chrono::milliseconds kLongestNap{5};
+// Two processes that share the file meet often, for milliseconds; this long is not usual.
+constexpr std::chrono::milliseconds kBusyWorthTelling{500};
 
 // Says what is wrong with the place of the file, where SQLite only says "unable to open".
 absl::Status CheckPlace(const std::string& path) {
@@ -162,7 +164,22 @@ int Connection::OnBusy(void* self, int count) {
   auto& connection = *static_cast<Connection*>(self);
   // Waiting is real, whatever clock the host gave.
   const MonotonicTime now = SystemClock().Monotonic();
-  if (count == 0) connection.busy_since_ = now;
+  if (count == 0) {
+    connection.busy_since_ = now;
+    connection.busy_told_ = false;
+  }
+  if (!connection.busy_told_ && now - connection.busy_since_ >= kBusyWorthTelling) {
+    connection.busy_told_ = true;
+    if (connection.options_.log != nullptr) {
+      connection.options_.log->Write(
+          {.level = LogLevel::kWarning,
+           .event = "store_locked",
+           .message = absl::StrFormat("session store %s: another process holds its lock; what is "
+                                      "to be written waits",
+                                      connection.options_.path),
+           .fields = {{"store", connection.options_.path}}});
+    }
+  }
   const auto left = connection.options_.busy_timeout - (now - connection.busy_since_);
   if (left <= left.zero() || connection.Over()) return 0;
   using Nap = std::chrono::microseconds;

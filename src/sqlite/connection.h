@@ -17,6 +17,7 @@
 #include "absl/status/statusor.h"
 #include "sipheal/base/call_context.h"
 #include "sipheal/base/clock.h"
+#include "sipheal/base/log_sink.h"
 
 namespace sipheal::inline v0_1::internal {
 
@@ -67,6 +68,7 @@ class Connection {
     std::string path;
     std::chrono::milliseconds busy_timeout{5000};
     const Clock* clock = nullptr;
+    LogSink* log = nullptr;  // none: silent; must outlive the connection
   };
 
   static absl::StatusOr<std::unique_ptr<Connection>> Open(Options options);
@@ -114,6 +116,7 @@ class Connection {
   sqlite3* handle_ = nullptr;
   const CallContext* ctx_ = nullptr;
   MonotonicTime busy_since_{};
+  bool busy_told_ = false;
   std::unordered_map<const char*, sqlite3_stmt*> statements_;
 };
 

@@ -14,10 +14,11 @@ namespace sipheal::inline v0_1 {
 namespace internal {
 
 absl::StatusOr<std::unique_ptr<Connection>> SqliteSessionStore::Connect(const char* pragmas) const {
-  ABSL_ASSIGN_OR_RETURN(
-      std::unique_ptr<Connection> connection,
-      Connection::Open(
-          {.path = options_.path, .busy_timeout = options_.busy_timeout, .clock = &clock_}));
+  ABSL_ASSIGN_OR_RETURN(std::unique_ptr<Connection> connection,
+                        Connection::Open({.path = options_.path,
+                                          .busy_timeout = options_.busy_timeout,
+                                          .clock = &clock_,
+                                          .log = log_.get()}));
   ABSL_RETURN_IF_ERROR(connection->Execute(pragmas));
   return connection;
 }

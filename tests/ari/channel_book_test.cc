@@ -221,7 +221,10 @@ TEST_F(CreateRequest, DialsTheRemoteTargetThroughTheEndpoint) {
   const auto body = json::parse(*Make());
   EXPECT_EQ(body["endpoint"], "PJSIP/phone/sip:p@10.0.0.1:5070;a=b");
   EXPECT_EQ(body["channelId"], kId);
-  EXPECT_EQ(body["app"], "app");
+  EXPECT_FALSE(body.contains("app")) << "it must wait for a controller when there is none";
+  EXPECT_EQ(body["context"], "pjsip-recovery");
+  EXPECT_EQ(body["extension"], "app-app");
+  EXPECT_EQ(body["priority"], 1);
   EXPECT_EQ(body["variables"]["PJSIP_RECOVERY(CALL-ID)"], "x@y");
   EXPECT_EQ(body["variables"]["PJSIP_RECOVERY(METHOD)"], "INVITE");
   EXPECT_EQ(body["variables"]["PJSIP_RECOVERY(ON_FAILURE)"], "keep");

@@ -3,6 +3,7 @@
 
 import re
 import threading
+import time
 import unittest
 
 from module_case import ENDPOINTS, ModuleCase
@@ -358,6 +359,49 @@ class RecoveredDialog(ModuleCase):
         self.b.ari("POST", "/channels/created/dial")
         self.assertEqual(self.result("created")["outcome"], "answered")
         self.assertEqual(dialog.bye(), 200)
+
+    def waiting(self, dialog, application):
+        """Posts the channel into the context that waits for the application; its id, when the phone
+        has answered and it waits."""
+        channel = f"rec-{application}"
+        self.b.ari("POST", f"/channels/{channel}", query={
+            "endpoint": f"PJSIP/alice/{dialog.phone.contact_uri}", "context": "pjsip-recovery",
+            "extension": f"app-{application}", "priority": "1", "timeout": "10"},
+            body={"variables": dialog.recovery_variables()})
+        self.wait_shown(channel, lambda shown: shown
+                        and shown["dialplan"]["app_name"] == "PJSIPRecovered")
+        return channel
+
+    def wait_shown(self, channel, condition):
+        """Waits until what ARI shows of a channel, or None when it is gone, is as wanted."""
+        end = time.monotonic() + 5
+        while True:
+            status, shown = self.b.ari.request("GET", f"/channels/{channel}")
+            if condition(shown if status == 200 else None):
+                return
+            self.assertLess(time.monotonic(), end, shown)
+            time.sleep(0.01)
+
+    def test_a_recovered_call_waits_for_a_controller_that_is_not_there(self):
+        dialog = self.call_in(self.phone())
+        channel = self.waiting(dialog, "late-one")
+        events = self.b.ari.events("late-one")
+        self.wait_start(channel, events)
+        self.assertEqual(dialog.bye(), 200)
+        self.wait_shown(channel, lambda shown: shown is None)
+
+    def test_a_recovered_call_that_waits_for_its_controller_can_be_hung_up(self):
+        dialog = self.call_in(self.phone())
+        channel = self.waiting(dialog, "nobody")
+        self.assertEqual(dialog.bye(), 200)
+        self.wait_shown(channel, lambda shown: shown is None)
+
+    def test_a_recovered_call_that_waits_can_be_given_up(self):
+        dialog = self.call_in(self.phone())
+        channel = self.waiting(dialog, "nobody-too")
+        self.release(self.b, channel)
+        self.wait_shown(channel, lambda shown: shown is None)
+        self.assertEqual(dialog.phone.requests("BYE"), [])
 
 
 if __name__ == "__main__":
