@@ -172,9 +172,9 @@ class Daemon:
             raise AssertionError(f"{command}: {answer}")
         return answer["result"]
 
-    def sessions(self):
+    def sessions(self, limit=1000):
         """What its store holds, by Call-ID: a list for each, since there may be no two."""
         found = {}
-        for session in self.ask("sessions")["sessions"]:
+        for session in self.ask("sessions", limit=limit)["sessions"]:
             found.setdefault(session["call_id"], []).append(session)
         return found
