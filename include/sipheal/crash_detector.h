@@ -8,7 +8,7 @@
 //                     called from any thread, never from inside a method of the detector, and
 //                     never two calls for one instance at a time.
 //  [Once]       CD-2  One incarnation is reported dead at most once, however many signs there
-//                     are.
+//                     are. One that returned (CD-6) lives: its next death is reported again.
 //  [Alive]      CD-3  An incarnation that shows life on any channel within the configured
 //                     silence is never reported.
 //  [Level]      CD-4  A death is found whenever it happened: also one before Start, when Expect

@@ -35,7 +35,8 @@ absl::Status StillThere(MediaServerDriver& driver, const CallContext& ctx,
 void Engine::BeginAttempt(const RecoveryPtr& recovery, Target& target) {
   UsedUp used = recovery->used;
   used.cseq = std::max(used.cseq, recovery->used_before.cseq);
-  used.offers += recovery->used_before.offers;
+  used.offers.insert(used.offers.end(), recovery->used_before.offers.begin(),
+                     recovery->used_before.offers.end());
   auto made = MakeVariables(*recovery->plan.dialog, options_, recovery->capture_is_complete,
                             clock_.Now(), used);
   if (!made.ok()) {
@@ -48,7 +49,7 @@ void Engine::BeginAttempt(const RecoveryPtr& recovery, Target& target) {
   ++recovery->attempt;
   recovery->used.cseq = made->cseq;
   recovery->used.cseq_jump = 0;
-  if (!bye) ++recovery->used.offers;
+  if (!bye) recovery->used.offers.push_back(made->cseq);
   recovery->target = target.status->incarnation;
   recovery->channel_id = ToChannelId({recovery->key(), recovery->attempt});
   by_channel_[recovery->channel_id] = recovery->key();

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -38,14 +39,14 @@ UsedUp UsedByEarlierRecoveries(SessionStore& store, const CallContext& ctx,
   if (session.epoch == 0) return used;
   const auto journal = store.Journal(ctx, session.id);
   if (!journal.ok()) return used;
-  std::map<std::uint32_t, std::uint32_t> attempts;  // by epoch
+  std::map<std::pair<std::uint32_t, std::uint32_t>, std::uint32_t> cseqs;  // by epoch and attempt
   for (const JournalEntry& entry : *journal) {
-    if (entry.session.epoch >= session.epoch) continue;
+    if (entry.session.epoch >= session.epoch || entry.attempt == 0) continue;
     used.cseq = std::max(used.cseq, entry.cseq);
-    std::uint32_t& most = attempts[entry.session.epoch];
-    most = std::max(most, entry.attempt);
+    std::uint32_t& cseq = cseqs[{entry.session.epoch, entry.attempt}];
+    cseq = std::max(cseq, entry.cseq);
   }
-  for (const auto& [epoch, most] : attempts) used.offers += most;
+  for (const auto& [attempt, cseq] : cseqs) used.offers.push_back(cseq);
   return used;
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -112,14 +113,14 @@ bool MayEndWithBye(const DialogState& dialog, sip::VerdictOptions judge) {
 }
 
 // RFC 3264 8: each new offer has a higher o= version, also after offers that failed.
-void RaiseSdpVersion(DialogState& dialog, std::uint32_t offers) {
+void RaiseSdpVersion(DialogState& dialog, std::ptrdiff_t offers) {
   std::string& version = dialog.highest_local_sdp_version;
   if (version.empty()) version = dialog.local_sdp.origin_version;
   std::uint64_t number = 0;
   const auto [end, error] =
       std::from_chars(version.data(), version.data() + version.size(), number);
   if (error != std::errc() || end != version.data() + version.size()) return;
-  version = absl::StrFormat("%d", number + offers);
+  version = absl::StrFormat("%d", number + static_cast<std::uint64_t>(offers));
 }
 
 }  // namespace
@@ -160,7 +161,9 @@ absl::StatusOr<RequestVariables> MakeVariables(const DialogState& dialog,
     // Whether the phone saw the earlier attempt or not: its number is not used again.
     next.local_seq = std::max(next.local_seq.value_or(0), used.cseq);
   }
-  RaiseSdpVersion(next, used.offers);
+  const std::uint32_t captured = dialog.local_seq.value_or(0);
+  RaiseSdpVersion(next, std::count_if(used.offers.begin(), used.offers.end(),
+                                      [captured](std::uint32_t cseq) { return cseq > captured; }));
   sip::RecoveryOptions recovery;
   recovery.now = now;
   recovery.cseq = options.cseq;

@@ -3,6 +3,7 @@
 // be done with it.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,7 +38,9 @@ struct Plan {
 struct UsedUp {
   std::uint32_t cseq = 0;       // the highest CSeq of an attempt; 0: none
   std::uint32_t cseq_jump = 0;  // go this much further
-  std::uint32_t offers = 0;     // SDP offers sent
+  // The CSeq of each request with an SDP offer. Those up to the dialog's own were captured, and
+  // their o= version with them.
+  std::vector<std::uint32_t> offers;
 };
 
 struct PlanInput {

@@ -88,7 +88,7 @@ void Engine::TakeOver(const UnfinishedRecovery& unfinished, const Lease& lease) 
   recovery->crash = crash;
   recovery->attempt = last.attempt;
   recovery->used.cseq = last.cseq;
-  recovery->used.offers = last.attempt;
+  recovery->used.offers.assign(last.attempt, last.cseq);
   recovery->deaths = last.deaths;
   recovery->deadline = crash->began_at + options_.recovery_deadline;
   recoveries_[session.key()] = recovery;

@@ -93,6 +93,7 @@ class FakeCrashDetector::Impl {
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (!instance.alive || instance.silent_since) return std::nullopt;
     if (silent_.erase(instance.current) == 0) return std::nullopt;
+    reported_.erase(instance.current);
     return ReturnEvent{instance.current, clock_.Now()};
   }
 

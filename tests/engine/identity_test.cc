@@ -87,6 +87,25 @@ TEST(Healer, F12_F93_ASecondRecoveryGoesAboveTheFirstWhenTheCaptureMissedIt) {
   EXPECT_EQ(Variable(sent[1], "PJSIP_RECOVERY_SDP_ORIGIN"), "- 100 101 IN IP4 192.0.2.1");
 }
 
+TEST(Healer, F12_ASecondRecoveryCountsTheOfferOfTheFirstOnceWhenTheCaptureSawIt) {
+  World world;
+  const Session session = world.AddCall(1);
+  Controller controller(world);
+  controller.Start();
+  controller.Kill("ast-1");
+  ASSERT_TRUE(controller.RunUntilOutcomes(1)) << controller.Reasons();
+  sip::DialogState dialog = World::Dialog(session.call_id);
+  dialog.local_seq = static_cast<std::uint32_t>(CseqOf(world.servers->sent().at(0)));
+  dialog.highest_local_sdp_version = "101";
+  world.capture->Clear();
+  world.capture->AddDialog(dialog);
+  controller.Kill(controller.heard->outcomes[0].to.instance);
+  ASSERT_TRUE(controller.RunUntilOutcomes(2)) << controller.Reasons();
+  const auto sent = world.servers->sent();
+  ASSERT_EQ(sent.size(), 2u);
+  EXPECT_EQ(Variable(sent[1], "PJSIP_RECOVERY_SDP_ORIGIN"), "- 100 101 IN IP4 192.0.2.1");
+}
+
 // The server that died had sent nothing in the dialog, so the first number comes from the clock.
 // The clock of whoever recovers it again is behind.
 TEST(Healer, F12_GoesAboveTheFirstRecoverysCseqWithAClockThatIsBehind) {

@@ -109,13 +109,13 @@ class ServerHangs(DaemonCase):
         self.start()
         calls = self.place(4)
         server = self.servers["a"]
-        for _ in range(10 if LONG else 2):
+        for _ in range(20 if LONG else 3):
             server.pause()
             time.sleep(0.8)
             server.resume()
             woken = time.monotonic()
-            # It is heard again, for twice the silence that would have been death.
-            wait_for(lambda: time.monotonic() - woken > 1.8 and self.daemon.ask("status")[
+            # It is heard again, and the silence that would have been death is over.
+            wait_for(lambda: time.monotonic() - woken > 0.5 and self.daemon.ask("status")[
                 "instances"]["a"]["ari_heard_ms_ago"] < 150, 5, self.story, interval=0.1)
         self.assertEqual(self.daemon.all("crash"), [], self.story())
         for call in calls:
@@ -182,7 +182,7 @@ class ControllerDies(DaemonCase):
     But an offer may be counted that was never made: what was about to be sent stands in the store.
     """
 
-    def die_at(self, moment, *, names=("b", "c"), count=6, hold=False):
+    def die_at(self, moment, *, count=6, hold=False):
         """Kills server and controller; moment() returns when it is the controller's turn."""
         self.start(lease="1s")
         calls = self.place(count)
@@ -197,8 +197,8 @@ class ControllerDies(DaemonCase):
             for call in calls:
                 call.phone.release()
         self.daemon.start()
-        self.wait_recovered(calls, *names)
-        self.assert_alive_once(calls, names)
+        self.wait_recovered(calls, "b", "c")
+        self.assert_alive_once(calls, ("b", "c"))
 
     def assert_alive_once(self, calls, names):
         self.assert_channels(calls, *names)
@@ -436,7 +436,7 @@ class TargetWithoutModule(DaemonCase):
         return super().make_server(name, index, recovery=name != "bare", **options)
 
     def test_a_server_without_the_module_is_never_used_and_named(self):
-        self.start(recovery="  deadline: 4s\n")
+        self.start(recovery="  deadline: 2s\n")
         calls = self.place(6)
         self.kill("a")
         self.wait_recovered(calls, "c")
