@@ -612,6 +612,25 @@ TEST(Healer, F87_FindsADeathThatHappenedBeforeItWasStarted) {
   EXPECT_EQ(controller.heard->outcomes[0].outcome, Outcome::kRecovered);
 }
 
+// The server was started again while no controller ran: only the store knows that there was a life
+// before.
+TEST(Healer, F87_FindsTheDeathOfALifeThatOnlyTheStoreKnows) {
+  World world;
+  Session former = world.MakeSession(1);
+  former.incarnation.life = "life-0";
+  former.id = MakeSessionId(former.incarnation, former.channel_id);
+  world.Put(former);
+  world.capture->AddDialog(World::Dialog(former.call_id));
+  world.AddCall(2);
+  Controller controller(world);
+  controller.Start();
+  ASSERT_TRUE(controller.RunUntilOutcomes(1));
+  EXPECT_EQ(controller.heard->outcomes[0].outcome, Outcome::kRecovered) << controller.Reasons();
+  EXPECT_EQ(controller.heard->outcomes[0].from, (Incarnation{"ast-1", "life-0"}));
+  controller.RunUntil([] { return false; }, milliseconds(5'000));
+  EXPECT_EQ(world.servers->Invites("call-2"), 0) << "the life that runs is left alone";
+}
+
 TEST(Healer, RecoversByHandWhatTheOperatorDeclaresDead) {
   World world;
   world.AddCall(1);
