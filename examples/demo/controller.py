@@ -7,20 +7,9 @@ import subprocess
 import time
 
 from processes import Program
+from sipheal_lab.daemon import instances_section
 
-_HEAD = """# The demo's configuration of `sipheal run`; docs/config.md explains every key.
-instances:
-"""
-
-_INSTANCE = """  - name: {name}
-    sip: ["{sip}"]
-    hep_agents: ["{agent}"]
-    ari:
-      url: {url}
-      user: {user}
-      password_file: {password_file}
-      pid_file: {pid_file}
-"""
+_HEAD = "# The demo's configuration of `sipheal run`; docs/config.md explains every key.\n"
 
 _TAIL = """hep:
   udp: {hep}
@@ -46,15 +35,7 @@ class Controller(Program):
     def __init__(self, lab, program):
         folder = lab.directory / "sipheal"
         folder.mkdir()
-        text = _HEAD
-        for server in lab.servers:
-            password_file = folder / f"{server.name}.password"
-            password_file.touch(mode=0o600)
-            password_file.write_text(server.ari_password + "\n")
-            text += _INSTANCE.format(
-                name=server.name, sip=f"{server.sip_address}:{server.sip_port}",
-                agent=server.hep.capture_id, url=f"http://127.0.0.1:{server.ari_port}",
-                user=server.ari_user, password_file=password_file, pid_file=server.pid_file)
+        text = _HEAD + instances_section(lab.servers, folder)
         self.socket, self.program = folder / "control.sock", program
         text += _TAIL.format(hep="%s:%d" % lab.hep, store=folder / "sessions.db",
                              network=lab.network.network, socket=self.socket)

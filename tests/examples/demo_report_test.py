@@ -99,11 +99,11 @@ class BareLoop(unittest.TestCase):
                         server_cseq=41, target="sip:phone@10.0.0.1", routes=["sip:x;lr", "sip:y"],
                         origin=("-", 5, 6))
         variables = recovery_variables(dialog)
-        self.assertEqual(variables["PJSIP_RECOVERY_FROM_TAG"], "st")
-        self.assertEqual(variables["PJSIP_RECOVERY_TO_URI"], "sip:p")
-        self.assertEqual(variables["PJSIP_RECOVERY_CSEQ"], "42")
-        self.assertEqual(variables["PJSIP_RECOVERY_ROUTES"], "<sip:x;lr>,<sip:y>")
-        self.assertEqual(variables["PJSIP_RECOVERY_SDP_ORIGIN"], "- 5 6 IN IP4 10.0.0.2")
+        self.assertEqual(variables["PJSIP_RECOVERY(FROM_TAG)"], "st")
+        self.assertEqual(variables["PJSIP_RECOVERY(TO_URI)"], "sip:p")
+        self.assertEqual(variables["PJSIP_RECOVERY(CSEQ)"], "42")
+        self.assertEqual(variables["PJSIP_RECOVERY(ROUTES)"], "<sip:x;lr>,<sip:y>")
+        self.assertEqual(variables["PJSIP_RECOVERY(SDP_ORIGIN)"], "- 5 6 IN IP4 10.0.0.2")
 
 
 if __name__ == "__main__":
