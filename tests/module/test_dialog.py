@@ -353,6 +353,7 @@ class RecoveredDialog(ModuleCase):
         dialog = self.call_in(phone)
         self.b.ari("POST", "/channels/create", query={
             "endpoint": f"PJSIP/alice/{phone.contact_uri}", "app": "lab", "channelId": "created"})
+        self.wait_start("created")  # ARI takes commands for it from then on
         for name, value in dialog.recovery_variables().items():
             self.b.ari("POST", "/channels/created/variable",
                        query={"variable": name, "value": value})
