@@ -266,29 +266,24 @@ void Engine::LearnHomes(const std::shared_ptr<CrashWork>& crash,
   }
   crash->wait_for_homes.push_back(std::move(then));
   if (crash->wait_for_homes.size() > 1) return;
-  std::vector<Incarnation> living;
-  for (const auto& [name, target] : targets_) {
-    if (target->status && !dead_.contains(target->status->incarnation)) {
-      living.push_back(target->status->incarnation);
-    }
-  }
-  using Result = absl::StatusOr<std::map<std::string, std::string>>;
+  using Result = absl::StatusOr<std::vector<std::pair<std::string, Incarnation>>>;
   calls_->Call<Result>(
       "SessionStore::List", options_.plugin_timeout,
-      [store = parts_.store, living](const CallContext& ctx) -> Result {
-        std::map<std::string, std::string> homes;
-        for (const Incarnation& incarnation : living) {
-          ABSL_ASSIGN_OR_RETURN(const std::vector<Session> sessions,
-                                ListAll(*store, ctx, incarnation));
-          for (const Session& session : sessions) {
-            if (!session.group.empty()) homes[session.group] = incarnation.instance;
-          }
+      [store = parts_.store](const CallContext& ctx) -> Result {
+        ABSL_ASSIGN_OR_RETURN(const std::vector<Session> all, ListAll(*store, ctx, std::nullopt));
+        std::vector<std::pair<std::string, Incarnation>> homes;
+        for (const Session& session : all) {
+          if (!session.group.empty()) homes.emplace_back(session.group, session.incarnation);
         }
         return homes;
       },
       [this, crash](const Result& homes) {
         crash->homes_known = homes.ok();
-        if (homes.ok()) crash->group_home.insert(homes->begin(), homes->end());
+        if (homes.ok()) {
+          for (const auto& [group, home] : *homes) {
+            if (!dead_.contains(home)) crash->group_home.emplace(group, home.instance);
+          }
+        }
         for (const auto& waiting : std::exchange(crash->wait_for_homes, {})) {
           waiting(homes.status());
         }

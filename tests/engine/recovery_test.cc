@@ -178,6 +178,21 @@ TEST(Healer, F55_PlacesALegWhereItsPartnerLives) {
   EXPECT_EQ(controller.heard->outcomes[0].to.instance, "ast-3");
 }
 
+TEST(Healer, F55_KnowsWhereAPartnerLivesBeforeItsInstanceHasAnswered) {
+  World world;
+  world.AddCall(1, "ast-1", "bridge");
+  world.AddCall(2, "ast-3", "bridge");
+  world.servers->SetOwnChannels("ast-3", 50);
+  for (const char* name : {"ast-2", "ast-3"}) world.servers->SetReachable(name, false);
+  Controller controller(world);
+  controller.Start();
+  controller.Kill("ast-1");
+  controller.Settle();
+  for (const char* name : {"ast-2", "ast-3"}) world.servers->SetReachable(name, true);
+  ASSERT_TRUE(controller.RunUntilOutcomes(1));
+  EXPECT_EQ(controller.heard->outcomes[0].to.instance, "ast-3");
+}
+
 TEST(Healer, F65_ResumesNoFlowOfAPhoneThatRefused) {
   World world;
   const Session session = world.AddCall(1);
