@@ -62,11 +62,7 @@ void Engine::HandleCrash(const CrashEvent& event) {
 
   const std::shared_ptr<CrashWork> crash = NewCrash(event);
   crash->culprit_known = culprit_known;
-  if (paused_) {
-    held_.push_back(crash);
-    PublishStatus();
-    return;
-  }
+  if (HeldWhilePaused(crash)) return;
   if (event.kind == CrashKind::kSilent && options_.fence) {
     calls_->Call<absl::Status>(
         "HealerOptions::fence", options_.plugin_timeout,
@@ -93,18 +89,20 @@ std::shared_ptr<CrashWork> Engine::NewCrash(const CrashEvent& event) const {
   return crash;
 }
 
+bool Engine::HeldWhilePaused(const std::shared_ptr<CrashWork>& crash) {
+  if (!paused_) return false;
+  held_.push_back(crash);
+  PublishStatus();
+  return true;
+}
+
 // A recovery was under way to its outcome when its target died: the session that it left there was
 // not in the store yet when that death's sessions were listed.
 void Engine::CatchUp(const Incarnation& target) {
   const auto dead = dead_.find(target);
   if (dead == dead_.end()) return;
   const std::shared_ptr<CrashWork> crash = NewCrash(dead->second);
-  if (paused_) {
-    held_.push_back(crash);
-    PublishStatus();
-    return;
-  }
-  BeginCrash(crash);
+  if (!HeldWhilePaused(crash)) BeginCrash(crash);
 }
 
 void Engine::BeginCrash(const std::shared_ptr<CrashWork>& crash) {

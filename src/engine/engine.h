@@ -61,6 +61,7 @@ class Engine final : public Healer {
   void HandleReturned(const ReturnEvent& event);
   void GiveUpTaken(const Incarnation& incarnation);
   std::shared_ptr<CrashWork> NewCrash(const CrashEvent& event) const;
+  bool HeldWhilePaused(const std::shared_ptr<CrashWork>& crash);
   void CatchUp(const Incarnation& target);
   void BeginCrash(const std::shared_ptr<CrashWork>& crash);
   void ListPage(const std::shared_ptr<CrashWork>& crash, std::string page_token, std::size_t size,
@@ -87,6 +88,7 @@ class Engine final : public Healer {
   void WantTarget(const RecoveryPtr& recovery);
   void PlaceAll();
   void SchedulePlacing(MonotonicTime when);
+  void QueueUp(const RecoveryPtr& recovery);
   static bool GoesBefore(const RecoveryPtr& a, const RecoveryPtr& b);
   bool IsFull(const Target& target) const;
   std::optional<MonotonicTime> AllFullUntil(MonotonicTime now) const;

@@ -83,10 +83,14 @@ bool Engine::GoesBefore(const RecoveryPtr& a, const RecoveryPtr& b) {
   return rank(*a) < rank(*b);
 }
 
-void Engine::WantTarget(const RecoveryPtr& recovery) {
-  recovery->waiting = Waiting::kTarget;
+void Engine::QueueUp(const RecoveryPtr& recovery) {
   placing_.insert(std::upper_bound(placing_.begin(), placing_.end(), recovery, GoesBefore),
                   recovery);
+}
+
+void Engine::WantTarget(const RecoveryPtr& recovery) {
+  recovery->waiting = Waiting::kTarget;
+  QueueUp(recovery);
   SchedulePlacing(std::max(recovery->not_before, clock_.Monotonic()));
 }
 
@@ -192,10 +196,7 @@ void Engine::PlaceAll() {
   }
   // Those that came meanwhile (a BYE for one whose time is over) take their place among them.
   placing_.swap(kept);
-  for (const RecoveryPtr& recovery : kept) {
-    placing_.insert(std::upper_bound(placing_.begin(), placing_.end(), recovery, GoesBefore),
-                    recovery);
-  }
+  for (const RecoveryPtr& recovery : kept) QueueUp(recovery);
   if (somebody_lacks_a_target) {
     for (const auto& [name, target] : targets_) {
       if (now - target->inspected_at >= kInspectEvery || target->inspected_at == MonotonicTime{}) {
