@@ -5,7 +5,6 @@ SIPHEAL_COMMAND names the program. Skips loudly without a cached Asterisk.
 """
 
 import json
-import os
 import pathlib
 import socket
 import sys
@@ -17,18 +16,9 @@ sys.path.insert(0, str(ROOT / "tests" / "support" / "python"))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from command_test import CommandCase, Daemon, free_port  # noqa: E402
-from sipheal_lab.asterisk import Asterisk, Endpoint, Hep, asterisk_prefix  # noqa: E402
+from sipheal_lab.asterisk import Asterisk, Endpoint, Hep  # noqa: E402
 from sipheal_lab.phone import Phone  # noqa: E402
-
-
-def require_asterisk():
-    if asterisk_prefix():
-        return
-    text = "no Asterisk in the cache: run patches/asterisk/get-asterisk.sh"
-    if os.environ.get("SIPHEAL_REQUIRE_ASTERISK") == "1":
-        raise RuntimeError(text)
-    sys.stderr.write(f"SKIPPED, {text}\n")
-    raise unittest.SkipTest(text)
+from sipheal_lab.required import require_asterisk  # noqa: E402
 
 
 class DoctorLabTest(CommandCase):

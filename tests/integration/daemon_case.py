@@ -19,9 +19,10 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support" / "python"))
 
-from sipheal_lab.asterisk import Asterisk, Endpoint, Hep, asterisk_prefix, free_port  # noqa: E402
+from sipheal_lab.asterisk import Asterisk, Endpoint, Hep, free_port  # noqa: E402
 from sipheal_lab.daemon import Daemon  # noqa: E402
 from sipheal_lab.phone import Answer, Phone  # noqa: E402,F401
+from sipheal_lab.required import require_asterisk  # noqa: E402
 
 LONG = os.environ.get("SIPHEAL_LONG") == "1"
 MOST_PHONES = 12
@@ -37,16 +38,6 @@ recovery:
   level: debug
   format: json
 """
-
-
-def require_lab():
-    if asterisk_prefix() and os.environ.get("SIPHEAL_COMMAND"):
-        return
-    text = "no Asterisk in the cache (patches/asterisk/get-asterisk.sh) or no SIPHEAL_COMMAND"
-    if os.environ.get("SIPHEAL_REQUIRE_ASTERISK") == "1":
-        raise RuntimeError(text)
-    sys.stderr.write(f"SKIPPED, {text}\n")
-    raise unittest.SkipTest(text)
 
 
 def wait_for(condition, timeout, what, interval=0.02):
@@ -98,7 +89,7 @@ class DaemonCase(unittest.TestCase):
     server_names = ("a", "b", "c")
 
     def setUp(self):
-        require_lab()
+        require_asterisk("SIPHEAL_COMMAND")
         folder = tempfile.TemporaryDirectory(prefix="sipheal-faults-")
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)

@@ -18,9 +18,10 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support" / "python"))
 
 import sipheal_lab.phone  # noqa: E402
-from sipheal_lab.asterisk import Asterisk, Endpoint, asterisk_prefix, write_tone  # noqa: E402
+from sipheal_lab.asterisk import Asterisk, Endpoint, write_tone  # noqa: E402
 from sipheal_lab.media import Media  # noqa: E402
 from sipheal_lab.phone import Phone  # noqa: E402
+from sipheal_lab.required import require_asterisk  # noqa: E402
 
 USERS = ("alice", "bob", "carol")
 ENDPOINTS = tuple(Endpoint(user) for user in (*USERS, "dave"))
@@ -131,12 +132,7 @@ class Flow(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        if not asterisk_prefix() or not os.environ.get("FLOW_LAB"):
-            text = "no Asterisk in the cache (patches/asterisk/get-asterisk.sh) or no FLOW_LAB"
-            if os.environ.get("SIPHEAL_REQUIRE_ASTERISK") == "1":
-                raise RuntimeError(text)
-            sys.stderr.write(f"SKIPPED, {text}\n")
-            raise unittest.SkipTest(text)
+        require_asterisk("FLOW_LAB")
         sipheal_lab.phone.Media = ListeningMedia
 
     @classmethod

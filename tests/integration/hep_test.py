@@ -18,21 +18,11 @@ import unittest
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support" / "python"))
 
-from sipheal_lab.asterisk import Asterisk, Endpoint, Hep, asterisk_prefix, free_port  # noqa: E402
+from sipheal_lab.asterisk import Asterisk, Endpoint, Hep, free_port  # noqa: E402
 from sipheal_lab.phone import Phone  # noqa: E402
+from sipheal_lab.required import require_asterisk  # noqa: E402
 
 ENDPOINTS = (Endpoint("alice"), Endpoint("carol", kind="tcp"))
-
-
-def require_asterisk():
-    """Skips loudly without a cached Asterisk, or fails where one is required."""
-    if asterisk_prefix():
-        return
-    text = "no Asterisk in the cache: run patches/asterisk/get-asterisk.sh"
-    if os.environ.get("SIPHEAL_REQUIRE_ASTERISK") == "1":
-        raise RuntimeError(text)
-    sys.stderr.write(f"SKIPPED, {text}\n")
-    raise unittest.SkipTest(text)
 
 
 class Probe:

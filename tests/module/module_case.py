@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the tests of res_pjsip_recovery share: two real servers and the steps of a recovery."""
 
-import os
 import pathlib
 import sys
 import unittest
@@ -10,8 +9,9 @@ import uuid
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "support" / "python"))
 
-from sipheal_lab.asterisk import Asterisk, Endpoint, asterisk_prefix  # noqa: E402
+from sipheal_lab.asterisk import Asterisk, Endpoint  # noqa: E402
 from sipheal_lab.phone import Phone  # noqa: E402
+from sipheal_lab.required import require_asterisk  # noqa: E402
 
 ENDPOINTS = (
     Endpoint("alice"), Endpoint("bob"), Endpoint("carol", kind="tcp"),
@@ -19,17 +19,6 @@ ENDPOINTS = (
     Endpoint("multi", codecs="ulaw,vp8", options={"max_audio_streams": "1",
                                                   "max_video_streams": "1"}),
 )
-
-
-def require_asterisk():
-    """Skips loudly without a cached Asterisk, or fails where one is required."""
-    if asterisk_prefix():
-        return
-    text = "no Asterisk in the cache: run patches/asterisk/get-asterisk.sh"
-    if os.environ.get("SIPHEAL_REQUIRE_ASTERISK") == "1":
-        raise RuntimeError(text)
-    sys.stderr.write(f"SKIPPED, {text}\n")
-    raise unittest.SkipTest(text)
 
 
 def result_fields(text):
