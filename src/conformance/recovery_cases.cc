@@ -188,11 +188,14 @@ absl::Status TheSuccessorComesWithTheOutcome(SessionStoreHarness& harness) {
   Session successor = ASession("s", 1);
   successor.incarnation = {"ast2", "life2"};
   // Somebody watches: there is never none of the two, and never both.
+  std::atomic<bool> looked = false;
   std::atomic<bool> done = false;
   absl::Status watched;
   std::thread watching([&] {
     while (!done && watched.ok()) {
       const auto sessions = ListAll(*store);
+      looked = true;
+      looked.notify_one();
       if (!sessions.ok()) {
         watched = AsBroken("List", sessions.status());
       } else if (sessions->size() != 1) {
@@ -201,6 +204,7 @@ absl::Status TheSuccessorComesWithTheOutcome(SessionStoreHarness& harness) {
       }
     }
   });
+  looked.wait(false);
   const absl::Status finished =
       AdvanceOne(*store, AnEntry(lease, RecoveryStage::kFinished), successor);
   done = true;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // SS-1 to SS-5 and SS-10 to SS-12: what concerns sessions, dialogs and every method.
 #include <algorithm>
+#include <atomic>
+#include <chrono>
 #include <set>
+#include <thread>
 
 #include "conformance/session_store_support.h"
 
@@ -74,17 +77,29 @@ absl::Status CancelledBatchIsWholeOrNothing(SessionStoreHarness& harness) {
   constexpr int kBatch = 300;
   constexpr int kRounds = 12;
   ABSL_ASSIGN_OR_RETURN(const auto store, harness.Make());
-  for (int round = 0; round < kRounds; ++round) {
+  const auto batch = [](int round) {
     SessionStore::PutParams params;
     for (int i = 0; i < kBatch; ++i) {
       params.sessions.push_back(ASession(absl::StrFormat("r%d.%d", round, i)));
       params.sessions.back().incarnation.life = std::to_string(round);
     }
+    return params;
+  };
+  // What a batch takes here tells when to cancel: the rounds spread over the time of one.
+  const auto begin = std::chrono::steady_clock::now();
+  SIPHEAL_REQUIRE_OK(store->Put({}, batch(0)));
+  const auto whole = std::chrono::steady_clock::now() - begin;
+  for (int round = 1; round <= kRounds; ++round) {
+    const SessionStore::PutParams params = batch(round);
     Canceller canceller;
+    std::atomic<bool> put_begins = false;
     std::thread canceling([&] {
-      std::this_thread::sleep_for(std::chrono::microseconds(300 * round));
+      put_begins.wait(false);
+      std::this_thread::sleep_for(whole * (round - 1) / kRounds);
       canceller.Cancel();
     });
+    put_begins = true;
+    put_begins.notify_one();
     const auto put = store->Put(canceller.Context(), params);
     canceling.join();
     SIPHEAL_REQUIRE(put.ok() || put.status().code() == absl::StatusCode::kCancelled,

@@ -7,12 +7,29 @@
 
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
+#include <thread>
 
 #include "sipheal/conformance/case.h"
 
 namespace sipheal::tests {
+
+// An implementation that serves one thread only: with it a case for many threads fails however they
+// are scheduled.
+class OneThreadOnly {
+ public:
+  bool IsServed(std::thread::id thread = std::this_thread::get_id()) {
+    const std::lock_guard lock(mutex_);
+    if (served_ == std::thread::id()) served_ = thread;
+    return served_ == thread;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::thread::id served_;
+};
 
 template <typename Harness>
 absl::Status RunCase(const conformance::Case<Harness>& one, Harness& harness) {

@@ -37,18 +37,9 @@ class FaultyStore final : public SessionStore {
     PutParams params = given_params;
     if (Has("OddArgumentsDoNotThrow") && params.sessions.empty()) throw std::runtime_error("empty");
     if (Has("PutOfOnlyExistingLeavesOthersOut")) params.only_existing = false;
-    if (Has("ManyThreadsAtOnce")) {
-      const int inside = ++putting_;
-      std::this_thread::sleep_for(milliseconds(1));
-      --putting_;
-      if (inside > 1) return PutResult{};
-    }
-    if (Has("CancelledBatchIsWholeOrNothing")) {
-      for (const Session& session : params.sessions) {
-        std::this_thread::sleep_for(std::chrono::microseconds(10));
-        if (auto put = good_->Put(ctx, {.sessions = {session}}); !put.ok()) return put;
-      }
-      return PutResult{};
+    if (Has("ManyThreadsAtOnce") && !only_.IsServed()) return PutResult{};
+    if (Has("CancelledBatchIsWholeOrNothing") && ctx.stop.stop_possible()) {
+      return PutHalf(ctx, params);
     }
     const std::lock_guard lock(mutex_);
     for (Session& session : params.sessions) {
@@ -74,6 +65,7 @@ class FaultyStore final : public SessionStore {
     if (Has("PagesGiveEachRecordOnce")) return ListByOffset(ctx, params);
     if (Has("ListGivesOneIncarnationOnly")) params.incarnation.reset();
     auto page = good_->List(ctx, params);
+    if (page.ok() && page->sessions.empty()) none_seen_ = true;
     const std::lock_guard lock(mutex_);
     if (page.ok()) {
       for (Session& session : page->sessions) {
@@ -132,8 +124,11 @@ class FaultyStore final : public SessionStore {
     }
     if (Has("AStepExtendsTheLease")) params.lease = milliseconds(1);
     auto results = good_->Advance(ctx, params);
-    if (late_successor) {
-      std::this_thread::sleep_for(milliseconds(20));
+    if (late_successor) {  // late enough for one that looks to find neither of the two
+      const auto begin = std::chrono::steady_clock::now();
+      while (!none_seen_ && std::chrono::steady_clock::now() - begin < std::chrono::seconds(10)) {
+        std::this_thread::sleep_for(milliseconds(1));
+      }
       (void)good_->Put(ctx, {.sessions = {*late_successor}});
     }
     if (results.ok() && Has("AStepWithoutAClaimIsRefused")) {
@@ -203,6 +198,14 @@ class FaultyStore final : public SessionStore {
     return Has("LostConnectionIsUnavailable") ? absl::NotFoundError("nothing there")
                                               : absl::UnavailableError("out of reach");
   }
+  // Writes half of the batch and then waits to be cancelled: however slow the machine is, the
+  // cancellation falls into the middle of the batch.
+  absl::StatusOr<PutResult> PutHalf(const CallContext& ctx, const PutParams& params) {
+    const auto middle = params.sessions.begin() + std::ssize(params.sessions) / 2;
+    auto put = good_->Put({}, {.sessions = {params.sessions.begin(), middle}});
+    while (put.ok() && !ctx.stop.stop_requested()) std::this_thread::sleep_for(milliseconds(1));
+    return put.ok() ? absl::CancelledError("in the middle of a batch") : put;
+  }
   // Pages by position: what is added before it shifts them.
   absl::StatusOr<SessionPage> ListByOffset(const CallContext& ctx, const ListParams& params) {
     auto all = good_->List(ctx, {.incarnation = params.incarnation, .limit = 1000});
@@ -222,8 +225,9 @@ class FaultyStore final : public SessionStore {
   const std::shared_ptr<SessionStore> good_;
   const std::shared_ptr<Weather> weather_;
   const std::string fault_;
-  std::atomic<int> putting_ = 0;
+  tests::OneThreadOnly only_;
   std::atomic<int> saved_ = 0;
+  std::atomic<bool> none_seen_ = false;
   std::mutex mutex_;
   std::map<std::string, std::uint32_t> seen_;
   std::map<std::string, Session> overlay_;
