@@ -55,6 +55,10 @@ struct HealerParts {
   // Called at a crash before the store is read: whoever writes sessions behind brings the store up
   // to date (AriTracker::Flush). An error is logged, and the store is taken as it is.
   std::function<absl::Status(const CallContext&)> flush_sessions;
+  // Called when sessions of an incarnation that was silent are its own again: whoever tracks
+  // sessions reads that incarnation's anew, with the records that the store has of them now
+  // (AriTracker::Resync). Must return at once.
+  std::function<void(const Incarnation&)> resync_sessions;
 };
 
 enum class HealerEventKind {

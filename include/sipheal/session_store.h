@@ -42,6 +42,8 @@
 //  [Dialogs]     SS-11  SaveDialogs keeps the newest bytes for each instance, Call-ID and tags;
 //                       `removed` removes them. LoadDialogs returns them byte for byte.
 //  [Exceptions]  SS-12  None may leave a method. sipheal turns one that does into Internal.
+//  [Taken]       SS-13  ListTaken returns what `taken` says in the journal's entries, each channel
+//                       once, for as long as the entries are kept, whatever came of the sessions.
 #pragma once
 
 #include <chrono>
@@ -134,6 +136,8 @@ class SIPHEAL_EXPORT SessionStore {
   // Every journal entry of one session, oldest first: what the report of a recovery is made of.
   virtual absl::StatusOr<std::vector<JournalEntry>> Journal(const CallContext& ctx,
                                                             const std::string& session_id) = 0;
+  // What servers that hung must give up when they wake, also when another controller took it.
+  virtual absl::StatusOr<std::vector<TakenChannel>> ListTaken(const CallContext& ctx) = 0;
   virtual Capabilities capabilities() const = 0;
 
  protected:

@@ -99,6 +99,17 @@ class Tracker final : public AriTracker,
 
   absl::Status Flush(const CallContext& ctx) override { return writer_->Flush(ctx); }
 
+  void Resync(const std::string& instance) override {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto node = nodes_.find(instance);
+      if (node == nodes_.end()) return;
+      node->second.resync = true;
+      node->second.resync_at = std::chrono::steady_clock::now();
+    }
+    wake_.notify_one();
+  }
+
   // --- AriEventHandler, on the socket thread ---
   void OnConnected(const Incarnation& incarnation) override { Connected(incarnation, true); }
 
@@ -234,7 +245,7 @@ class Tracker final : public AriTracker,
       if (node.resync_at <= now) {
         node.resync = false;
         lock.unlock();
-        const bool ok = Resync(incarnation);
+        const bool ok = ReadAll(incarnation);
         lock.lock();
         if (Node* again = Find(incarnation); !ok && again != nullptr) {
           again->resync = true;
@@ -319,7 +330,7 @@ class Tracker final : public AriTracker,
     writer_->Add(node->state->TakeChanged());
   }
 
-  bool Resync(const Incarnation& incarnation) {
+  bool ReadAll(const Incarnation& incarnation) {
     const std::optional<json> bridges = Get(incarnation, "/ari/bridges");
     const std::optional<json> channels = Get(incarnation, "/ari/channels");
     if (!bridges || !channels || !channels->is_array()) return false;

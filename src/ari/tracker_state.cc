@@ -406,7 +406,13 @@ std::vector<std::string> TrackerState::AdoptStored(const std::vector<Session>& s
       channel = &(channels_[session.channel_id] = std::move(placeholder));
       unknown.push_back(session.channel_id);
     }
-    if (channel->base || channel->said) continue;
+    // A newer record of a channel that is known: its server was silent, its session was claimed,
+    // and nobody took it. What is known of the channel is the newest; what it is called is the
+    // record's.
+    const bool known = channel->base || channel->said;
+    const std::uint32_t epoch = std::max(channel->base ? channel->base->epoch : 0,
+                                         channel->said ? channel->said->epoch : 0);
+    if (known && session.epoch <= epoch) continue;
     if (channel->recovery) {
       SetSuccessor(session);
       if (!channel->base) continue;
@@ -414,6 +420,7 @@ std::vector<std::string> TrackerState::AdoptStored(const std::vector<Session>& s
       channel->base = session;
     }
     dirty_.insert(channel->id);
+    if (known) continue;
     if (session.flow.held_by_peer) channel->held_by_peer = true;
     // Playbacks and recordings cannot be listed; the shell asks for each whether it still lives.
     if (session.flow.playback && !playbacks_.contains(session.flow.playback->id)) {
@@ -472,8 +479,7 @@ void TrackerState::SetSuccessor(const Session& successor) {
   Channel& channel = found->second;
   // Each attempt has a channel of its own; only the one that was answered is in the record.
   if (channel.recovery->session.id != successor.id ||
-      channel.recovery->session.epoch + 1 != successor.epoch ||
-      successor.incarnation != incarnation_) {
+      channel.recovery->session.epoch >= successor.epoch || successor.incarnation != incarnation_) {
     return;
   }
   waiting_.erase(channel.id);

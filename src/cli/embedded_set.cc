@@ -93,6 +93,9 @@ class RealSet final : public EmbeddedSet {
     parts.flush_sessions = [tracker = tracker_](const CallContext& ctx) {
       return tracker->Flush(ctx);
     };
+    parts.resync_sessions = [tracker = tracker_](const Incarnation& incarnation) {
+      tracker->Resync(incarnation.instance);
+    };
     return parts;
   }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// SS-6 to SS-9: claims, fence, journal and take-over.
+// SS-6 to SS-9 and SS-13: claims, fence, journal, take-over and what was taken.
 #include <algorithm>
 
 #include "conformance/session_store_support.h"
@@ -269,6 +269,38 @@ absl::Status UnfinishedAreThoseWithAnExpiredLease(SessionStoreHarness& harness) 
   return absl::OkStatus();
 }
 
+absl::Status WhatWasTakenStaysKnown(SessionStoreHarness& harness) {
+  ABSL_ASSIGN_OR_RETURN(const auto store, harness.Make());
+  const TakenChannel first{{"ast1", "life1"}, "chan-1"};
+  const TakenChannel second{{"ast2", "life 2"}, "chan-1"};
+  for (const char* id : {"s", "t"}) {
+    SIPHEAL_REQUIRE_OK(PutOne(*store, ASession(id)));
+    SIPHEAL_TAKE(const Lease lease, ClaimOne(*store, {id, 0}));
+    SIPHEAL_REQUIRE_OK(AdvanceOne(*store, AnEntry(lease, RecoveryStage::kRebuilt)));
+    JournalEntry placed = AnEntry(lease, RecoveryStage::kPlaced);
+    placed.taken = first;
+    SIPHEAL_REQUIRE_OK(AdvanceOne(*store, placed));
+    SIPHEAL_TAKE(const auto journal, store->Journal({}, id));
+    SIPHEAL_REQUIRE(!journal.empty() && journal.back() == placed,
+                    "the journal lost what an entry takes");
+    if (id == std::string("t")) {
+      placed.taken = second;
+      SIPHEAL_REQUIRE_OK(AdvanceOne(*store, placed));
+    }
+    JournalEntry finish = AnEntry(lease, RecoveryStage::kFinished);
+    finish.outcome = Outcome::kRecovered;
+    Session successor = ASession(id, 1);
+    SIPHEAL_REQUIRE_OK(AdvanceOne(*store, finish, successor));
+    successor.state = SessionState::kEnded;
+    SIPHEAL_REQUIRE_OK(PutOne(*store, successor));
+  }
+  SIPHEAL_TAKE(auto taken, store->ListTaken({}));
+  std::sort(taken.begin(), taken.end());
+  SIPHEAL_REQUIRE(taken == (std::vector{first, second}),
+                  "%d channels were listed as taken, not the two that were", taken.size());
+  return absl::OkStatus();
+}
+
 constexpr Case<SessionStoreHarness> kCases[] = {
     {"SS-6", "OneOfManyGetsTheClaim", "of many who claim, exactly one gets each session",
      OneOfManyGetsTheClaim},
@@ -293,6 +325,9 @@ constexpr Case<SessionStoreHarness> kCases[] = {
     {"SS-9", "UnfinishedAreThoseWithAnExpiredLease",
      "ListUnfinished gives the claimed without outcome whose lease expired, with their last entry",
      UnfinishedAreThoseWithAnExpiredLease},
+    {"SS-13", "WhatWasTakenStaysKnown",
+     "what was taken is listed, each channel once, also when the session is over",
+     WhatWasTakenStaysKnown},
 };
 
 }  // namespace

@@ -122,6 +122,8 @@ const std::vector<NamedCall>& EveryMethod() {
        }},
       {"Journal", [](SessionStore& store,
                      const CallContext& ctx) { return store.Journal(ctx, "every").status(); }},
+      {"ListTaken",
+       [](SessionStore& store, const CallContext& ctx) { return store.ListTaken(ctx).status(); }},
   };
   return *calls;
 }

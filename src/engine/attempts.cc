@@ -8,6 +8,7 @@
 #include "base/status_macros.h"
 #include "engine/answer_policy.h"
 #include "engine/engine.h"
+#include "engine/known.h"
 
 namespace sipheal::inline v0_1::internal {
 namespace {
@@ -17,15 +18,6 @@ using std::chrono::milliseconds;
 // Beyond the answer time-out that the media server was given: its own word should come first.
 constexpr milliseconds kAnswerSlack{1'000};
 constexpr milliseconds kAskAgain{200};
-
-// A server that was restarted has none of its channels either, but that is the target's death and
-// not the answer of a phone: Aborted.
-absl::Status StillThere(MediaServerDriver& driver, const CallContext& ctx,
-                        const Incarnation& target) {
-  ABSL_ASSIGN_OR_RETURN(const InstanceStatus now, driver.Inspect(ctx, {target.instance, {}}));
-  if (now.incarnation != target) return absl::AbortedError("the target was restarted");
-  return absl::OkStatus();
-}
 
 }  // namespace
 
@@ -66,17 +58,18 @@ void Engine::BeginAttempt(const RecoveryPtr& recovery, Target& target) {
   }
   // Should the old incarnation be alive after all, it must not end with its own BYE what lives
   // elsewhere.
-  const CrashKind kind = recovery->crash->event.kind;
-  if (recovery->attempt == 1 && kind != CrashKind::kProcessGone && kind != CrashKind::kRestarted) {
-    taken_channels_[recovery->session.incarnation].push_back(recovery->session.channel_id);
-    if (returned_.contains(recovery->session.incarnation)) {
-      GiveUpTaken(recovery->session.incarnation);
-    }
+  if (recovery->attempt == 1 && MayLive(*recovery->crash)) {
+    recovery->taken = TakenChannel{recovery->session.incarnation, recovery->session.channel_id};
   }
   const auto ignore = [](const absl::Status&) {};
   if (recovery->attempt == 1)
     journal_->Append(StepOf(*recovery, RecoveryStage::kRebuilt, ""), ignore);
-  journal_->Append(StepOf(*recovery, RecoveryStage::kPlaced, target.options.name), ignore);
+  auto placed = StepOf(*recovery, RecoveryStage::kPlaced, target.options.name);
+  placed.entry.taken = std::exchange(recovery->taken, std::nullopt);
+  // Not before that is durable: a controller after this one must not take the call for untouched.
+  journal_->Append(placed, [this, taken = placed.entry.taken](const absl::Status& status) {
+    if (status.ok() && taken) Take(*taken);
+  });
   Journal(recovery, bye ? RecoveryStage::kEnding : RecoveryStage::kInviting,
           bye ? recovery->end_reason : "",
           [this, recovery, variables = std::move(made->variables)]() mutable {
@@ -182,7 +175,7 @@ void Engine::AskForChannel(const RecoveryPtr& recovery, std::uint32_t attempt) {
           return;
         }
         if (absl::IsAborted(state.status())) {
-          TargetDied(recovery);
+          TargetDied(recovery, /*may_live=*/false);
           return;
         }
         if (absl::IsNotFound(state.status())) {
@@ -325,7 +318,7 @@ void Engine::AnswerOverdue(const RecoveryPtr& recovery, std::uint32_t attempt) {
           return;
         }
         if (absl::IsAborted(answered.status())) {
-          TargetDied(recovery);
+          TargetDied(recovery, /*may_live=*/false);
           return;
         }
         if (!answered.ok()) {
@@ -346,7 +339,8 @@ void Engine::AnswerOverdue(const RecoveryPtr& recovery, std::uint32_t attempt) {
       });
 }
 
-void Engine::TargetDied(const RecoveryPtr& recovery) {
+void Engine::TargetDied(const RecoveryPtr& recovery, bool may_live) {
+  if (may_live) recovery->taken = TakenChannel{recovery->target, recovery->channel_id};
   if (recovery->counted_suspect) culprit_on_.insert(recovery->target);
   LeaveTarget(*recovery);
   ++recovery->deaths;

@@ -33,6 +33,10 @@ void Engine::HandleCrash(const CrashEvent& event) {
   const Incarnation& incarnation = event.incarnation;
   if (!dead_.try_emplace(incarnation, event).second) return;
   returned_.erase(incarnation);
+  if (event.kind == CrashKind::kProcessGone || event.kind == CrashKind::kRestarted) {
+    taken_channels_.erase(incarnation);
+    untouched_.erase(incarnation);
+  }
   Log(LogLevel::kWarning, "crash_detected",
       absl::StrFormat("%s is dead (%s)", incarnation.instance, AbslView(ToString(event.kind))),
       {{"instance", incarnation.instance},
@@ -56,11 +60,11 @@ void Engine::HandleCrash(const CrashEvent& event) {
                            recovery->waiting == Waiting::kResume;
     if (recovery->target == incarnation && under_way) orphaned.push_back(recovery);
   }
-  for (const RecoveryPtr& recovery : orphaned) TargetDied(recovery);
+  const std::shared_ptr<CrashWork> crash = NewCrash(event);
+  for (const RecoveryPtr& recovery : orphaned) TargetDied(recovery, MayLive(*crash));
   // A suspect goes alone: when its target dies, it is the culprit, and not those that came before.
   const bool culprit_known = culprit_on_.erase(incarnation) > 0;
 
-  const std::shared_ptr<CrashWork> crash = NewCrash(event);
   crash->culprit_known = culprit_known;
   if (HeldWhilePaused(crash)) return;
   if (event.kind == CrashKind::kSilent && options_.fence) {
@@ -326,7 +330,7 @@ void Engine::PlanLater(const std::vector<RecoveryPtr>& recoveries, const std::st
       {{"status", std::string(status.message())}});
   std::vector<RecoveryPtr> left;
   for (const RecoveryPtr& recovery : recoveries) {
-    if (!IsOpen(*recovery)) continue;
+    if (!IsOpen(*recovery) || LivesOnUntouched(recovery)) continue;
     if (recovery->deadline <= clock_.Monotonic()) {
       Finish(recovery, Outcome::kExpired, "its capture could not be read before the deadline");
     } else {
@@ -341,7 +345,7 @@ void Engine::Planned(const std::vector<RecoveryPtr>& recoveries,
                      const std::vector<PlanInput>& inputs) {
   for (std::size_t i = 0; i < recoveries.size(); ++i) {
     const RecoveryPtr& recovery = recoveries[i];
-    if (!IsOpen(*recovery)) continue;
+    if (!IsOpen(*recovery) || LivesOnUntouched(recovery)) continue;
     const PlanInput& input = inputs[i];
     recovery->plan = MakePlan(input, options_);
     recovery->used_before = input.used;

@@ -100,7 +100,10 @@ absl::Status Engine::Start() {
   }
   loop_->Post([this] {
     InspectTargets();
-    if (!options_.dry_run) TakeOverUnfinished();
+    if (!options_.dry_run) {
+      LearnTaken();
+      TakeOverUnfinished();
+    }
     ExpectAllStored();
     RenewLeases();
   });

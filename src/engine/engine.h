@@ -4,7 +4,8 @@
 //
 //   engine.cc          life cycle, the public methods, instances
 //   crash_intake.cc    a crash: list, claim, capture, rebuild
-//   takeover.cc        what a dead controller left; unwatched deaths; instances that come back
+//   takeover.cc        what a dead controller left; unwatched deaths
+//   returned.cc        instances that were silent and are back
 //   placing.cc         which session goes to which target, and when
 //   attempts.cc        creating the channel, the phone's answer, the death of the target
 //   resuming.cc        after the answer: partners, the flow
@@ -58,8 +59,6 @@ class Engine final : public Healer {
 
   // --- crash_intake.cc ---
   void HandleCrash(const CrashEvent& event);
-  void HandleReturned(const ReturnEvent& event);
-  void GiveUpTaken(const Incarnation& incarnation);
   std::shared_ptr<CrashWork> NewCrash(const CrashEvent& event) const;
   bool HeldWhilePaused(const std::shared_ptr<CrashWork>& crash);
   void CatchUp(const Incarnation& target);
@@ -82,6 +81,17 @@ class Engine final : public Healer {
   MonotonicTime DeadlineOf(const Recovery& recovery, bool* peer_gives_up) const;
   void ReportDryRun(const std::shared_ptr<CrashWork>& crash);
 
+  // --- returned.cc ---
+  void HandleReturned(const ReturnEvent& event);
+  static bool MayLive(const CrashWork& crash);
+  void Take(const TakenChannel& taken);
+  void LearnTaken();
+  void GiveUpTaken(const Incarnation& incarnation, int failures);
+  bool LivesOnUntouched(const RecoveryPtr& recovery);
+  void RememberUntouched(const Recovery& recovery, Outcome outcome);
+  void PutBack(const Incarnation& incarnation);
+  void ResyncSoon(const Incarnation& incarnation);
+
   // --- attempts.cc ---
   void InspectTargets();
   void Inspect(Target& target, std::vector<std::string> endpoints);
@@ -101,7 +111,7 @@ class Engine final : public Healer {
   void HandleChannel(const ChannelEvent& event);
   void AttemptFailed(const RecoveryPtr& recovery, const ChannelEvent& event);
   void AnswerOverdue(const RecoveryPtr& recovery, std::uint32_t attempt);
-  void TargetDied(const RecoveryPtr& recovery);
+  void TargetDied(const RecoveryPtr& recovery, bool may_live);
   void CreateOver(Target& target);
   void LeaveTarget(Recovery& recovery);
   void Retry(const RecoveryPtr& recovery, std::chrono::milliseconds wait);
@@ -172,8 +182,10 @@ class Engine final : public Healer {
   std::map<std::string, std::vector<LegUp>> legs_up_;  // by group, until their crash is closed
   std::vector<RecoveryPtr> placing_;  // wait for a target, in the order in which they go
   std::set<Incarnation> culprit_on_;  // died with a suspect alone under way
-  std::map<Incarnation, std::vector<std::string>> taken_channels_;  // to be given up if it wakes
-  std::map<std::string, SessionKey> by_channel_;  // channels of attempts under way
+  std::map<Incarnation, std::set<std::string>> taken_channels_;  // to be given up if it wakes
+  std::map<Incarnation, std::vector<Session>> untouched_;        // to be put back if it wakes
+  std::set<Incarnation> resyncing_;                              // will be told to the tracker
+  std::map<std::string, SessionKey> by_channel_;                 // channels of attempts under way
   std::optional<Loop::TimerId> placing_timer_;
   MonotonicTime placing_at_{};
   bool paused_ = false;

@@ -10,6 +10,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   engine/loop.cc
   engine/outcomes.cc
   engine/resuming.cc
+  engine/returned.cc
   engine/pacer.cc
   engine/placement.cc
   engine/placing.cc

@@ -66,6 +66,13 @@ PlanInput InputFor(const Session& session, const Known& known, const sip::Server
   return input;
 }
 
+absl::Status StillThere(MediaServerDriver& driver, const CallContext& ctx,
+                        const Incarnation& incarnation) {
+  ABSL_ASSIGN_OR_RETURN(const InstanceStatus now, driver.Inspect(ctx, {incarnation.instance, {}}));
+  if (now.incarnation != incarnation) return absl::AbortedError("the server was restarted");
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<Session>> ListAll(SessionStore& store, const CallContext& ctx,
                                              std::optional<Incarnation> incarnation) {
   std::vector<Session> sessions;

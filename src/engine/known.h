@@ -33,6 +33,11 @@ UsedUp UsedByEarlierRecoveries(SessionStore& store, const CallContext& ctx, cons
 PlanInput InputFor(const Session& session, const Known& known, const sip::ServerIdentity& identity,
                    absl::Status flow, WallTime now);
 
+// Aborted when another incarnation lives in the place of this one: it was restarted, and has none
+// of its channels any more. Unavailable when it does not answer.
+absl::Status StillThere(MediaServerDriver& driver, const CallContext& ctx,
+                        const Incarnation& incarnation);
+
 // Every session in the store that has no outcome; of one incarnation, or of all.
 absl::StatusOr<std::vector<Session>> ListAll(SessionStore& store, const CallContext& ctx,
                                              std::optional<Incarnation> incarnation);

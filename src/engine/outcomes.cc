@@ -93,6 +93,7 @@ void Engine::End(const RecoveryPtr& recovery, std::string reason) {
 Session Engine::SuccessorOf(const Recovery& recovery) const {
   Session next = recovery.session;
   ++next.epoch;
+  if (recovery.attempt == 0) return next;  // untouched
   next.incarnation = recovery.target;
   next.state = SessionState::kUp;
   next.channel_id = recovery.channel_id;
@@ -111,9 +112,12 @@ void Engine::Finish(const RecoveryPtr& recovery, Outcome outcome, std::string re
   recovery->waiting = Waiting::kFinish;
   auto step = StepOf(*recovery, RecoveryStage::kFinished, reason);
   step.entry.outcome = outcome;
+  step.entry.taken = std::exchange(recovery->taken, std::nullopt);
   if (outcome == Outcome::kRecovered) step.successor = SuccessorOf(*recovery);
-  journal_->Append(std::move(step), [this, recovery, outcome, reason](const absl::Status& status) {
+  journal_->Append(step, [this, recovery, outcome, reason,
+                          taken = step.entry.taken](const absl::Status& status) {
     if (!IsOpen(*recovery)) return;
+    if (status.ok() && taken) Take(*taken);
     if (!status.ok()) {
       LeaseLost(recovery);
       return;
@@ -164,7 +168,11 @@ void Engine::Finished(const RecoveryPtr& recovery, Outcome outcome, const std::s
   --crash.open;
   PublishStatus();
   CloseCrashIfDone(recovery->crash);
-  if (outcome == Outcome::kRecovered) CatchUp(recovery->target);
+  RememberUntouched(*recovery, outcome);
+  if (outcome == Outcome::kRecovered) {
+    if (recovery->attempt == 0) ResyncSoon(recovery->target);
+    CatchUp(recovery->target);
+  }
 }
 
 void Engine::CloseCrashIfDone(const std::shared_ptr<CrashWork>& crash) {

@@ -67,10 +67,11 @@ struct Recovery {
 
   Incarnation target;
   std::string channel_id;
-  bool flow_begun = true;         // Resume may have been called for this channel
-  bool counted_inviting = false;  // it is in Target::inviting
-  bool counted_creating = false;  // ... in Target::creating
-  bool counted_suspect = false;   // ... in Target::suspects
+  std::optional<TakenChannel> taken;  // what the next attempt takes from a server that may live
+  bool flow_begun = true;             // Resume may have been called for this channel
+  bool counted_inviting = false;      // it is in Target::inviting
+  bool counted_creating = false;      // ... in Target::creating
+  bool counted_suspect = false;       // ... in Target::suspects
 
   MonotonicTime not_before{};
   MonotonicTime deadline{};  // when it is given up

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a dead controller, a death that nobody watched, or an instance that comes back leave to be
-// done.
+// What a dead controller, or a death that nobody watched, leave to be done.
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -145,49 +144,6 @@ void Engine::ExpectAllStored() {
                 {{"instance", incarnation.instance}, {"status", std::string(status.message())}});
           }
         }
-      });
-}
-
-void Engine::HandleReturned(const ReturnEvent& event) {
-  const Incarnation& incarnation = event.incarnation;
-  // It lives: its next death is a new one, and it takes calls again.
-  if (dead_.erase(incarnation) == 0) return;
-  returned_.insert(incarnation);
-  const auto taken = taken_channels_.find(incarnation);
-  Log(LogLevel::kWarning, "instance_returned",
-      "An instance that was silent is back; it is told to give up what was taken",
-      {{"instance", incarnation.instance},
-       {"channels",
-        absl::StrFormat("%d", taken == taken_channels_.end() ? 0 : taken->second.size())}});
-  HealerEvent out;
-  out.kind = HealerEventKind::kReturned;
-  out.incarnation = incarnation;
-  Emit(std::move(out));
-  GiveUpTaken(incarnation);
-  if (const auto target = targets_.find(incarnation.instance); target != targets_.end()) {
-    Inspect(*target->second, {});
-  }
-}
-
-void Engine::GiveUpTaken(const Incarnation& incarnation) {
-  const auto taken = taken_channels_.find(incarnation);
-  if (taken == taken_channels_.end() || !returned_.contains(incarnation)) return;
-  MediaServerDriver::GiveUpParams params{incarnation.instance, std::move(taken->second)};
-  taken_channels_.erase(taken);
-  calls_->Call<absl::Status>(
-      "MediaServerDriver::GiveUp", options_.plugin_timeout,
-      [driver = parts_.driver, params](const CallContext& ctx) {
-        return driver->GiveUp(ctx, params);
-      },
-      [this, incarnation, channels = params.channel_ids](const absl::Status& status) {
-        if (status.ok()) return;
-        Log(LogLevel::kWarning, "give_up_failed",
-            "The returned instance did not give up its taken calls; trying again",
-            {{"instance", incarnation.instance}, {"status", std::string(status.message())}});
-        // Should it be silent again: when it is back from that.
-        auto& again = taken_channels_[incarnation];
-        again.insert(again.end(), channels.begin(), channels.end());
-        loop_->After(milliseconds(100), [this, incarnation] { GiveUpTaken(incarnation); });
       });
 }
 

@@ -168,6 +168,18 @@ class MemorySessionStore final : public SessionStore {
     return entries;
   }
 
+  absl::StatusOr<std::vector<TakenChannel>> ListTaken(const CallContext& ctx) override {
+    ABSL_RETURN_IF_ERROR(internal::CheckContext(ctx, clock_, "list taken"));
+    std::set<TakenChannel> taken;
+    MutexLock lock(mutex_);
+    for (const auto& [key, record] : records_) {
+      for (const JournalEntry& entry : record.journal) {
+        if (entry.taken) taken.insert(*entry.taken);
+      }
+    }
+    return std::vector<TakenChannel>(taken.begin(), taken.end());
+  }
+
   Capabilities capabilities() const override { return {}; }
 
  private:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Claim, Advance, ListUnfinished and Journal.
+// Claim, Advance, ListUnfinished, Journal and ListTaken.
 #include <utility>
 
 #include "base/status_macros.h"
@@ -9,7 +9,7 @@
 // The columns of a journal entry, in the order of EntryOf.
 #define SIPHEAL_JOURNAL_COLUMNS                                                                \
   "id, epoch, fence, stage, attempt, target_instance, target_life, channel_id, cseq, deaths, " \
-  "reason, outcome, at"
+  "reason, outcome, at, taken_instance, taken_life, taken_channel"
 
 namespace sipheal::inline v0_1::internal {
 
@@ -154,9 +154,11 @@ absl::StatusOr<absl::Status> SqliteSessionStore::WhyNotAdvanced(Connection& db,
 }
 
 absl::Status SqliteSessionStore::AppendEntry(Connection& db, const JournalEntry& entry) {
-  ABSL_ASSIGN_OR_RETURN(Statement append,
-                        db.Prepare("INSERT INTO journal (" SIPHEAL_JOURNAL_COLUMNS ") VALUES"
-                                   " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)"));
+  ABSL_ASSIGN_OR_RETURN(
+      Statement append,
+      db.Prepare("INSERT INTO journal (" SIPHEAL_JOURNAL_COLUMNS ") VALUES"
+                 " (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15,"
+                 " ?16)"));
   append.Text(entry.session.id)
       .Number(entry.session.epoch)
       .Number(static_cast<std::int64_t>(entry.fence))
@@ -173,7 +175,12 @@ absl::Status SqliteSessionStore::AppendEntry(Connection& db, const JournalEntry&
   } else {
     append.Null();
   }
-  return append.Time(entry.at).Run();
+  const TakenChannel taken = entry.taken.value_or(TakenChannel{});
+  return append.Time(entry.at)
+      .Text(taken.incarnation.instance)
+      .Text(taken.incarnation.life)
+      .Text(taken.channel_id)
+      .Run();
 }
 
 absl::StatusOr<std::optional<JournalEntry>> SqliteSessionStore::LastEntry(Connection& db,
@@ -235,6 +242,24 @@ absl::StatusOr<std::vector<JournalEntry>> SqliteSessionStore::Journal(
   };
   ABSL_RETURN_IF_ERROR(Read(ctx, "journal", work));
   return entries;
+}
+
+absl::StatusOr<std::vector<TakenChannel>> SqliteSessionStore::ListTaken(const CallContext& ctx) {
+  std::vector<TakenChannel> taken;
+  const auto work = [&](Connection& db) -> absl::Status {
+    ABSL_ASSIGN_OR_RETURN(
+        Statement rows,
+        db.Prepare("SELECT DISTINCT taken_instance, taken_life, taken_channel FROM journal"
+                   " WHERE taken_channel != ''"));
+    while (true) {
+      ABSL_ASSIGN_OR_RETURN(const bool row, rows.Step());
+      if (!row) return absl::OkStatus();
+      taken.push_back({{std::string(rows.GetText(0)), std::string(rows.GetText(1))},
+                       std::string(rows.GetText(2))});
+    }
+  };
+  ABSL_RETURN_IF_ERROR(Read(ctx, "list taken", work));
+  return taken;
 }
 
 }  // namespace sipheal::inline v0_1::internal

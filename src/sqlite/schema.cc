@@ -67,7 +67,17 @@ CREATE TABLE dialogs (
 );
 )sql";
 
-constexpr const char* kMigrations[] = {kVersion1};
+// Version 2: what a step takes from a server that may be alive. Few steps do, so the index is
+// small.
+constexpr char kVersion2[] = R"sql(
+ALTER TABLE journal ADD COLUMN taken_instance TEXT NOT NULL DEFAULT '';
+ALTER TABLE journal ADD COLUMN taken_life     TEXT NOT NULL DEFAULT '';
+ALTER TABLE journal ADD COLUMN taken_channel  TEXT NOT NULL DEFAULT '';
+CREATE INDEX journal_taken ON journal (taken_instance, taken_life, taken_channel)
+  WHERE taken_channel != '';
+)sql";
+
+constexpr const char* kMigrations[] = {kVersion1, kVersion2};
 
 absl::Status CheckOwner(Connection& connection) {
   // In this order: another process that makes the schema between the two commits both at once.

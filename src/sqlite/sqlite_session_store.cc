@@ -102,6 +102,11 @@ JournalEntry SqliteSessionStore::EntryOf(const Statement& row, int column) {
     if (!entry.outcome) TellDamage(entry.session, "journal.outcome");
   }
   entry.at = row.GetTime(column + 12);
+  if (!row.GetText(column + 15).empty()) {
+    entry.taken =
+        TakenChannel{{std::string(row.GetText(column + 13)), std::string(row.GetText(column + 14))},
+                     std::string(row.GetText(column + 15))};
+  }
   return entry;
 }
 

@@ -41,6 +41,10 @@ absl::StatusOr<std::vector<JournalEntry>> ForwardingSessionStore::Journal(
     const CallContext& ctx, const std::string& session_id) {
   return store_->Journal(ctx, session_id);
 }
+absl::StatusOr<std::vector<TakenChannel>> ForwardingSessionStore::ListTaken(
+    const CallContext& ctx) {
+  return store_->ListTaken(ctx);
+}
 SessionStore::Capabilities ForwardingSessionStore::capabilities() const {
   return store_->capabilities();
 }

@@ -514,6 +514,48 @@ TEST(TrackerState, TakesOverWhatAnEarlierTrackerStored_F66) {
   EXPECT_FALSE(after.Of("phone")->flow.playback.has_value());
 }
 
+// Its server was silent, its session was claimed, and nobody took it: the record is another one
+// now.
+TEST(TrackerState, GoesOnWithTheNewerRecordOfAChannelThatNobodyTook_F90) {
+  for (const std::string& id : {std::string("c1"), ToChannelId({{"abc", 0}, 1})}) {
+    TrackerState state(kLife, "sipheal");
+    Sessions sessions;
+    const json channel = Channel(id, "phone", "Up");
+    state.Apply(Event("ChannelStateChange", channel), AtMs(0));
+    state.Apply(PlaybackEvent("PlaybackStarted", "p", "channel:" + id, "sound:a", "", 1), AtMs(1));
+    Session record;
+    record.id = "abc";
+    record.epoch = 1;
+    record.incarnation = kLife;
+    record.call_id = "first@phone";
+    record.endpoint = "phone";
+    record.channel_id = id;
+    state.SetSuccessor(record);
+    sessions.Take(state);
+    ASSERT_NE(sessions.Of("phone"), nullptr) << id;
+    record = *sessions.Of("phone");
+    ++record.epoch;
+    // While the server hung, or right after, the playback came to its end.
+    state.Apply(PlaybackEvent("PlaybackFinished", "p", "channel:" + id, "sound:a", "", 2), AtMs(2));
+    sessions.Take(state);
+
+    EXPECT_THAT(state.AdoptStored({record}), IsEmpty());
+    sessions.Take(state);
+    const Session* session = sessions.Of("phone");
+    ASSERT_NE(session, nullptr) << id;
+    EXPECT_EQ(session->epoch, record.epoch) << id;
+    EXPECT_FALSE(session->flow.playback.has_value()) << id;
+    const int changes = sessions.changes;
+    EXPECT_THAT(state.AdoptStored({record}), IsEmpty());
+    sessions.Take(state);
+    EXPECT_EQ(sessions.changes, changes) << "said already";
+    state.Apply(Event("ChannelDestroyed", channel), AtMs(3));
+    const std::vector<Session> ended = state.TakeChanged();
+    ASSERT_EQ(ended.size(), 1u) << id;
+    EXPECT_EQ(ended[0].key(), record.key()) << id;
+  }
+}
+
 TEST(TrackerState, SurvivesAnyJson) {
   TrackerState state(kLife, "sipheal");
   const std::vector<RecordedEvent> events = ReadFixture("bridge");

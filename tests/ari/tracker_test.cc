@@ -295,6 +295,43 @@ TEST_F(TrackerTest, EndsStoredSessionsOfThisLifeWhoseChannelIsGone_F66) {
   EXPECT_TRUE(WaitStored({"c1", "cother"}));
 }
 
+// While its session was claimed the store took nothing of the channel.
+TEST_F(TrackerTest, ResyncBringsTheStoreUpToDateWithACallThatNobodyTook_F90) {
+  SetChannels({Channel("c1"), Channel("c2")});
+  ASSERT_EQ(tracker_->Start(), absl::OkStatus());
+  ASSERT_TRUE(WaitStored({"c1", "c2"}));
+  SessionStore::ClaimParams claim;
+  claim.owner = "engine";
+  const std::vector<Session> before = store_->Sessions();
+  for (const Session& session : before) claim.sessions.push_back(session.key());
+  const auto leases = store_->Claim({}, claim);
+  ASSERT_TRUE(leases.ok());
+  SetChannels({Channel("c1")});
+  json held = {{"type", "ChannelHold"}, {"channel", Channel("c1")}};
+  fake_->SendEvent(held.dump());
+  fake_->SendEvent(json{{"type", "ChannelDestroyed"}, {"channel", Channel("c2")}}.dump());
+  SessionStore::AdvanceParams finish;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    SessionStore::AdvanceParams::Step step;
+    step.entry.session = before[i].key();
+    step.entry.fence = (*leases)[i]->fence;
+    step.entry.stage = RecoveryStage::kFinished;
+    step.entry.outcome = Outcome::kRecovered;
+    step.successor = before[i];
+    ++step.successor->epoch;
+    finish.steps.push_back(step);
+  }
+  ASSERT_TRUE(store_->Advance({}, finish).ok());
+  ASSERT_EQ(tracker_->Flush(CallContext::WithTimeout(std::chrono::seconds(5))), absl::OkStatus());
+  EXPECT_THAT(Stored(), ::testing::ElementsAre("c1", "c2"));
+  tracker_->Resync("nobody");
+  tracker_->Resync("a");
+  EXPECT_TRUE(FakeAri::WaitFor([&] {
+    const std::vector<Session> now = store_->Sessions();
+    return now.size() == 1 && now[0].epoch == 1 && now[0].flow.held_by_peer;
+  }));
+}
+
 TEST_F(TrackerTest, FlushBringsTheLastEventIntoTheStore_F60) {
   ASSERT_EQ(tracker_->Start(), absl::OkStatus());
   ASSERT_TRUE(WaitConnected());

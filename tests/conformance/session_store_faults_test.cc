@@ -179,6 +179,14 @@ class FaultyStore final : public SessionStore {
     return journal;
   }
 
+  absl::StatusOr<std::vector<TakenChannel>> ListTaken(const CallContext& given) override {
+    const CallContext ctx = Context(given);
+    if (absl::Status status = Reach(ctx); !status.ok()) return status;
+    auto taken = good_->ListTaken(ctx);
+    if (taken.ok() && !taken->empty() && Has("WhatWasTakenStaysKnown")) taken->pop_back();
+    return taken;
+  }
+
   Capabilities capabilities() const override { return {.durable = true}; }
 
  private:

@@ -153,14 +153,79 @@ class ServerHangs(DaemonCase):
         self.servers["a"].pause()
         wait_for(lambda: any(c.reinvites for c in calls), 5, self.story, interval=0.0005)
         self.servers["a"].resume()
-        self.wait_recovered(calls, "b")
         self.daemon.wait_event("returned", instance="a")
-        wait_for(lambda: not self.servers["a"].ari("GET", "/channels"), 5,
-                 lambda: f"a gives its calls up: {self.story()}")
+        # A call for which nothing was sent yet is not taken any more.
+        self.wait_recovered(calls, "a", "b")
+        untouched = [c for c in calls if not c.reinvites]
+        taken = [c for c in calls if c.reinvites]
+        self.assertTrue(taken)
+        self.wait_at(untouched, "a")
+        self.wait_at(taken, "b")
+        self.wait_channels("a", untouched)
+        for call in calls:
+            self.assertLessEqual(len(call.reinvites), 1, self.story())
+            self.assertEqual(call.phone.requests("BYE"), [], self.story())
+        self.hang_up(calls)
+
+    def wait_channels(self, name, calls):
+        """Waits until the server has the channels of these calls and no others."""
+        wanted = sorted(call.call_id for call in calls)
+        wait_for(lambda: sorted(c["protocol_id"] for c in
+                                self.servers[name].ari("GET", "/channels")) == wanted, 5,
+                 lambda: f"{name} has {len(wanted)} channels: {self.story()}")
+
+    def take_and_restart(self, calls, *, awake):
+        """The server of the calls hangs, loses them, and wakes when another controller is there;
+        awake: just before that."""
+        self.servers["a"].pause()
+        self.wait_recovered(calls, "b")
+        self.daemon.kill()
+        if awake:
+            self.servers["a"].resume()
+        self.daemon.start()
+        if not awake:
+            time.sleep(1.5)  # the new controller finds it silent, and goes on asking
+            self.servers["a"].resume()
+        self.wait_channels("a", [])
+        self.assert_channels(calls, "b")
         for call in calls:
             self.assertEqual(len(call.reinvites), 1, self.story())
             self.assertEqual(call.phone.requests("BYE"), [], self.story())
+        self.assertEqual(len(self.daemon.all("crash")), 1, self.story())
         self.hang_up(calls)
+
+    def test_F66_F90_a_server_gives_up_what_a_controller_took_that_is_gone_when_it_wakes(self):
+        self.start()
+        self.take_and_restart(self.place(4), awake=False)
+
+    def test_F66_F90_a_server_that_woke_while_there_was_no_controller_gives_up_what_was_taken(self):
+        self.start()
+        self.take_and_restart(self.place(4), awake=True)
+
+    def test_F90_the_only_server_has_its_calls_as_before_when_it_wakes(self):
+        self.start()
+        calls = self.place(4)
+        self.kill("b")
+        leaves, stays = calls[0], calls[1:]
+        for hang in (1.5, 7.0):  # its event socket outlives the first of these
+            at = time.monotonic()
+            self.servers["a"].pause()
+            time.sleep(hang)
+            self.servers["a"].resume()
+            self.daemon.wait_event("returned", instance="a", since=at)
+            self.wait_recovered(calls if hang < 2 else stays, "a", epoch=1 if hang < 2 else 2)
+            if hang < 2:
+                self.assertEqual(leaves.dialog.bye(), 200, self.story())
+                wait_for(lambda: leaves.call_id not in self.daemon.sessions(), 5, self.story)
+        for call in stays:
+            self.assertEqual(call.reinvites, [], self.story())
+            self.assertEqual(call.phone.requests("BYE"), [], self.story())
+        # Its next death is one like any other.
+        self.start_server("b")
+        self.wait_connected("b")
+        self.kill("a")
+        self.wait_recovered(stays, "b", epoch=3)
+        self.hang_up(stays)
 
     def test_F90_a_server_that_returned_is_a_target_again(self):
         self.start()

@@ -292,6 +292,28 @@ TEST(SqliteStore, ForgetsWhatIsOverForLongAndNothingElse) {
   EXPECT_EQ((*store)->ListUnfinished({})->size(), 1u);
 }
 
+TEST(SqliteSchema, AFileOfTheFirstVersionKeepsItsJournal) {
+  const DatabaseFile file;
+  {
+    auto db = internal::Connection::Open({.path = file.path(), .clock = &SystemClock()});
+    ASSERT_TRUE(db.ok());
+    ASSERT_TRUE(internal::MigrateSqlite(**db, internal::SqliteMigrations().first(1)).ok());
+    ASSERT_TRUE((*db)
+                    ->Execute("INSERT INTO journal (id, epoch, fence, stage, attempt,"
+                              " target_instance, target_life, channel_id, cseq, deaths, reason, at)"
+                              " VALUES ('old', 0, 1, 'inviting', 1, 'b', '1', 'c', 7, 0, '', 5)")
+                    .ok());
+  }
+  const auto store = MakeSqliteSessionStore({.path = file.path()});
+  ASSERT_TRUE(store.ok()) << store.status();
+  const auto journal = (*store)->Journal({}, "old");
+  ASSERT_TRUE(journal.ok()) << journal.status();
+  ASSERT_EQ(journal->size(), 1u);
+  EXPECT_EQ((*journal)[0].stage, RecoveryStage::kInviting);
+  EXPECT_FALSE((*journal)[0].taken.has_value());
+  EXPECT_THAT(*(*store)->ListTaken({}), ::testing::IsEmpty());
+}
+
 TEST(SqliteSchema, BringsAnOlderFileUpToDateStepByStep) {
   const DatabaseFile file;
   auto db = internal::Connection::Open({.path = file.path(), .clock = &SystemClock()});

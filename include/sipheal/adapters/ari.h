@@ -119,6 +119,9 @@ class SIPHEAL_EXPORT AriTracker {
   virtual void Stop() = 0;
   // Waits until all that was seen before the call is in the store.
   virtual absl::Status Flush(const CallContext& ctx) = 0;
+  // Reads the whole state of an instance anew soon, and takes over what the store has of it: for
+  // after the instance was silent and its sessions were claimed. Returns at once.
+  virtual void Resync(const std::string& instance) = 0;
 };
 SIPHEAL_EXPORT absl::StatusOr<std::shared_ptr<AriTracker>> MakeAriTracker(
     std::shared_ptr<AriConnections> connections, std::shared_ptr<SessionStore> store,

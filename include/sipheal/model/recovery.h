@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -53,6 +54,15 @@ struct Lease {
   WallTime expires_at{};
 };
 
+// A channel whose call was taken away from an incarnation that may be alive: should it be, it gives
+// the channel up without a packet.
+struct TakenChannel {
+  Incarnation incarnation;
+  std::string channel_id;
+
+  friend auto operator<=>(const TakenChannel&, const TakenChannel&) = default;
+};
+
 // One step of a recovery, as the journal keeps it.
 struct JournalEntry {
   SessionKey session;
@@ -66,6 +76,9 @@ struct JournalEntry {
   std::string reason;        // why this step, in a few words: a verdict token, a SIP status, ...
   std::optional<Outcome> outcome;  // with kFinished
   WallTime at{};
+  // With kPlaced and kFinished: what was taken from the server that had the call before, if that
+  // may be alive.
+  std::optional<TakenChannel> taken;
 
   friend bool operator==(const JournalEntry&, const JournalEntry&) = default;
 };

@@ -40,6 +40,7 @@ class SIPHEAL_EXPORT ForwardingSessionStore : public SessionStore {
       const CallContext& ctx, const std::vector<std::string>& call_ids) override;
   absl::StatusOr<std::vector<JournalEntry>> Journal(const CallContext& ctx,
                                                     const std::string& session_id) override;
+  absl::StatusOr<std::vector<TakenChannel>> ListTaken(const CallContext& ctx) override;
   Capabilities capabilities() const override;
 
  private:
