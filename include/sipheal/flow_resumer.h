@@ -47,7 +47,8 @@ class SIPHEAL_EXPORT FlowResumer {
     std::string instance;           // where it lives now
     std::string channel_id;         // its channel there, answered
     std::vector<Partner> partners;  // sessions of its group that are up on that instance
-    // The channel was made with what Prepare gave, and nobody has called Resume for it before: what
+    // The channel was made with what Prepare gave (as far as a server can be given it: plain names,
+    // values in UTF-8 of at most 40,000 bytes), and nobody has called Resume for it before: what
     // FR-3 asks for need not be looked at. False when that is not known.
     bool first = false;
   };

@@ -91,8 +91,9 @@ class SIPHEAL_EXPORT MediaServerDriver {
     DialogAction action = DialogAction::kReinvite;
     // The recovery variables of the dialog (sip/recovery_variables.h).
     std::vector<std::pair<std::string, std::string>> variables;
-    // Plain variables of the channel, for its flow (FlowResumer::Prepare). One that the server
-    // cannot be given, or that does not fit its request, is left out.
+    // Plain variables of the channel, for its flow (FlowResumer::Prepare). All that the server can
+    // be given are set when Create returns OK: what does not fit its request, by another one.
+    // Another status says nothing of them, also when the channel is there.
     std::vector<std::pair<std::string, std::string>> flow_variables;
     // How long the phone may take to answer; then kFailed with local_timeout. A re-INVITE that
     // fails, whatever the reason, leaves the dialog at the phone as it was: ending it is a decision

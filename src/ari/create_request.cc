@@ -59,8 +59,8 @@ absl::Status Refuse(std::string_view name, const char* why) {
 
 }  // namespace
 
-absl::StatusOr<std::string> MakeCreateBody(const MediaServerDriver::CreateParams& params,
-                                           const std::string& app) {
+absl::StatusOr<CreateRequest> MakeCreateRequest(const MediaServerDriver::CreateParams& params,
+                                                const std::string& app) {
   if (!IsWord(params.channel_id, "-_.")) {
     return absl::FailedPreconditionError(
         absl::StrFormat("channel_id: \"%s\" has other characters than letters, digits, - _ .",
@@ -113,18 +113,23 @@ absl::StatusOr<std::string> MakeCreateBody(const MediaServerDriver::CreateParams
   for (const auto& [name, value] : params.flow_variables) {
     if (IsFlowVariable(name, value)) body["variables"][name] = value;
   }
-  std::string text = body.dump();
-  if (text.size() > kMaxBody) {
+  CreateRequest request{body.dump(), {}};
+  if (request.body.size() > kMaxBody) {
     body["variables"] = std::move(variables);
-    text = body.dump();
+    request.body = body.dump();
+    for (const auto& [name, value] : params.flow_variables) {
+      if (!IsFlowVariable(name, value)) continue;
+      std::string variable = json{{"variable", name}, {"value", value}}.dump();
+      if (variable.size() <= kMaxBody) request.variables.push_back(std::move(variable));
+    }
   }
-  if (text.size() > kMaxBody) {
+  if (request.body.size() > kMaxBody) {
     return absl::FailedPreconditionError(
         absl::StrFormat("the recovery variables take %d bytes: ARI takes %d at most: nothing was "
                         "sent",
-                        text.size(), kMaxBody));
+                        request.body.size(), kMaxBody));
   }
-  return text;
+  return request;
 }
 
 std::string MakeGiveUpBody(const std::vector<std::string>& channel_ids) {

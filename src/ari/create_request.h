@@ -11,10 +11,17 @@
 
 namespace sipheal::inline v0_1::internal {
 
-// The JSON body of POST /ari/channels. FailedPrecondition when a name or value cannot be carried
-// unchanged (CR, LF, NUL, not UTF-8, too long); optional display names that cannot are left out.
-absl::StatusOr<std::string> MakeCreateBody(const MediaServerDriver::CreateParams& params,
-                                           const std::string& app);
+struct CreateRequest {
+  std::string body;  // of POST /ari/channels
+  // Of POST /ari/channels/<id>/variable, once the channel is there: the flow variables for which
+  // the body has no room.
+  std::vector<std::string> variables;
+};
+
+// FailedPrecondition when a name or value cannot be carried unchanged (CR, LF, NUL, not UTF-8, too
+// long); optional display names that cannot are left out.
+absl::StatusOr<CreateRequest> MakeCreateRequest(const MediaServerDriver::CreateParams& params,
+                                                const std::string& app);
 
 // The JSON body of POST /ari/asterisk/variable that gives these channels up. Ids that no channel
 // can have are left out; empty when none is left.

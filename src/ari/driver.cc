@@ -194,8 +194,8 @@ class DriverCore final : public AriEventHandler, public std::enable_shared_from_
   }
 
   absl::Status Create(const CallContext& ctx, const MediaServerDriver::CreateParams& params) {
-    ABSL_ASSIGN_OR_RETURN(const std::string body,
-                          MakeCreateBody(params, connections_->options().app));
+    ABSL_ASSIGN_OR_RETURN(const CreateRequest request,
+                          MakeCreateRequest(params, connections_->options().app));
     // Without the module the server would ring the phone with a new call.
     ABSL_RETURN_IF_ERROR(Module(ctx, params.instance));
     {
@@ -213,7 +213,8 @@ class DriverCore final : public AriEventHandler, public std::enable_shared_from_
           std::clamp<milliseconds>(params.answer_timeout, milliseconds(0), std::chrono::hours(1));
       overdue_.emplace(clock_.Monotonic() + timeout, std::pair(params.instance, params.channel_id));
     }
-    const auto reply = connections_->Request(ctx, params.instance, "POST", "/ari/channels", body);
+    const auto reply =
+        connections_->Request(ctx, params.instance, "POST", "/ari/channels", request.body);
     if (!reply.ok()) return reply.status();  // it may exist: its events will tell
     const absl::Status status = ToStatus(
         absl::StrFormat("creating channel \"%s\" on \"%s\"", params.channel_id, params.instance),
@@ -232,6 +233,18 @@ class DriverCore final : public AriEventHandler, public std::enable_shared_from_
               params.instance, params.endpoint));
         }
       }
+      return status;
+    }
+    for (const std::string& variable : request.variables) {
+      const auto set = connections_->Request(ctx, params.instance, "POST",
+                                             Path(params.channel_id) + "/variable", variable);
+      // One that is gone already needs none.
+      if (set.ok() && (set->http_status / 100 == 2 || set->http_status == 404)) continue;
+      return absl::UnavailableError(absl::StrFormat(
+          "channel \"%s\" on \"%s\" was created, but a variable of its flow could not be set: %s",
+          params.channel_id, params.instance,
+          set.ok() ? absl::StrFormat("Asterisk answered %d", set->http_status)
+                   : std::string(set.status().message())));
     }
     return status;
   }

@@ -123,6 +123,8 @@ void Engine::Created(const RecoveryPtr& recovery, std::uint32_t attempt, const a
       target->second->pacer.Overloaded();
     }
   }
+  // Whether the channel has what Prepare gave is not known.
+  if (!status.ok() && recovery->attempt == attempt) recovery->flow_begun = true;
   // The answer of the phone may have been quicker than the answer to the create.
   if (!IsOpen(*recovery) || recovery->attempt != attempt || recovery->waiting != Waiting::kAnswer)
     return;

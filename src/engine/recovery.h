@@ -68,10 +68,10 @@ struct Recovery {
   Incarnation target;
   std::string channel_id;
   std::optional<TakenChannel> taken;  // what the next attempt takes from a server that may live
-  bool flow_begun = true;             // Resume may have been called for this channel
-  bool counted_inviting = false;      // it is in Target::inviting
-  bool counted_creating = false;      // ... in Target::creating
-  bool counted_suspect = false;       // ... in Target::suspects
+  bool flow_begun = true;         // Resume may have been called, or the channel lack its variables
+  bool counted_inviting = false;  // it is in Target::inviting
+  bool counted_creating = false;  // ... in Target::creating
+  bool counted_suspect = false;   // ... in Target::suspects
 
   MonotonicTime not_before{};
   MonotonicTime deadline{};  // when it is given up

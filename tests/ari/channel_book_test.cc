@@ -205,7 +205,7 @@ TEST(RecoveryResult, TakesAnyText) {
   EXPECT_EQ(ParseRecoveryResult("retry_after=2147483647").retry_after, std::chrono::hours(24));
 }
 
-class CreateRequest : public ::testing::Test {
+class CreateRequestTest : public ::testing::Test {
  protected:
   MediaServerDriver::CreateParams params_{
       "a",
@@ -214,10 +214,17 @@ class CreateRequest : public ::testing::Test {
       DialogAction::kReinvite,
       {{"PJSIP_RECOVERY_CALL-ID", "x@y"},
        {"PJSIP_RECOVERY_REQUEST_URI", "sip:p@10.0.0.1:5070;a=b"}}};
-  absl::StatusOr<std::string> Make() { return MakeCreateBody(params_, "app"); }
+  absl::StatusOr<CreateRequest> MakeAll() { return MakeCreateRequest(params_, "app"); }
+  // The body, of what goes in one request.
+  absl::StatusOr<std::string> Make() {
+    const auto request = MakeAll();
+    if (!request.ok()) return request.status();
+    EXPECT_TRUE(request->variables.empty());
+    return request->body;
+  }
 };
 
-TEST_F(CreateRequest, DialsTheRemoteTargetThroughTheEndpoint) {
+TEST_F(CreateRequestTest, DialsTheRemoteTargetThroughTheEndpoint) {
   const auto body = json::parse(*Make());
   EXPECT_EQ(body["endpoint"], "PJSIP/phone/sip:p@10.0.0.1:5070;a=b");
   EXPECT_EQ(body["channelId"], kId);
@@ -230,17 +237,17 @@ TEST_F(CreateRequest, DialsTheRemoteTargetThroughTheEndpoint) {
   EXPECT_EQ(body["variables"]["PJSIP_RECOVERY(ON_FAILURE)"], "keep");
 }
 
-TEST_F(CreateRequest, LeavesATelephoneUriToTheModule) {
+TEST_F(CreateRequestTest, LeavesATelephoneUriToTheModule) {
   params_.variables[1].second = "tel:+4930123";
   EXPECT_EQ(json::parse(*Make())["endpoint"], "PJSIP/phone");
 }
 
-TEST_F(CreateRequest, AByeIsAMethod) {
+TEST_F(CreateRequestTest, AByeIsAMethod) {
   params_.action = DialogAction::kBye;
   EXPECT_EQ(json::parse(*Make())["variables"]["PJSIP_RECOVERY(METHOD)"], "BYE");
 }
 
-TEST_F(CreateRequest, RefusesWhatWouldMeanSomethingElseAtTheServer) {
+TEST_F(CreateRequestTest, RefusesWhatWouldMeanSomethingElseAtTheServer) {
   const auto refused = [&](const std::string& name, const std::string& value) {
     const auto good = params_;
     params_.variables.emplace_back(name, value);
@@ -265,12 +272,12 @@ TEST_F(CreateRequest, RefusesWhatWouldMeanSomethingElseAtTheServer) {
   EXPECT_FALSE(Make().ok());
 }
 
-TEST_F(CreateRequest, LeavesOutADisplayNameThatCannotBeCarried) {
+TEST_F(CreateRequestTest, LeavesOutADisplayNameThatCannotBeCarried) {
   params_.variables.emplace_back("PJSIP_RECOVERY_TO_DISPLAY", "Caf\xe9");
   EXPECT_FALSE(json::parse(*Make())["variables"].contains("PJSIP_RECOVERY(TO_DISPLAY)"));
 }
 
-TEST_F(CreateRequest, CarriesTheFlowsVariablesAsTheyAre) {
+TEST_F(CreateRequestTest, CarriesTheFlowsVariablesAsTheyAre) {
   params_.flow_variables = {{"SIPHEAL_FLOW", R"({"held":true,"stasis":{"app":"a\r\n"}})"},
                             {"HOST_1", ""}};
   const auto variables = json::parse(*Make())["variables"];
@@ -279,7 +286,7 @@ TEST_F(CreateRequest, CarriesTheFlowsVariablesAsTheyAre) {
   EXPECT_EQ(variables["PJSIP_RECOVERY(CALL-ID)"], "x@y");
 }
 
-TEST_F(CreateRequest, LeavesOutFlowVariablesThatWouldMeanSomethingElse) {
+TEST_F(CreateRequestTest, LeavesOutFlowVariablesThatWouldMeanSomethingElse) {
   const auto without = Make();
   ASSERT_TRUE(without.ok());
   params_.flow_variables = {{"SHELL(ls)", "1"},
@@ -297,18 +304,25 @@ TEST_F(CreateRequest, LeavesOutFlowVariablesThatWouldMeanSomethingElse) {
   EXPECT_EQ(Make(), without);
 }
 
-TEST_F(CreateRequest, LeavesOutAllFlowVariablesWhenTheyMakeTheBodyTooLarge) {
+TEST_F(CreateRequestTest, SetsAllFlowVariablesLaterWhenTheyMakeTheBodyTooLarge) {
   const auto without = Make();
   ASSERT_TRUE(without.ok());
-  params_.flow_variables = {{"SMALL", "1"}, {"LARGE", std::string(40'960 - without->size(), 'x')}};
-  EXPECT_EQ(Make(), without);
   // The names, quotes and commas of the two take 23 bytes.
-  params_.flow_variables[1].second.resize(40'960 - without->size() - 23);
+  params_.flow_variables = {{"SMALL", "1"},
+                            {"LARGE", std::string(40'960 - without->size() - 23, 'x')}};
   const auto largest = Make();
   ASSERT_TRUE(largest.ok());
   EXPECT_EQ(largest->size(), 40'960u);
   params_.flow_variables[1].second += 'x';
-  EXPECT_EQ(Make(), without);
+  params_.flow_variables.emplace_back("NOT PLAIN", "1");
+  const auto split = MakeAll();
+  ASSERT_TRUE(split.ok());
+  EXPECT_EQ(split->body, *without);
+  ASSERT_EQ(split->variables.size(), 2u);
+  EXPECT_EQ(json::parse(split->variables[0]), json({{"variable", "SMALL"}, {"value", "1"}}));
+  EXPECT_EQ(json::parse(split->variables[1])["variable"], "LARGE");
+  params_.flow_variables[1].second.assign(40'960, 'x');
+  EXPECT_EQ(MakeAll()->variables.size(), 1u) << "what no request can carry is left out";
 }
 
 TEST(GiveUpRequest, NamesAllChannelsInOneFunction) {

@@ -7,6 +7,8 @@
 #include <array>
 #include <atomic>
 #include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -50,14 +52,13 @@ class DriverTest : public ::testing::Test {
     driver_ = *MakeAriDriver(connections_);
   }
 
-  absl::Status Create() {
+  absl::Status Create(MediaServerDriver::CreateParams params = {}) {
     const std::string number = std::to_string(++created_);
-    MediaServerDriver::CreateParams params;
     params.instance = "a";
     params.channel_id = "sipheal-" + number + "-0-1";
     params.endpoint = "phone";
-    params.variables = {{"PJSIP_RECOVERY_CALL-ID", number + "@phone"},
-                        {"PJSIP_RECOVERY_REQUEST_URI", "sip:phone@127.0.0.1:5070"}};
+    params.variables.emplace_back("PJSIP_RECOVERY_CALL-ID", number + "@phone");
+    params.variables.emplace_back("PJSIP_RECOVERY_REQUEST_URI", "sip:phone@127.0.0.1:5070");
     return driver_->Create(CallContext::WithTimeout(std::chrono::seconds(5)), params);
   }
   std::vector<absl::Status> CreateCrowd() {
@@ -111,6 +112,39 @@ TEST_F(DriverTest, StopsCreatingWhenALaterLookFindsNoModule) {
   for (const absl::Status& status : CreateCrowd()) {
     EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
   }
+}
+
+// Routes that leave room for themselves only, and a flow's note.
+MediaServerDriver::CreateParams WithLongRoutes() {
+  MediaServerDriver::CreateParams params;
+  params.variables = {{"PJSIP_RECOVERY_ROUTES", std::string(39'000, 'r')}};
+  params.flow_variables = {{"SIPHEAL_FLOW", std::string(3'000, 'f')}, {"BAD(1)", "x"}};
+  return params;
+}
+
+TEST_F(DriverTest, SetsAFlowVariableForWhichTheRequestHasNoRoomRightAfterIt) {
+  ASSERT_TRUE(FakeAri::WaitFor([&] { return connections_->Connected("a").has_value(); }));
+  const MediaServerDriver::CreateParams params = WithLongRoutes();
+  ASSERT_EQ(Create(params), absl::OkStatus());
+  std::vector<std::string> set;
+  for (const FakeAri::Request& request : fake_->requests()) {
+    if (request.path == "/ari/channels/sipheal-1-0-1/variable") set.push_back(request.body);
+  }
+  ASSERT_EQ(set.size(), 1u);
+  EXPECT_EQ(
+      nlohmann::json::parse(set[0], nullptr, false),
+      nlohmann::json({{"variable", "SIPHEAL_FLOW"}, {"value", params.flow_variables[0].second}}));
+}
+
+// Then the channel is there, and what the resumer counts on is not known: as after a lost answer.
+TEST_F(DriverTest, SaysWhenSuchAFlowVariableCouldNotBeSet) {
+  ASSERT_TRUE(FakeAri::WaitFor([&] { return connections_->Connected("a").has_value(); }));
+  fake_->OnRequest([](const FakeAri::Request& request) -> std::optional<FakeAri::Answer> {
+    if (request.path != "/ari/channels/sipheal-1-0-1/variable") return std::nullopt;
+    return FakeAri::Answer{500, "{}"};
+  });
+  EXPECT_TRUE(absl::IsUnavailable(Create(WithLongRoutes())));
+  EXPECT_TRUE(fake_->HasChannel("sipheal-1-0-1"));
 }
 
 }  // namespace

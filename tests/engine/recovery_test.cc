@@ -165,6 +165,53 @@ TEST(Healer, AsksForTheFirstResumeOnlyOnce) {
   EXPECT_THAT(first, ElementsAre(true, false, false));
 }
 
+// The fake's servers, behind a driver that never hears the answer to a create.
+class LosesAnswers final : public MediaServerDriver {
+ public:
+  explicit LosesAnswers(std::shared_ptr<MediaServerDriver> servers)
+      : servers_(std::move(servers)) {}
+
+  absl::Status Start(std::shared_ptr<MediaServerListener> listener) override {
+    return servers_->Start(std::move(listener));
+  }
+  void Stop() override { servers_->Stop(); }
+  absl::StatusOr<InstanceStatus> Inspect(const CallContext& ctx,
+                                         const InspectParams& params) override {
+    return servers_->Inspect(ctx, params);
+  }
+  absl::Status Create(const CallContext& ctx, const CreateParams& params) override {
+    servers_->Create(ctx, params).IgnoreError();
+    return absl::UnavailableError("the answer was lost");
+  }
+  absl::StatusOr<ChannelState> Find(const CallContext& ctx, const ChannelParams& params) override {
+    return servers_->Find(ctx, params);
+  }
+  absl::Status HangUp(const CallContext& ctx, const ChannelParams& params) override {
+    return servers_->HangUp(ctx, params);
+  }
+  absl::Status GiveUp(const CallContext& ctx, const GiveUpParams& params) override {
+    return servers_->GiveUp(ctx, params);
+  }
+
+ private:
+  const std::shared_ptr<MediaServerDriver> servers_;
+};
+
+TEST(Healer, PromisesTheResumerNothingOfAChannelWhoseCreateWasNotConfirmed) {
+  World world;
+  world.AddCall(1);
+  world.driver = std::make_shared<LosesAnswers>(world.servers);
+  Controller controller(world);
+  controller.Start();
+  controller.Kill("ast-1");
+  ASSERT_TRUE(controller.RunUntilOutcomes(1));
+  ASSERT_THAT(controller.Counts(), ElementsAre(Pair(Outcome::kRecovered, 1)))
+      << controller.Reasons();
+  EXPECT_EQ(world.servers->Invites("call-1"), 1);
+  ASSERT_EQ(world.resumer->calls().size(), 1u);
+  EXPECT_FALSE(world.resumer->calls()[0].first);
+}
+
 TEST(Healer, F55_PlacesALegWhereItsPartnerLives) {
   World world;
   world.AddCall(1, "ast-1", "bridge");
