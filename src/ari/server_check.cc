@@ -47,6 +47,9 @@ absl::Status ToStatus(const std::string& what, const AriReply& reply) {
   return absl::UnavailableError(text);
 }
 
+namespace {
+
+// The status of a module ("Running", ...); NotFound when it is not loaded.
 absl::StatusOr<std::string> ModuleStatus(AriConnections& connections, const CallContext& ctx,
                                          const std::string& instance, const std::string& module) {
   ABSL_ASSIGN_OR_RETURN(
@@ -57,6 +60,8 @@ absl::StatusOr<std::string> ModuleStatus(AriConnections& connections, const Call
   ABSL_RETURN_IF_ERROR(ToStatus("asking for " + module, reply));
   return Field(reply.body, "status");
 }
+
+}  // namespace
 
 absl::Status CheckRecoveryModule(AriConnections& connections, const CallContext& ctx,
                                  const std::string& instance) {

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Questions about an Asterisk that driver and doctor both ask.
+// What answers of an Asterisk mean, and whether it has the recovery module.
 #pragma once
 
 #include <string>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "ari/connections.h"
 #include "sipheal/base/call_context.h"
 
@@ -18,10 +17,6 @@ inline constexpr char kRecoveryVersion[] = "3";
 // 200 and 204 are OK. Others become the status that MediaServerDriver's contract names, with the
 // server's own words.
 absl::Status ToStatus(const std::string& what, const AriReply& reply);
-
-// The status of a module ("Running", ...); NotFound when it is not loaded.
-absl::StatusOr<std::string> ModuleStatus(AriConnections& connections, const CallContext& ctx,
-                                         const std::string& instance, const std::string& module);
 
 // OK when the recovery module is loaded and of the version that fits; FailedPrecondition with what
 // to do when not; other errors when it could not be asked.

@@ -136,23 +136,5 @@ const bool registered = (conformance::RegisterMediaServerDriverConformance(
                              "AriDriver", [] { return std::make_unique<DriverHarness>(); }),
                          true);
 
-TEST(RealCheckAri, FindsALabServerFitButForHep) {
-  if (Server() == nullptr) GTEST_SKIP() << "no Asterisk";
-  const auto connections = Connect();
-  ASSERT_TRUE(connections.ok()) << connections.status();
-  const auto findings = CheckAri(CallContext::WithTimeout(milliseconds(5000)), **connections,
-                                 "conformance", {"phone", "nobody"});
-  ASSERT_TRUE(findings.ok()) << findings.status();
-  std::map<std::string, bool> good;
-  for (const AriFinding& finding : *findings) {
-    good[finding.check] = finding.good;
-    EXPECT_EQ(finding.good, finding.fix.empty()) << finding.check;
-  }
-  const std::map<std::string, bool> expected{{"ari", true},          {"rights", true},
-                                             {"event_socket", true}, {"module", true},
-                                             {"hep", false},         {"endpoints", false}};
-  EXPECT_EQ(good, expected);
-}
-
 }  // namespace
 }  // namespace sipheal::inline v0_1::internal

@@ -83,24 +83,6 @@ struct AriCrashDetectorOptions {
 SIPHEAL_EXPORT absl::StatusOr<std::shared_ptr<CrashDetector>> MakeAriCrashDetector(
     std::shared_ptr<AriConnections> connections, AriCrashDetectorOptions options);
 
-// One thing that was checked on an instance, for a person.
-struct AriFinding {
-  bool good = true;
-  std::string check;  // what was looked at: "ari", "rights", "event_socket", "module", "hep",
-                      // "endpoints"
-  std::string seen;   // what was found
-  std::string fix;    // what to do about it; empty when good
-};
-
-// Whether an instance is fit to be recovered to and from: ARI reachable with sufficient rights, the
-// event socket open, the recovery module loaded and of the version that fits, HEP sent
-// (res_hep_pjsip), and the endpoints there (all of `endpoints`; when empty, any). Changes nothing
-// at the server. Stops at the first finding that makes the others pointless. NotFound when the
-// instance is not configured; other trouble is a finding. Thread-safe.
-SIPHEAL_EXPORT absl::StatusOr<std::vector<AriFinding>> CheckAri(
-    const CallContext& ctx, AriConnections& connections, const std::string& instance,
-    const std::vector<std::string>& endpoints);
-
 struct AriTrackerOptions {
   // Changes are gathered for this long before they are written to the store. 0 to 1 s.
   std::chrono::milliseconds write_behind{100};
