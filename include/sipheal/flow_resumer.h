@@ -12,8 +12,10 @@
 //  [Idempotence]  FR-3  Resume may be called again for the same session, epoch and channel after
 //                       a failure or by a second controller; the flow is then not doubled (one
 //                       bridge, one playback).
-//  [Partners]     FR-4  Sessions of one group end in one bridge, in whatever order they are
-//                       resumed; none waits for another.
+//  [Partners]     FR-4  Sessions of one group that were in a bridge end in one bridge, in whatever
+//                       order they are resumed; none waits for another. One that was in none did
+//                       not talk to those beside it, and is joined to none of them; a partner that
+//                       lived elsewhere (`lived_there`) draws it into the bridge that it is in.
 //  [Errors]       FR-5  Unavailable may be tried again. FailedPrecondition and InvalidArgument
 //                       may not: the session is then ended with BYE and the status as reason.
 //  [Accept]       FR-6  Accept asks before anything is sent whether this session could be
@@ -40,6 +42,8 @@ class SIPHEAL_EXPORT FlowResumer {
     std::string session_id;
     std::string instance;
     std::string channel_id;
+    // It lived there when the session's own incarnation died, and was not recovered itself.
+    bool lived_there = false;
   };
   struct ResumeParams {
     Session session;                // as it was when its incarnation died

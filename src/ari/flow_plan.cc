@@ -121,10 +121,6 @@ std::string NoteOf(const Session& session, WallTime died_at, const std::string& 
   return hints == FlowHints() ? std::string() : FormatFlowHints(hints);
 }
 
-std::string GroupBridgeId(const std::string& group) {
-  return "sipheal-group-" + MakeSessionId({"group", ""}, group);
-}
-
 std::string JoinArguments(const std::vector<std::string>& arguments) {
   std::string joined;
   for (const std::string& argument : arguments) {

@@ -27,9 +27,6 @@ std::string NextPartName(const Recording& recording);
 std::string NoteOf(const Session& session, WallTime died_at, const std::string& own_app,
                    std::chrono::milliseconds overlap);
 
-// The bridge of a group whose sessions were in none: the same for all of them.
-std::string GroupBridgeId(const std::string& group);
-
 // As ARI's appArgs wants them: with commas between.
 std::string JoinArguments(const std::vector<std::string>& arguments);
 

@@ -261,47 +261,55 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
 
   absl::Status JoinBridge(const Call& call) {
     const Session& session = call.params.session;
-    std::string bridge_id;
-    if (session.flow.bridge) bridge_id = session.flow.bridge->id;
+    if (!session.flow.bridge) return FollowPartner(call);
+    std::string bridge_id = session.flow.bridge->id;
     const bool hosts_group = !session.group.empty() && session.group != bridge_id;
-    if (bridge_id.empty() && !(hosts_group && !call.params.partners.empty())) {
-      return absl::OkStatus();
+    if (!hosts_group || call.params.partners.empty()) {
+      return EnterBridge(call, bridge_id, call.params.first);
     }
-    if (bridge_id.empty()) bridge_id = GroupBridgeId(session.group);
-    if (hosts_group && !call.params.partners.empty()) {
-      // The host said who belongs together: a partner that lives here already may be in a bridge of
-      // another name.
-      for (int move = 0; move < kMaxBridgeMoves; ++move) {
-        ABSL_ASSIGN_OR_RETURN(const std::string partners, BridgeOfPartners(call, bridge_id, move));
-        if (move > 0 && partners == bridge_id) break;
-        bridge_id = partners;
-        ABSL_RETURN_IF_ERROR(EnterBridge(call, bridge_id, call.params.first && move == 0));
-      }
-    } else {
-      ABSL_RETURN_IF_ERROR(EnterBridge(call, bridge_id, call.params.first));
+    // The host said who belongs together: a partner that lives here already may be in a bridge of
+    // another name.
+    for (int move = 0; move < kMaxBridgeMoves; ++move) {
+      ABSL_ASSIGN_OR_RETURN(const std::string partners,
+                            BridgeOf(call, call.params.partners, move == 0 ? "" : bridge_id));
+      if (move > 0 && partners == bridge_id) break;
+      if (!partners.empty()) bridge_id = partners;
+      ABSL_RETURN_IF_ERROR(EnterBridge(call, bridge_id, call.params.first && move == 0));
     }
     return absl::OkStatus();
   }
 
-  // Where the partners are; `otherwise` when they are nowhere. Once this channel is in a bridge
-  // itself, the smaller id wins, so that two that look for each other at the same time meet.
-  absl::StatusOr<std::string> BridgeOfPartners(const Call& call, const std::string& otherwise,
-                                               int move) {
-    ABSL_ASSIGN_OR_RETURN(const json bridges, Get(call, "/ari/bridges", "listing the bridges"));
-    std::string best = move == 0 ? std::string() : otherwise;
-    if (bridges.is_array()) {
-      for (const json& bridge : bridges) {
-        if (Text(bridge, "bridge_class") != "stasis") continue;
-        const std::string id = Text(bridge, "id");
-        const std::vector<std::string> members = TextList(bridge, "channels");
-        const bool has_partner = std::any_of(
-            call.params.partners.begin(), call.params.partners.end(), [&](const Partner& partner) {
-              return std::find(members.begin(), members.end(), partner.channel_id) != members.end();
-            });
-        if (has_partner && (best.empty() || id < best)) best = id;
-      }
+  // A session that was in no bridge did not talk to those that died with it. One that lived here
+  // meanwhile was reached over another way, and draws it to where it is.
+  absl::Status FollowPartner(const Call& call) {
+    std::vector<Partner> lived_here;
+    for (const Partner& partner : call.params.partners) {
+      if (partner.lived_there) lived_here.push_back(partner);
     }
-    return best.empty() ? otherwise : best;
+    if (lived_here.empty()) return absl::OkStatus();
+    ABSL_ASSIGN_OR_RETURN(const std::string bridge_id, BridgeOf(call, lived_here, ""));
+    return bridge_id.empty() ? absl::OkStatus() : EnterBridge(call, bridge_id, /*first=*/false);
+  }
+
+  // The bridge that these partners are in; `own` when they are in none. Once this channel is in a
+  // bridge itself (`own`), the smaller id wins, so that two that look for each other at the same
+  // time meet.
+  absl::StatusOr<std::string> BridgeOf(const Call& call, const std::vector<Partner>& partners,
+                                       const std::string& own) {
+    ABSL_ASSIGN_OR_RETURN(const json bridges, Get(call, "/ari/bridges", "listing the bridges"));
+    std::string best = own;
+    if (!bridges.is_array()) return best;
+    for (const json& bridge : bridges) {
+      if (Text(bridge, "bridge_class") != "stasis") continue;
+      const std::string id = Text(bridge, "id");
+      const std::vector<std::string> members = TextList(bridge, "channels");
+      const bool has_partner =
+          std::any_of(partners.begin(), partners.end(), [&](const Partner& partner) {
+            return std::find(members.begin(), members.end(), partner.channel_id) != members.end();
+          });
+      if (has_partner && (best.empty() || id < best)) best = id;
+    }
+    return best;
   }
 
   absl::Status EnterBridge(const Call& call, const std::string& bridge_id, bool first) {

@@ -178,6 +178,27 @@ absl::Status AGroupResumedAtOnceEndsInOneBridge(FlowResumerHarness& harness) {
   return AllInOneBridge(harness, group);
 }
 
+absl::Status OneThatWasInNoBridgeIsJoinedToNone(FlowResumerHarness& harness) {
+  ABSL_ASSIGN_OR_RETURN(const auto resumer, harness.Make());
+  for (std::size_t turn = 0; turn < 3; ++turn) {
+    ABSL_ASSIGN_OR_RETURN(auto group,
+                          NewGroup(harness, 2, absl::StrFormat("conformance-aside-%d", turn)));
+    ABSL_ASSIGN_OR_RETURN(ResumeParams aside, harness.NewRecovered());
+    aside.session.group = group[0].session.group;
+    std::vector<ResumeParams> all = group;
+    all.insert(all.begin() + static_cast<std::ptrdiff_t>(turn), aside);
+    Introduce(all);
+    for (const ResumeParams& one : all) {
+      SIPHEAL_REQUIRE_OK(resumer->Resume(CallContext::WithTimeout(std::chrono::seconds(5)), one));
+    }
+    ABSL_RETURN_IF_ERROR(AllInOneBridge(harness, group));
+    ABSL_ASSIGN_OR_RETURN(const auto members, harness.BridgeOf(aside.channel_id));
+    SIPHEAL_REQUIRE(members.empty(), "a session that was in no bridge is in one of %d now",
+                    members.size());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status AnUnreachableServerMayBeTriedAgain(FlowResumerHarness& harness) {
   ABSL_ASSIGN_OR_RETURN(const auto resumer, harness.Make());
   ABSL_ASSIGN_OR_RETURN(auto group, NewGroup(harness, 2, "conformance-again"));
@@ -286,12 +307,16 @@ constexpr Case<FlowResumerHarness> kCases[] = {
      "a flow resumed as the first time and then again is not doubled",
      ResumingAfterTheFirstTimeDoublesNothing},
     {"FR-4", "AGroupEndsInOneBridge",
-     "sessions of one group end in one bridge, in whatever order they come", AGroupEndsInOneBridge},
+     "sessions of one group that were in a bridge end in one, in whatever order they come",
+     AGroupEndsInOneBridge},
     {"FR-4", "AGroupResumedForTheFirstTimeEndsInOneBridge",
      "so they do when each is resumed as the first time",
      AGroupResumedForTheFirstTimeEndsInOneBridge},
     {"FR-4", "AGroupResumedAtOnceEndsInOneBridge", "so they do when all are resumed at once",
      AGroupResumedAtOnceEndsInOneBridge},
+    {"FR-4", "OneThatWasInNoBridgeIsJoinedToNone",
+     "a session of the group that was in no bridge is joined to none",
+     OneThatWasInNoBridgeIsJoinedToNone},
     {"FR-5", "AnUnreachableServerMayBeTriedAgain", "a server out of reach is Unavailable",
      AnUnreachableServerMayBeTriedAgain},
     {"FR-6", "AcceptReturnsAtOnce", "Accept does no I/O and returns at once", AcceptReturnsAtOnce},

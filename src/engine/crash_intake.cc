@@ -268,22 +268,23 @@ void Engine::LearnHomes(const std::shared_ptr<CrashWork>& crash,
   }
   crash->wait_for_homes.push_back(std::move(then));
   if (crash->wait_for_homes.size() > 1) return;
-  using Result = absl::StatusOr<std::vector<std::pair<std::string, Incarnation>>>;
+  using Result = absl::StatusOr<std::vector<Session>>;
   calls_->Call<Result>(
       "SessionStore::List", options_.plugin_timeout,
       [store = parts_.store](const CallContext& ctx) -> Result {
-        ABSL_ASSIGN_OR_RETURN(const std::vector<Session> all, ListAll(*store, ctx, std::nullopt));
-        std::vector<std::pair<std::string, Incarnation>> homes;
-        for (const Session& session : all) {
-          if (!session.group.empty()) homes.emplace_back(session.group, session.incarnation);
-        }
-        return homes;
+        ABSL_ASSIGN_OR_RETURN(std::vector<Session> all, ListAll(*store, ctx, std::nullopt));
+        std::erase_if(all, [](const Session& session) { return session.group.empty(); });
+        return all;
       },
       [this, crash](const Result& homes) {
         crash->homes_known = homes.ok();
         if (homes.ok()) {
-          for (const auto& [group, home] : *homes) {
-            if (!dead_.contains(home)) crash->group_home.emplace(group, home.instance);
+          for (const Session& session : *homes) {
+            const Incarnation& home = session.incarnation;
+            if (dead_.contains(home) || home == crash->event.incarnation) continue;
+            crash->group_home.emplace(session.group, home.instance);
+            crash->living[session.group].push_back(
+                {home, {session.id, home.instance, session.channel_id, /*lived_there=*/true}});
           }
         }
         for (const auto& waiting : std::exchange(crash->wait_for_homes, {})) {

@@ -29,7 +29,9 @@ struct CrashWork {
   std::size_t open = 0;        // claimed sessions without outcome
   std::map<std::string, std::string>
       group_home;            // call group -> the instance where it is, or is put
-  bool homes_known = false;  // group_home has the groups of the living instances
+  bool homes_known = false;  // group_home and living have those of the living instances
+  // Sessions of a group that none recovers, by group, with where they live.
+  std::map<std::string, std::vector<std::pair<Incarnation, FlowResumer::Partner>>> living;
   std::vector<std::function<void(const absl::Status&)>> wait_for_homes;
   std::set<std::string> groups_up;  // groups with legs of this crash in Engine::legs_up_
   std::shared_ptr<CrashReport> report = std::make_shared<CrashReport>();

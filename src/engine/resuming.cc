@@ -83,11 +83,19 @@ void Engine::NoLongerUp(const Recovery& recovery) {
 
 std::vector<FlowResumer::Partner> Engine::PartnersOf(const Recovery& recovery) const {
   std::vector<FlowResumer::Partner> partners;
-  const auto legs = legs_up_.find(recovery.session.group);
-  if (legs == legs_up_.end()) return partners;
-  for (const LegUp& leg : legs->second) {
-    if (leg.session != recovery.key() && leg.target == recovery.target) {
-      partners.push_back({leg.session.id, leg.target.instance, leg.channel_id});
+  if (const auto legs = legs_up_.find(recovery.session.group); legs != legs_up_.end()) {
+    for (const LegUp& leg : legs->second) {
+      if (leg.session != recovery.key() && leg.target == recovery.target) {
+        partners.push_back({leg.session.id, leg.target.instance, leg.channel_id});
+      }
+    }
+  }
+  const auto& living = recovery.crash->living;
+  if (const auto those = living.find(recovery.session.group); those != living.end()) {
+    for (const auto& [home, partner] : those->second) {
+      if (home == recovery.target && partner.session_id != recovery.session.id) {
+        partners.push_back(partner);
+      }
     }
   }
   return partners;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sipheal/testing/fake_flow_resumer.h"
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -39,13 +40,19 @@ class FakeFlowResumer::Impl {
       return it->second.first;
     }
     const FlowState& flow = params.session.flow;
-    std::string bridge = params.session.group;
-    if (flow.bridge) bridge = flow.bridge->conference ? flow.bridge->name : flow.bridge->id;
+    const bool drawn = std::any_of(params.partners.begin(), params.partners.end(),
+                                   [](const Partner& partner) { return partner.lived_there; });
+    std::string bridge;
+    if (flow.bridge) {
+      bridge = flow.bridge->conference ? flow.bridge->name : flow.bridge->id;
+    } else if (drawn) {
+      bridge = params.session.group;
+    }
     if (!bridge.empty()) {
       std::set<std::string>& members = bridges_[params.instance + "/" + bridge];
       members.insert(params.channel_id);
       for (const Partner& partner : params.partners) {
-        if (partner.instance == params.instance) members.insert(partner.channel_id);
+        if (partner.lived_there) members.insert(partner.channel_id);
       }
     }
     if (resumed_.insert(params.channel_id).second && flow.playback) ++playbacks_[params.channel_id];

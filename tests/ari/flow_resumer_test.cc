@@ -337,21 +337,28 @@ TEST_F(FlowResumerTest, MeetsAPartnerOfTheHostsGroupWhereThatIs_F55_FR4) {
   server_.bridges["elsewhere"] = {"c2"};
   FlowResumer::ResumeParams params = Params("s", "c1");
   params.session.group = "call-7";
-  params.partners = {{"t", "b", "c2"}};
+  params.partners = {{"t", "b", "c2", /*lived_there=*/true}};
   ASSERT_EQ(Resume(params), absl::OkStatus());
   EXPECT_THAT(server_.bridges["elsewhere"], ::testing::UnorderedElementsAre("c1", "c2"));
 }
 
-TEST_F(FlowResumerTest, JoinsAGroupThatHadNoBridgeInWhateverOrder_FR4) {
-  for (const auto& [id, channel, other] :
-       {std::tuple("s", "c1", "c2"), std::tuple("t", "c2", "c1")}) {
-    FlowResumer::ResumeParams params = Params(id, channel);
+TEST_F(FlowResumerTest, JoinsNobodyToASessionThatWasInNoBridge_FR4) {
+  // c3 was in none; the others were talking. c4 lives there, and is in none either.
+  std::vector<FlowResumer::ResumeParams> all = {Params("s", "c1"), Params("t", "c2"),
+                                                Params("u", "c3")};
+  InBridge(all[0], "room");
+  InBridge(all[1], "room");
+  for (FlowResumer::ResumeParams& params : all) {
     params.session.group = "call-7";
-    params.partners = {{"x", "b", other}};
-    ASSERT_EQ(Resume(params), absl::OkStatus());
+    params.partners.push_back({"v", "b", "c4", /*lived_there=*/true});
+    for (const FlowResumer::ResumeParams& other : all) {
+      if (other.channel_id == params.channel_id) continue;
+      params.partners.push_back({other.session.id, "b", other.channel_id});
+    }
   }
+  for (const int turn : {2, 0, 1, 2}) ASSERT_EQ(Resume(all[turn]), absl::OkStatus());
   ASSERT_EQ(server_.bridges.size(), 1u);
-  EXPECT_THAT(server_.bridges.begin()->second, ::testing::UnorderedElementsAre("c1", "c2"));
+  EXPECT_THAT(server_.bridges["room"], ::testing::UnorderedElementsAre("c1", "c2"));
 }
 
 TEST_F(FlowResumerTest, MakesNothingForAChannelThatIsGone_F65) {

@@ -46,6 +46,9 @@ class FaultyResumer final : public FlowResumer {
       if (++resuming_ > 1) params.session.flow.bridge->id += params.session.id;
       params.partners.clear();
     }
+    if (Has("OneThatWasInNoBridgeIsJoinedToNone") && !params.session.flow.bridge) {
+      params.session.flow.bridge = BridgeMembership{.id = "of-" + params.session.group};
+    }
     if (Has("ManySessionsAtOnce") && !only_.IsServed()) return absl::OkStatus();
     if (Has("ResumingTwiceDoublesNothing") && params.session.flow.playback) ++doubled;
     if (Has("ResumingAfterTheFirstTimeDoublesNothing") && params.session.flow.playback) {

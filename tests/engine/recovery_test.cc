@@ -225,6 +225,32 @@ TEST(Healer, F55_PlacesALegWhereItsPartnerLives) {
   EXPECT_EQ(controller.heard->outcomes[0].to.instance, "ast-3");
 }
 
+TEST(Healer, F55_TellsTheResumerWhichPartnersLivedThere) {
+  World world;
+  world.AddCall(1, "ast-1", "call-7");
+  world.AddCall(2, "ast-1", "call-7");
+  const Session alive = world.AddCall(3, "ast-3", "call-7");
+  world.AddCall(4, "ast-3", "another");
+  world.AddCall(5, "ast-2", "call-8");
+  Controller controller(world);
+  controller.Start();
+  controller.Kill("ast-1");
+  ASSERT_TRUE(controller.RunUntilOutcomes(2));
+  const auto calls = world.resumer->calls();
+  ASSERT_EQ(calls.size(), 2u);
+  for (const FlowResumer::ResumeParams& call : calls) {
+    EXPECT_EQ(call.instance, "ast-3");
+    std::vector<std::string> lived_there;
+    for (const FlowResumer::Partner& partner : call.partners) {
+      EXPECT_EQ(partner.instance, "ast-3");
+      EXPECT_NE(partner.session_id, call.session.id);
+      if (partner.lived_there) lived_there.push_back(partner.channel_id);
+    }
+    EXPECT_THAT(lived_there, ElementsAre(alive.channel_id));
+  }
+  EXPECT_EQ(calls.back().partners.size(), 2u) << "one that lived there, one recovered before it";
+}
+
 TEST(Healer, F55_KnowsWhereAPartnerLivesBeforeItsInstanceHasAnswered) {
   World world;
   world.AddCall(1, "ast-1", "bridge");

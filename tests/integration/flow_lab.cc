@@ -148,7 +148,8 @@ class Lab {
     params.instance = command.at("instance");
     params.channel_id = command.at("channel_id");
     for (const json& partner : command.value("partners", json::array())) {
-      params.partners.push_back({partner.at("session"), params.instance, partner.at("channel_id")});
+      params.partners.push_back({partner.at("session"), params.instance, partner.at("channel_id"),
+                                 partner.value("lived_there", false)});
     }
     const absl::Status accepted = resumer_->Accept(params.session);
     if (!accepted.ok()) return ToJson(accepted);

@@ -213,14 +213,15 @@ class Flow(unittest.TestCase):
                           what="ACK")
         return channel
 
-    def resume(self, session, channel, partners=()):
+    def resume(self, session, channel, partners=(), *, lived_there=False):
         """Asks the resumer, again while it says Unavailable, as the engine does."""
         end = time.monotonic() + 5
         while True:
             answer = self.lab.ask(
                 "resume", session=session["id"], epoch=session["epoch"], instance="b",
                 channel_id=channel, died_at_us=int(self.died_at * 1e6),
-                partners=[{"session": s["id"], "channel_id": c} for s, c in partners])
+                partners=[{"session": s["id"], "channel_id": c, "lived_there": lived_there}
+                          for s, c in partners])
             if answer.get("ok") or answer.get("code") != "UNAVAILABLE" or time.monotonic() > end:
                 return answer
             time.sleep(0.01)
@@ -352,6 +353,8 @@ class Flow(unittest.TestCase):
     def test_F57_each_of_two_pairs_gets_its_own_partner(self):
         self.bridge("pair-1", self.call("alice"), self.call("bob"))
         self.bridge("pair-2", self.call("carol"), self.call("dave"))
+        for user, pair in (("bob", "pair-1"), ("dave", "pair-2")):
+            self.wait_tracked(user, lambda s, pair=pair: s["group"] == pair)
         channels = self.resume_all(self.kill())
         self.assert_members("pair-1", {channels["alice"], channels["bob"]})
         self.assert_members("pair-2", {channels["carol"], channels["dave"]})
@@ -401,7 +404,7 @@ class Flow(unittest.TestCase):
         sessions = self.kill()
         self.assertEqual(sessions["alice"]["group"], "call-7")
         channel = self.answer("alice", sessions["alice"])
-        answer = self.resume(sessions["alice"], channel, [(partner, there)])
+        answer = self.resume(sessions["alice"], channel, [(partner, there)], lived_there=True)
         self.assertTrue(answer.get("ok"), answer)
         self.assert_members("bridge-of-b", {there, channel})
         self.assertFalse(self.calls["bob"].ended)

@@ -38,8 +38,8 @@ class SIPHEAL_EXPORT FakeFlowResumer final : public FlowResumer {
   std::vector<ResumeParams> calls() const;
   // Channels whose flow was resumed.
   std::set<std::string> resumed() const;
-  // Channels in each bridge, by "instance/bridge"; a group without a bridge of its own is
-  // "instance/group".
+  // Channels in each bridge, by "instance/bridge"; one that a partner who lived there
+  // draws, without a bridge of its own, is in "instance/group".
   std::map<std::string, std::set<std::string>> bridges() const;
   // Playbacks that run, by channel.
   std::map<std::string, int> playbacks() const;
