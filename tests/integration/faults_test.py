@@ -439,11 +439,14 @@ class BadSurroundings(DaemonCase):
         stop = threading.Event()
 
         def shower():
+            """From before the death until after the recovery, however quick that is."""
             seeded = random.Random(7)
+            sent = 0
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-                while not stop.is_set():
+                while not stop.is_set() or sent < 1000:
                     for _ in range(20):
                         sender.sendto(garbage(seeded, calls), target)
+                    sent += 20
                     stop.wait(0.002)
 
         thread = threading.Thread(target=shower)
