@@ -32,6 +32,8 @@ inline constexpr char kHostDataVariable[] = "SIPHEAL_HOST_DATA";  // FlowState::
 inline constexpr char kEndsAtVariable[] = "SIPHEAL_ENDS_AT";      // seconds since 1970, or ISO 8601
 inline constexpr char kGroupVariable[] = "SIPHEAL_GROUP";         // Session::group
 
+inline bool InStasis(const DialplanLocation& dialplan) { return dialplan.application == "Stasis"; }
+
 class TrackerState {
  public:
   TrackerState(Incarnation incarnation, std::string own_app);
