@@ -173,13 +173,15 @@ void Engine::ListPage(const std::shared_ptr<CrashWork>& crash, std::string page_
 void Engine::ClaimPage(const std::shared_ptr<CrashWork>& crash, std::vector<Session> sessions,
                        int failures) {
   // Those under way here already (a second report of the same crash, a take-over) are not claimed
-  // again.
-  std::erase_if(sessions,
-                [this](const Session& session) { return recoveries_.contains(session.key()); });
+  // again: the newer claim would make the older one void.
+  std::erase_if(sessions, [this](const Session& session) {
+    return recoveries_.contains(session.key()) || claiming_.contains(session.key());
+  });
   SessionStore::ClaimParams params;
   params.owner = options_.owner;
   params.lease = options_.lease;
   for (const Session& session : sessions) params.sessions.push_back(session.key());
+  claiming_.insert(params.sessions.begin(), params.sessions.end());
   crash->open += sessions.size();
   auto shared = std::make_shared<std::vector<Session>>(std::move(sessions));
   using Result = absl::StatusOr<std::vector<absl::StatusOr<Lease>>>;
@@ -188,6 +190,7 @@ void Engine::ClaimPage(const std::shared_ptr<CrashWork>& crash, std::vector<Sess
       [store = parts_.store, params](const CallContext& ctx) { return store->Claim(ctx, params); },
       [this, crash, shared, failures](Result leases) {
         crash->open -= shared->size();
+        for (const Session& session : *shared) claiming_.erase(session.key());
         if (!leases.ok() || leases->size() != shared->size()) {
           Log(LogLevel::kWarning, "claim_failed", "Sessions could not be claimed; trying again",
               {{"status",

@@ -179,6 +179,7 @@ class Engine final : public Healer {
   std::set<Incarnation> returned_;                // declared dead, and back
   std::vector<std::shared_ptr<CrashWork>> held_;  // crashes that wait for Resume
   std::map<SessionKey, RecoveryPtr> recoveries_;
+  std::set<SessionKey> claiming_;  // will be in recoveries_ when the claim is granted
   std::map<std::string, std::vector<LegUp>> legs_up_;  // by group, until their crash is closed
   std::vector<RecoveryPtr> placing_;  // wait for a target, in the order in which they go
   std::set<Incarnation> culprit_on_;  // died with a suspect alone under way

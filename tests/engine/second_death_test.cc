@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The second server dies while, or right after, it recovers; or the controller dies with the first.
+#include <deque>
+
+#include "sipheal/testing/forwarding_session_store.h"
 #include "tests/engine/engine_harness.h"
 
 namespace sipheal {
@@ -69,6 +72,70 @@ INSTANTIATE_TEST_SUITE_P(EachMoment, SecondServerKilled, ::testing::ValuesIn([] 
                            }
                            return moments;
                          }()));
+
+// Runs tasks one after another when told to, also inside of one of them.
+class Turns final : public Executor {
+ public:
+  void Post(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
+  void Run() {
+    for (std::size_t left = tasks_.size(); left > 0 && !tasks_.empty(); --left) {
+      const auto task = std::move(tasks_.front());
+      tasks_.pop_front();
+      task();
+    }
+  }
+
+ private:
+  std::deque<std::function<void()>> tasks_;
+};
+
+// The answer to the first claim comes after all that was begun meanwhile.
+class SlowFirstClaim final : public testing::ForwardingSessionStore {
+ public:
+  SlowFirstClaim(std::shared_ptr<SessionStore> store, std::shared_ptr<Turns> turns)
+      : ForwardingSessionStore(std::move(store)), turns_(std::move(turns)) {}
+
+  absl::StatusOr<std::vector<absl::StatusOr<Lease>>> Claim(const CallContext& ctx,
+                                                           const ClaimParams& params) override {
+    for (const SessionKey& key : params.sessions) ++claims[key];
+    auto leases = ForwardingSessionStore::Claim(ctx, params);
+    if (std::exchange(first_, false)) turns_->Run();
+    return leases;
+  }
+
+  std::map<SessionKey, int> claims;
+
+ private:
+  const std::shared_ptr<Turns> turns_;
+  bool first_ = true;
+};
+
+// As when the sessions that a recovery left on a dead server are looked for twice: the second claim
+// has the newer fence, with which the writes of the first are refused.
+TEST(Healer, F73_ClaimsASessionOnceWhenADeathIsFollowedUpTwiceAtATime) {
+  World world;
+  for (int i = 0; i < 3; ++i) world.AddCall(i);
+  const auto turns = std::make_shared<Turns>();
+  const auto store = std::make_shared<SlowFirstClaim>(world.store, turns);
+  world.store = store;
+  Controller controller(world, Controller::Options(), "controller-a", turns);
+  controller.Start();
+  world.servers->Kill("ast-1");
+  ASSERT_TRUE(controller.engine->Recover({}, "ast-1").ok());
+  ASSERT_TRUE(controller.engine->Recover({}, "ast-1").ok());
+  const auto all_over = [&] {
+    turns->Run();
+    return controller.heard->outcomes.size() >= 3;
+  };
+  ASSERT_TRUE(controller.RunUntil(all_over)) << controller.Reasons();
+  EXPECT_THAT(controller.Counts(), ElementsAre(Pair(Outcome::kRecovered, 3)))
+      << controller.Reasons();
+  EXPECT_EQ(controller.engine->status().recoveries, 0);
+  EXPECT_EQ(store->claims.size(), 3u);
+  for (const auto& [key, times] : store->claims) EXPECT_EQ(times, 1) << key.id;
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(world.servers->Invites(absl::StrFormat("call-%d", i)), 1) << i;
+}
 
 // Nobody saw the death, and nothing of what the first controller knew is left but the store.
 TEST(Healer, F66_AnotherControllerGoesOnWhenTheFirstDiesWithTheServer) {
