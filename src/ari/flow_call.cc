@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_format.h"
 #include "ari/ari_json.h"
-#include "base/absl_compat.h"
 #include "base/status_macros.h"
 
 namespace sipheal::inline v0_1::internal {

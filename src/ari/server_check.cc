@@ -20,6 +20,18 @@ std::string Field(const std::string& body, const char* name) {
   return field != json.end() && field->is_string() ? field->get<std::string>() : "";
 }
 
+// The status of a module ("Running", ...); NotFound when it is not loaded.
+absl::StatusOr<std::string> ModuleStatus(AriConnections& connections, const CallContext& ctx,
+                                         const std::string& instance, const std::string& module) {
+  ABSL_ASSIGN_OR_RETURN(
+      const AriReply reply,
+      connections.Request(ctx, instance, "GET", "/ari/asterisk/modules/" + EscapeUri(module), ""));
+  // 409: the file is there, but not loaded.
+  if (reply.http_status == 409) return absl::NotFoundError(module + " is not loaded");
+  ABSL_RETURN_IF_ERROR(ToStatus("asking for " + module, reply));
+  return Field(reply.body, "status");
+}
+
 }  // namespace
 
 absl::Status ToStatus(const std::string& what, const AriReply& reply) {
@@ -46,22 +58,6 @@ absl::Status ToStatus(const std::string& what, const AriReply& reply) {
   }
   return absl::UnavailableError(text);
 }
-
-namespace {
-
-// The status of a module ("Running", ...); NotFound when it is not loaded.
-absl::StatusOr<std::string> ModuleStatus(AriConnections& connections, const CallContext& ctx,
-                                         const std::string& instance, const std::string& module) {
-  ABSL_ASSIGN_OR_RETURN(
-      const AriReply reply,
-      connections.Request(ctx, instance, "GET", "/ari/asterisk/modules/" + EscapeUri(module), ""));
-  // 409: the file is there, but not loaded.
-  if (reply.http_status == 409) return absl::NotFoundError(module + " is not loaded");
-  ABSL_RETURN_IF_ERROR(ToStatus("asking for " + module, reply));
-  return Field(reply.body, "status");
-}
-
-}  // namespace
 
 absl::Status CheckRecoveryModule(AriConnections& connections, const CallContext& ctx,
                                  const std::string& instance) {

@@ -58,7 +58,7 @@ void Engine::BeginAttempt(const RecoveryPtr& recovery, Target& target) {
   }
   // Should the old incarnation be alive after all, it must not end with its own BYE what lives
   // elsewhere.
-  if (recovery->attempt == 1 && MayLive(*recovery->crash)) {
+  if (recovery->attempt == 1 && MayLive(recovery->crash->event)) {
     recovery->taken = TakenChannel{recovery->session.incarnation, recovery->session.channel_id};
   }
   const auto ignore = [](const absl::Status&) {};

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "base/absl_compat.h"
 #include "base/status_macros.h"
+#include "engine/backoff.h"
 #include "engine/engine.h"
 #include "engine/known.h"
 
@@ -20,9 +21,7 @@ using std::chrono::milliseconds;
 constexpr std::size_t kFirstPage = 16;
 constexpr std::size_t kLargestPage = 256;
 
-milliseconds Backoff(int failures) {
-  return std::min(milliseconds(50) * (1 << std::min(failures, 6)), milliseconds(2'000));
-}
+constexpr milliseconds kFirstBackoff{50};
 
 }  // namespace
 
@@ -33,7 +32,7 @@ void Engine::HandleCrash(const CrashEvent& event) {
   const Incarnation& incarnation = event.incarnation;
   if (!dead_.try_emplace(incarnation, event).second) return;
   returned_.erase(incarnation);
-  if (event.kind == CrashKind::kProcessGone || event.kind == CrashKind::kRestarted) {
+  if (!MayLive(event)) {
     taken_channels_.erase(incarnation);
     untouched_.erase(incarnation);
   }
@@ -60,11 +59,11 @@ void Engine::HandleCrash(const CrashEvent& event) {
                            recovery->waiting == Waiting::kResume;
     if (recovery->target == incarnation && under_way) orphaned.push_back(recovery);
   }
-  const std::shared_ptr<CrashWork> crash = NewCrash(event);
-  for (const RecoveryPtr& recovery : orphaned) TargetDied(recovery, MayLive(*crash));
+  for (const RecoveryPtr& recovery : orphaned) TargetDied(recovery, MayLive(event));
   // A suspect goes alone: when its target dies, it is the culprit, and not those that came before.
   const bool culprit_known = culprit_on_.erase(incarnation) > 0;
 
+  const std::shared_ptr<CrashWork> crash = NewCrash(event);
   crash->culprit_known = culprit_known;
   if (HeldWhilePaused(crash)) return;
   if (event.kind == CrashKind::kSilent && options_.fence) {
@@ -155,17 +154,13 @@ void Engine::ListPage(const std::shared_ptr<CrashWork>& crash, std::string page_
           Log(LogLevel::kWarning, "list_failed",
               "The sessions of the dead instance could not be listed; trying again",
               {{"status", std::string(page.status().message())}});
-          loop_->After(Backoff(failures),
+          loop_->After(Backoff(kFirstBackoff, failures),
                        [=, this] { ListPage(crash, page_token, size, failures + 1); });
           return;
         }
         const std::string next = page->next_page_token;
         crash->listing = !next.empty();
-        if (page->sessions.empty()) {
-          CloseCrashIfDone(crash);
-        } else {
-          ClaimPage(crash, std::move(page->sessions), 0);
-        }
+        ClaimPage(crash, std::move(page->sessions), 0);
         if (!next.empty()) ListPage(crash, next, std::min(2 * size, kLargestPage), 0);
       });
 }
@@ -177,6 +172,10 @@ void Engine::ClaimPage(const std::shared_ptr<CrashWork>& crash, std::vector<Sess
   std::erase_if(sessions, [this](const Session& session) {
     return recoveries_.contains(session.key()) || claiming_.contains(session.key());
   });
+  if (sessions.empty()) {
+    CloseCrashIfDone(crash);
+    return;
+  }
   SessionStore::ClaimParams params;
   params.owner = options_.owner;
   params.lease = options_.lease;
@@ -196,7 +195,7 @@ void Engine::ClaimPage(const std::shared_ptr<CrashWork>& crash, std::vector<Sess
               {{"status",
                 leases.ok() ? "wrong number of results" : std::string(leases.status().message())}});
           crash->open += 1;  // keeps the crash open until they are claimed
-          loop_->After(Backoff(failures), [=, this] {
+          loop_->After(Backoff(kFirstBackoff, failures), [=, this] {
             crash->open -= 1;
             ClaimPage(crash, std::move(*shared), failures + 1);
           });
@@ -342,7 +341,8 @@ void Engine::PlanLater(const std::vector<RecoveryPtr>& recoveries, const std::st
     }
   }
   if (left.empty()) return;
-  loop_->After(Backoff(failures), [=, this] { PlanAll(left, instance, failures + 1); });
+  loop_->After(Backoff(kFirstBackoff, failures),
+               [=, this] { PlanAll(left, instance, failures + 1); });
 }
 
 void Engine::Planned(const std::vector<RecoveryPtr>& recoveries,

@@ -83,7 +83,7 @@ class Engine final : public Healer {
 
   // --- returned.cc ---
   void HandleReturned(const ReturnEvent& event);
-  static bool MayLive(const CrashWork& crash);
+  static bool MayLive(const CrashEvent& crash);
   void Take(const TakenChannel& taken);
   void LearnTaken();
   void GiveUpTaken(const Incarnation& incarnation, int failures);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // An instance that was silent and is back: what was taken from it is given up there in silence, and
 // what nobody took is a session of it as before.
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "engine/backoff.h"
 #include "engine/engine.h"
 #include "engine/known.h"
 
@@ -15,7 +15,6 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstGiveUpBackoff{100};
-constexpr milliseconds kLongestGiveUpBackoff{2'000};
 // Sessions that live on become so one after the other: who tracks them is told once.
 constexpr milliseconds kGatherReturned{50};
 
@@ -52,8 +51,8 @@ void Engine::HandleReturned(const ReturnEvent& event) {
 // -----------------------------------------------------------------------------------
 
 // Whether the crash leaves a possibility that the server is alive.
-bool Engine::MayLive(const CrashWork& crash) {
-  return crash.event.kind != CrashKind::kProcessGone && crash.event.kind != CrashKind::kRestarted;
+bool Engine::MayLive(const CrashEvent& crash) {
+  return crash.kind != CrashKind::kProcessGone && crash.kind != CrashKind::kRestarted;
 }
 
 void Engine::Take(const TakenChannel& taken) {
@@ -110,9 +109,8 @@ void Engine::GiveUpTaken(const Incarnation& incarnation, int failures) {
         }
         // Should it be silent again: when it is back from that.
         taken_channels_[incarnation].insert(channels.begin(), channels.end());
-        loop_->After(
-            std::min(kFirstGiveUpBackoff * (1 << std::min(failures, 6)), kLongestGiveUpBackoff),
-            [this, incarnation, failures] { GiveUpTaken(incarnation, failures + 1); });
+        loop_->After(Backoff(kFirstGiveUpBackoff, failures),
+                     [this, incarnation, failures] { GiveUpTaken(incarnation, failures + 1); });
       });
 }
 
