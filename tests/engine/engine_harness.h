@@ -49,7 +49,9 @@ class StepExecutor final : public Executor {
  public:
   void Post(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
   std::size_t waiting() const { return tasks_.size(); }
+  // Nothing, when there is none.
   void RunOldest() {
+    if (tasks_.empty()) return;
     auto task = std::move(tasks_.front());
     tasks_.pop_front();
     task();
@@ -212,6 +214,11 @@ class Controller {
     }
     Settle();
     return done();
+  }
+
+  // Lets that much time pass.
+  void RunFor(milliseconds time) {
+    RunUntil([] { return false; }, time);
   }
 
   void Kill(const std::string& instance) {

@@ -59,11 +59,11 @@ TEST(Healer, F11_RecoversWhatIsUpHoweverOldAndNothingElse) {
   }
   Controller controller(world);
   controller.Start();
-  controller.RunUntil([] { return false; }, milliseconds(2'000));
+  controller.RunFor(milliseconds(2'000));
   const std::size_t before = world.servers->sent().size();
   controller.Kill("ast-1");
   ASSERT_TRUE(controller.RunUntilOutcomes(2)) << controller.Reasons();
-  controller.RunUntil([] { return false; }, milliseconds(30'000));
+  controller.RunFor(milliseconds(30'000));
   EXPECT_EQ(world.servers->Invites("call-1"), 1);
   EXPECT_EQ(world.servers->Invites("call-2"), 1);
   EXPECT_EQ(world.servers->sent().size() - before, 2u);
@@ -120,7 +120,7 @@ TEST(Healer, F12_GoesAboveTheFirstRecoverysCseqWithAClockThatIsBehind) {
   controller.Kill("ast-1");
   ASSERT_TRUE(controller.RunUntilOutcomes(1)) << controller.Reasons();
   const std::string second = controller.heard->outcomes[0].to.instance;
-  controller.RunUntil([] { return false; }, milliseconds(5'000));
+  controller.RunFor(milliseconds(5'000));
   world.clock.StepWall(-std::chrono::minutes(10));
   controller.Kill(second);
   ASSERT_TRUE(controller.RunUntilOutcomes(2)) << controller.Reasons();
@@ -158,7 +158,7 @@ TEST(Healer, F65_DoesNothingWithTheFlowBeforeThePhoneHasAnswered) {
   controller.Start();
   controller.Kill("ast-1");
   ASSERT_TRUE(controller.RunUntil([&] { return world.servers->Invites("call-1") == 2; }));
-  controller.RunUntil([] { return false; }, milliseconds(4'500));
+  controller.RunFor(milliseconds(4'500));
   EXPECT_TRUE(world.resumer->calls().empty()) << "the phone has not answered yet";
   ASSERT_EQ(world.Stored().size(), 1u);
   EXPECT_EQ(world.Stored()[0], session) << "neither the refusal nor the wait changes the record";

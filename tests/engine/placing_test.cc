@@ -107,7 +107,7 @@ TEST(Healer, RecoversOntoTheRestartedInstanceWhenItIsTheOnlyOne) {
   Controller controller(world, options);
   controller.Start();
   controller.Kill("ast-1");
-  controller.RunUntil([] { return false; }, milliseconds(2'000));
+  controller.RunFor(milliseconds(2'000));
   EXPECT_TRUE(controller.heard->outcomes.empty());
   world.servers->Restart({"ast-1", "life-2"});
   ASSERT_TRUE(controller.RunUntilOutcomes(1));

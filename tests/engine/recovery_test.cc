@@ -78,7 +78,7 @@ TEST(Healer, F72_NeverTriesAgainAfter481) {
   controller.Start();
   controller.Kill("ast-1");
   ASSERT_TRUE(controller.RunUntilOutcomes(1));
-  controller.RunUntil([] { return false; }, milliseconds(30'000));
+  controller.RunFor(milliseconds(30'000));
   EXPECT_EQ(world.servers->Invites("call-1"), 1);
   EXPECT_EQ(controller.heard->outcomes.size(), 1u);
 }
@@ -91,7 +91,7 @@ TEST(Healer, F77_KeepsASessionWhenEveryTargetRefusesAndRecoversItWhenOneIsThere)
   Controller controller(world);
   controller.Start();
   controller.Kill("ast-1");
-  controller.RunUntil([] { return false; }, milliseconds(5'000));
+  controller.RunFor(milliseconds(5'000));
   EXPECT_TRUE(controller.heard->outcomes.empty()) << controller.Reasons();
   world.servers->SetCannotRecover("ast-3", "");
   ASSERT_TRUE(controller.RunUntilOutcomes(1));
@@ -236,7 +236,7 @@ TEST(Healer, RecoversTheRecoveredSessionAgain) {
   controller.Kill("ast-1");
   ASSERT_TRUE(controller.RunUntilOutcomes(1));
   const std::string second = controller.heard->outcomes[0].to.instance;
-  controller.RunUntil([] { return false; }, milliseconds(5'000));
+  controller.RunFor(milliseconds(5'000));
   controller.Kill(second);
   ASSERT_TRUE(controller.RunUntilOutcomes(2));
   EXPECT_EQ(controller.heard->outcomes[1].outcome, Outcome::kRecovered) << controller.Reasons();
@@ -336,7 +336,7 @@ TEST(Healer, BeginsNothingWhilePausedAndEverythingAfterwards) {
   Controller controller(world, options);
   controller.Start();
   controller.Kill("ast-1");
-  controller.RunUntil([] { return false; }, milliseconds(3'000));
+  controller.RunFor(milliseconds(3'000));
   EXPECT_TRUE(world.servers->sent().empty());
   EXPECT_EQ(controller.engine->status().lost.size(), 1u);
   controller.engine->Resume();
@@ -410,7 +410,7 @@ TEST(Healer, F87_FindsTheDeathOfALifeThatOnlyTheStoreKnows) {
   ASSERT_TRUE(controller.RunUntilOutcomes(1));
   EXPECT_EQ(controller.heard->outcomes[0].outcome, Outcome::kRecovered) << controller.Reasons();
   EXPECT_EQ(controller.heard->outcomes[0].from, (Incarnation{"ast-1", "life-0"}));
-  controller.RunUntil([] { return false; }, milliseconds(5'000));
+  controller.RunFor(milliseconds(5'000));
   EXPECT_EQ(world.servers->Invites("call-2"), 0) << "the life that runs is left alone";
 }
 

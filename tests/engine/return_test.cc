@@ -13,7 +13,7 @@ void StallAndWake(Controller& controller, std::size_t outcomes) {
   controller.detector->Stall("ast-1");
   ASSERT_TRUE(controller.RunUntilOutcomes(outcomes)) << controller.Reasons();
   controller.detector->Wake("ast-1");
-  controller.RunUntil([] { return false; }, milliseconds(1'000));
+  controller.RunFor(milliseconds(1'000));
 }
 
 TEST(Healer, F90_RecoversTheCallsOfAnInstanceThatDiesAfterItsReturn) {
@@ -60,22 +60,13 @@ TEST(Healer, F90_BringsNoCallBackToTheIncarnationItWasTakenFrom) {
   controller.Kill("ast-2");
   controller.Kill("ast-3");
   controller.detector->Stall("ast-1");
-  controller.RunUntil([] { return false; }, milliseconds(2'000));
+  controller.RunFor(milliseconds(2'000));
   controller.detector->Wake("ast-1");
-  controller.RunUntil([] { return false; }, milliseconds(30'000));
+  controller.RunFor(milliseconds(30'000));
   EXPECT_TRUE(world.servers->sent().empty()) << "its channel lives there";
 }
 
 // --- what a controller that is gone has taken -------------------------------------------------
-
-// ast-1 hangs with its call on it, and another takes it.
-void HangAndBeTaken(World& world, Controller& controller) {
-  controller.Start();
-  world.servers->SetReachable("ast-1", false);
-  controller.detector->Stall("ast-1");
-  ASSERT_TRUE(controller.RunUntilOutcomes(1)) << controller.Reasons();
-  ASSERT_THAT(controller.Counts(), ElementsAre(Pair(Outcome::kRecovered, 1)));
-}
 
 World& WithOneCall(World& world) {
   world.AddCall(1);
@@ -83,7 +74,18 @@ World& WithOneCall(World& world) {
   return world;
 }
 
-void ExpectGivenUpInSilence(World& world) {
+// ast-1 hangs with its call on it, another takes it, and the controller that saw to that is gone.
+void TakenByAControllerThatIsGone(World& world) {
+  Controller first(WithOneCall(world));
+  first.Start();
+  world.servers->SetReachable("ast-1", false);
+  first.detector->Stall("ast-1");
+  ASSERT_TRUE(first.RunUntilOutcomes(1)) << first.Reasons();
+  ASSERT_THAT(first.Counts(), ElementsAre(Pair(Outcome::kRecovered, 1)));
+}
+
+void ExpectGivenUpInSilence(World& world, Controller& controller) {
+  controller.RunUntil([&] { return world.servers->given_up() > 0; }, milliseconds(5'000));
   EXPECT_THAT(world.servers->Channels("ast-1"), ElementsAre());
   EXPECT_EQ(world.servers->given_up(), 1);
   EXPECT_EQ(world.servers->LiveChannels("call-1"), 1);
@@ -93,59 +95,48 @@ void ExpectGivenUpInSilence(World& world) {
 
 TEST(Healer, F90_GivesUpWhatAControllerBeforeItTookWhenTheServerWakes) {
   World world;
-  auto first = std::make_unique<Controller>(WithOneCall(world));
-  HangAndBeTaken(world, *first);
-  first.reset();
+  TakenByAControllerThatIsGone(world);
   // Nothing is lost there any more, so its detector has nothing to tell of it.
   Controller second(world, Controller::Options(), "controller-b");
   second.Start();
-  second.RunUntil([] { return false; }, milliseconds(5'000));
+  second.RunFor(milliseconds(5'000));
   EXPECT_EQ(world.servers->given_up(), 0);
   world.servers->SetReachable("ast-1", true);
-  second.RunUntil([&] { return world.servers->given_up() > 0; }, milliseconds(5'000));
-  ExpectGivenUpInSilence(world);
+  ExpectGivenUpInSilence(world, second);
 }
 
 TEST(Healer, F90_GivesUpWhatAControllerBeforeItTookWhenItsOwnDetectorSeesTheServerWake) {
   World world;
-  auto first = std::make_unique<Controller>(WithOneCall(world));
-  HangAndBeTaken(world, *first);
-  first.reset();
+  TakenByAControllerThatIsGone(world);
   Controller second(world, Controller::Options(), "controller-b");
   second.detector->Stall("ast-1");
   second.Start();
-  second.RunUntil([] { return false; }, milliseconds(5'000));
+  second.RunFor(milliseconds(5'000));
   EXPECT_EQ(world.servers->given_up(), 0);
   second.detector->Wake("ast-1");
   world.servers->SetReachable("ast-1", true);
-  second.RunUntil([&] { return world.servers->given_up() > 0; }, milliseconds(5'000));
-  ExpectGivenUpInSilence(world);
+  ExpectGivenUpInSilence(world, second);
 }
 
 TEST(Healer, F90_GivesUpWhatAControllerBeforeItTookFromAServerThatIsAwakeAlready) {
   World world;
-  auto first = std::make_unique<Controller>(WithOneCall(world));
-  HangAndBeTaken(world, *first);
-  first.reset();
+  TakenByAControllerThatIsGone(world);
   world.servers->SetReachable("ast-1", true);
   Controller second(world, Controller::Options(), "controller-b");
   second.Start();
-  second.RunUntil([&] { return world.servers->given_up() > 0; }, milliseconds(5'000));
-  ExpectGivenUpInSilence(world);
+  ExpectGivenUpInSilence(world, second);
 }
 
 TEST(Healer, F90_GivesUpNothingOnTheIncarnationAfterTheOneThatHung) {
   World world;
-  auto first = std::make_unique<Controller>(WithOneCall(world));
-  HangAndBeTaken(world, *first);
-  first.reset();
+  TakenByAControllerThatIsGone(world);
   world.servers->Restart({"ast-1", "life-2"});
   world.servers->SetReachable("ast-1", true);
   world.servers->AddChannel("ast-1", "chan-1", "call-2");
   Controller second(world, Controller::Options(), "controller-b");
   second.detector->AddInstance({"ast-1", "life-2"});
   second.Start();
-  second.RunUntil([] { return false; }, milliseconds(10'000));
+  second.RunFor(milliseconds(10'000));
   EXPECT_THAT(world.servers->Channels("ast-1"), ElementsAre("chan-1"));
   EXPECT_EQ(world.servers->given_up(), 0);
 }
@@ -168,7 +159,7 @@ TEST(Healer, F90_GivesUpTheChannelOfAnAttemptOnATargetThatHungMeanwhile) {
   EXPECT_THAT(world.servers->Channels("ast-2"), ElementsAre(ToChannelId({call.key(), 1})));
   controller.detector->Wake("ast-2");
   world.servers->SetReachable("ast-2", true);
-  controller.RunUntil([] { return false; }, milliseconds(5'000));
+  controller.RunFor(milliseconds(5'000));
   EXPECT_THAT(world.servers->Channels("ast-2"), ElementsAre());
   EXPECT_EQ(world.servers->LiveChannels("call-1"), 1) << world.Story(call);
 }
@@ -182,10 +173,10 @@ void HangAlone(World& world, Controller& controller, milliseconds hang) {
   controller.Kill("ast-3");
   world.servers->SetReachable("ast-1", false);
   controller.detector->Stall("ast-1");
-  controller.RunUntil([] { return false; }, hang);
+  controller.RunFor(hang);
   controller.detector->Wake("ast-1");
   world.servers->SetReachable("ast-1", true);
-  controller.RunUntil([] { return false; }, milliseconds(1'000));
+  controller.RunFor(milliseconds(1'000));
 }
 
 // It is a session of ast-1 as before, and its next death is one like any other.
@@ -203,7 +194,7 @@ void ExpectLivesOnAndIsRecoveredLater(World& world, Controller& controller) {
   controller.detector->Restart({"ast-1", "life-2"});
   ASSERT_TRUE(controller.RunUntil([&] { return world.servers->Invites("call-1") == 1; }))
       << controller.Reasons();
-  controller.RunUntil([] { return false; }, milliseconds(1'000));
+  controller.RunFor(milliseconds(1'000));
   EXPECT_EQ(world.servers->LiveChannels("call-1"), 1) << controller.Reasons();
   EXPECT_EQ(world.servers->Byes("call-1"), 0);
 }
@@ -212,7 +203,7 @@ TEST(Healer, F90_ACallOfTheOnlyServerLivesOnWhenThatWakes) {
   World world;
   Controller controller(WithOneCall(world));
   HangAlone(world, controller, milliseconds(5'000));
-  controller.RunUntil([] { return false; }, milliseconds(120'000));
+  controller.RunFor(milliseconds(120'000));
   EXPECT_THAT(controller.Counts(), ElementsAre(Pair(Outcome::kRecovered, 1)))
       << controller.Reasons();
   ExpectLivesOnAndIsRecoveredLater(world, controller);
@@ -234,7 +225,7 @@ TEST(Healer, F90_ACallLivesOnWhenTheOnlyServerWakesBeforeItsCaptureWasRead) {
   const auto run = [&](milliseconds time) {
     controller.RunUntil(
         [&] {
-          if (executor->waiting() > 0) executor->RunOldest();
+          executor->RunOldest();
           return false;
         },
         time);
@@ -245,11 +236,11 @@ TEST(Healer, F90_ACallLivesOnWhenTheOnlyServerWakesBeforeItsCaptureWasRead) {
   run(milliseconds(1'000));
   controller.detector->Stall("ast-1");
   ASSERT_TRUE(controller.RunUntil([&] {
-    if (executor->waiting() > 0) executor->RunOldest();
+    executor->RunOldest();
     return controller.engine->status().recoveries == 1;  // claimed
   }));
   controller.detector->Wake("ast-1");
-  controller.RunUntil([] { return false; }, milliseconds(100));
+  controller.RunFor(milliseconds(100));
   run(milliseconds(90'000));
   EXPECT_THAT(controller.Counts(), ElementsAre(Pair(Outcome::kRecovered, 1)))
       << controller.Reasons();
@@ -265,12 +256,12 @@ TEST(Healer, F90_ACallThatAControllerOnlyClaimedLivesOnInAServerThatIsAwakeAgain
   first->Kill("ast-2");
   first->Kill("ast-3");
   first->detector->Stall("ast-1");
-  first->RunUntil([] { return false; }, milliseconds(2'000));
+  first->RunFor(milliseconds(2'000));
   first.reset();
   world.servers->Restart({"ast-2", "life-2"});
   Controller second(world, Controller::Options(), "controller-b");
   second.Start();
-  second.RunUntil([] { return false; }, milliseconds(60'000));
+  second.RunFor(milliseconds(60'000));
   EXPECT_TRUE(world.servers->sent().empty()) << "a live server's call is not touched";
   const std::vector<Session> stored = world.Stored();
   ASSERT_EQ(stored.size(), 1u) << second.Reasons();

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The second server dies while, or right after, it recovers; or the controller dies with the first.
-#include <deque>
-
 #include "sipheal/testing/forwarding_session_store.h"
 #include "tests/engine/engine_harness.h"
 
@@ -56,7 +54,7 @@ TEST_P(SecondServerKilled, F73_EveryCallIsUpExactlyOnceInTheEnd) {
     return controller.engine->status().recoveries == 0;
   };
   EXPECT_TRUE(controller.RunUntil(all_up)) << controller.Reasons();
-  controller.RunUntil([] { return false; }, milliseconds(10'000));
+  controller.RunFor(milliseconds(10'000));
   EXPECT_TRUE(all_up()) << controller.Reasons();
   EXPECT_EQ(world.Stored().size(), static_cast<std::size_t>(kCalls));
   for (const Session& session : world.Stored()) {
@@ -73,41 +71,17 @@ INSTANTIATE_TEST_SUITE_P(EachMoment, SecondServerKilled, ::testing::ValuesIn([] 
                            return moments;
                          }()));
 
-// Runs tasks one after another when told to, also inside of one of them.
-class Turns final : public Executor {
+class CountsClaims final : public testing::ForwardingSessionStore {
  public:
-  void Post(std::function<void()> task) override { tasks_.push_back(std::move(task)); }
-  void Run() {
-    for (std::size_t left = tasks_.size(); left > 0 && !tasks_.empty(); --left) {
-      const auto task = std::move(tasks_.front());
-      tasks_.pop_front();
-      task();
-    }
-  }
-
- private:
-  std::deque<std::function<void()>> tasks_;
-};
-
-// The answer to the first claim comes after all that was begun meanwhile.
-class SlowFirstClaim final : public testing::ForwardingSessionStore {
- public:
-  SlowFirstClaim(std::shared_ptr<SessionStore> store, std::shared_ptr<Turns> turns)
-      : ForwardingSessionStore(std::move(store)), turns_(std::move(turns)) {}
+  using ForwardingSessionStore::ForwardingSessionStore;
 
   absl::StatusOr<std::vector<absl::StatusOr<Lease>>> Claim(const CallContext& ctx,
                                                            const ClaimParams& params) override {
     for (const SessionKey& key : params.sessions) ++claims[key];
-    auto leases = ForwardingSessionStore::Claim(ctx, params);
-    if (std::exchange(first_, false)) turns_->Run();
-    return leases;
+    return ForwardingSessionStore::Claim(ctx, params);
   }
 
   std::map<SessionKey, int> claims;
-
- private:
-  const std::shared_ptr<Turns> turns_;
-  bool first_ = true;
 };
 
 // As when the sessions that a recovery left on a dead server are looked for twice: the second claim
@@ -115,16 +89,16 @@ class SlowFirstClaim final : public testing::ForwardingSessionStore {
 TEST(Healer, F73_ClaimsASessionOnceWhenADeathIsFollowedUpTwiceAtATime) {
   World world;
   for (int i = 0; i < 3; ++i) world.AddCall(i);
-  const auto turns = std::make_shared<Turns>();
-  const auto store = std::make_shared<SlowFirstClaim>(world.store, turns);
+  const auto store = std::make_shared<CountsClaims>(world.store);
   world.store = store;
-  Controller controller(world, Controller::Options(), "controller-a", turns);
+  const auto executor = std::make_shared<StepExecutor>();
+  Controller controller(world, Controller::Options(), "controller-a", executor);
   controller.Start();
   world.servers->Kill("ast-1");
   ASSERT_TRUE(controller.engine->Recover({}, "ast-1").ok());
   ASSERT_TRUE(controller.engine->Recover({}, "ast-1").ok());
   const auto all_over = [&] {
-    turns->Run();
+    executor->RunOldest();
     return controller.heard->outcomes.size() >= 3;
   };
   ASSERT_TRUE(controller.RunUntil(all_over)) << controller.Reasons();
