@@ -38,6 +38,7 @@ struct Instance {
   int own_channels = 0;
   absl::Status error;
   absl::Status create_error;
+  bool loses_create_answers = false;
   std::map<std::string, Channel> channels;
   std::vector<ChannelEvent> held;  // while it cannot be reached
 };
@@ -146,6 +147,7 @@ class FakeMediaServer::Impl {
                   [this, incarnation = instance->incarnation, id = params.channel_id, answer] {
                     Answer(incarnation, id, answer);
                   });
+    if (instance->loses_create_answers) return absl::UnavailableError("the answer was lost");
     return absl::OkStatus();
   }
 
@@ -307,6 +309,10 @@ void FakeMediaServer::SetOwnChannels(const std::string& instance, int channels) 
 void FakeMediaServer::SetCreateError(const std::string& instance, absl::Status error) {
   MutexLock lock(impl_->mutex_);
   impl_->instances_[instance].create_error = std::move(error);
+}
+void FakeMediaServer::SetLosesCreateAnswers(const std::string& instance, bool loses) {
+  MutexLock lock(impl_->mutex_);
+  impl_->instances_[instance].loses_create_answers = loses;
 }
 void FakeMediaServer::SetError(const std::string& instance, absl::Status error) {
   MutexLock lock(impl_->mutex_);

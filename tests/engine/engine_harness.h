@@ -157,8 +157,7 @@ class World {
   std::shared_ptr<MemorySipCapture> capture;
   std::shared_ptr<testing::FakeMediaServer> servers;
   std::shared_ptr<testing::FakeFlowResumer> resumer;
-  std::shared_ptr<FlowResumer> flow;          // in place of `resumer`, when there is one
-  std::shared_ptr<MediaServerDriver> driver;  // in place of `servers`, when there is one
+  std::shared_ptr<FlowResumer> flow;  // in place of `resumer`, when there is one
 };
 
 class Controller {
@@ -174,7 +173,7 @@ class Controller {
     parts.detector = detector;
     parts.store = world.store;
     parts.capture = world.capture;
-    parts.driver = world.driver ? world.driver : world.servers;
+    parts.driver = world.servers;
     parts.resumer = world.flow ? world.flow : world.resumer;
     parts.executor = std::move(executor);
     parts.clock = &world.clock;

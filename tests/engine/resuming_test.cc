@@ -87,42 +87,10 @@ TEST(Healer, AsksForTheFirstResumeOnlyOnce) {
   EXPECT_THAT(first, ElementsAre(true, false, false));
 }
 
-// The fake's servers, behind a driver that never hears the answer to a create.
-class LosesAnswers final : public MediaServerDriver {
- public:
-  explicit LosesAnswers(std::shared_ptr<MediaServerDriver> servers)
-      : servers_(std::move(servers)) {}
-
-  absl::Status Start(std::shared_ptr<MediaServerListener> listener) override {
-    return servers_->Start(std::move(listener));
-  }
-  void Stop() override { servers_->Stop(); }
-  absl::StatusOr<InstanceStatus> Inspect(const CallContext& ctx,
-                                         const InspectParams& params) override {
-    return servers_->Inspect(ctx, params);
-  }
-  absl::Status Create(const CallContext& ctx, const CreateParams& params) override {
-    servers_->Create(ctx, params).IgnoreError();
-    return absl::UnavailableError("the answer was lost");
-  }
-  absl::StatusOr<ChannelState> Find(const CallContext& ctx, const ChannelParams& params) override {
-    return servers_->Find(ctx, params);
-  }
-  absl::Status HangUp(const CallContext& ctx, const ChannelParams& params) override {
-    return servers_->HangUp(ctx, params);
-  }
-  absl::Status GiveUp(const CallContext& ctx, const GiveUpParams& params) override {
-    return servers_->GiveUp(ctx, params);
-  }
-
- private:
-  const std::shared_ptr<MediaServerDriver> servers_;
-};
-
 TEST(Healer, PromisesTheResumerNothingOfAChannelWhoseCreateWasNotConfirmed) {
   World world;
   world.AddCall(1);
-  world.driver = std::make_shared<LosesAnswers>(world.servers);
+  for (const char* name : {"ast-2", "ast-3"}) world.servers->SetLosesCreateAnswers(name, true);
   Controller controller(world);
   controller.Start();
   controller.Kill("ast-1");

@@ -72,6 +72,8 @@ class SIPHEAL_EXPORT FakeMediaServer final : public MediaServerDriver {
   void SetOwnChannels(const std::string& instance, int channels);
   // Create gives this status there, until it is set to OK again; nothing is sent.
   void SetCreateError(const std::string& instance, absl::Status error);
+  // Create does what it is asked there, but its answer is lost: Unavailable.
+  void SetLosesCreateAnswers(const std::string& instance, bool loses);
   // Every method gives this status there (wrong credentials, a broken server), until it is set to
   // OK again.
   void SetError(const std::string& instance, absl::Status error);
