@@ -69,6 +69,17 @@ json Channel(const std::string& id, const std::string& endpoint, const std::stri
             {"app_name", application},
             {"app_data", data}}}};
 }
+// What the engine says of a recovered channel.
+Session SuccessorOn(const std::string& channel_id, std::uint32_t epoch) {
+  Session record;
+  record.id = "abc";
+  record.epoch = epoch;
+  record.incarnation = kLife;
+  record.call_id = "first@phone";
+  record.channel_id = channel_id;
+  return record;
+}
+
 json Event(const std::string& type, const json& channel) {
   return {{"type", type}, {"application", "sipheal"}, {"channel", channel}};
 }
@@ -392,14 +403,9 @@ TEST(TrackerState, EmitsARecoveredChannelOnlyWithItsRecordAndKeepsWhatThatKnew) 
   EXPECT_EQ(sessions.size(), 0u);
   EXPECT_TRUE(state.WantsSuccessors());
 
-  Session record;
-  record.id = "abc";
-  record.epoch = 1;
-  record.incarnation = kLife;
-  record.call_id = "first@phone";
+  Session record = SuccessorOn(ToChannelId({{"abc", 0}, 1}), 1);  // of an attempt that failed
   record.local_tag = "l";
   record.remote_tag = "r";
-  record.channel_id = ToChannelId({{"abc", 0}, 1});  // of an attempt that failed
   record.created_at = AtMs(-60'000);
   record.answered_at = AtMs(-50'000);
   record.deaths = 1;
@@ -442,12 +448,7 @@ TEST(TrackerState, EndsARecoveredSessionWhoseChannelEndedBeforeItsRecordWasThere
   state.Apply(Event("StasisStart", channel), AtMs(0));
   state.Apply(Event("ChannelDestroyed", channel), AtMs(1));
   EXPECT_THAT(state.TakeChanged(), IsEmpty());
-  Session record;
-  record.id = "abc";
-  record.epoch = 5;
-  record.incarnation = kLife;
-  record.channel_id = channel_id;
-  state.SetSuccessor(record);
+  state.SetSuccessor(SuccessorOn(channel_id, 5));
   const std::vector<Session> changed = state.TakeChanged();
   ASSERT_EQ(changed.size(), 1u);
   EXPECT_EQ(changed[0].state, SessionState::kEnded);
@@ -523,13 +524,8 @@ TEST(TrackerState, GoesOnWithTheNewerRecordOfAChannelThatNobodyTook_F90) {
     const json channel = Channel(id, "phone", "Up");
     state.Apply(Event("ChannelStateChange", channel), AtMs(0));
     state.Apply(PlaybackEvent("PlaybackStarted", "p", "channel:" + id, "sound:a", "", 1), AtMs(1));
-    Session record;
-    record.id = "abc";
-    record.epoch = 1;
-    record.incarnation = kLife;
-    record.call_id = "first@phone";
+    Session record = SuccessorOn(id, 1);
     record.endpoint = "phone";
-    record.channel_id = id;
     state.SetSuccessor(record);
     sessions.Take(state);
     ASSERT_NE(sessions.Of("phone"), nullptr) << id;

@@ -20,10 +20,10 @@ namespace sipheal::tests {
 // are scheduled.
 class OneThreadOnly {
  public:
-  bool IsServed(std::thread::id thread = std::this_thread::get_id()) {
+  bool IsServed() {
     const std::lock_guard lock(mutex_);
-    if (served_ == std::thread::id()) served_ = thread;
-    return served_ == thread;
+    if (served_ == std::thread::id()) served_ = std::this_thread::get_id();
+    return served_ == std::this_thread::get_id();
   }
 
  private:

@@ -23,6 +23,7 @@ from sipheal_lab.asterisk import Asterisk, Endpoint, Hep, free_port  # noqa: E40
 from sipheal_lab.daemon import Daemon  # noqa: E402
 from sipheal_lab.phone import Answer, Phone  # noqa: E402,F401
 from sipheal_lab.required import require_asterisk  # noqa: E402
+from sipheal_lab.waiting import wait_for  # noqa: E402
 
 LONG = os.environ.get("SIPHEAL_LONG") == "1"
 MOST_PHONES = 12
@@ -38,18 +39,6 @@ recovery:
   level: debug
   format: json
 """
-
-
-def wait_for(condition, timeout, what, interval=0.02):
-    """Asks until condition() is true; returns its value. what: text, or a function that makes it."""
-    deadline = time.monotonic() + timeout
-    while True:
-        value = condition()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout} s: {what() if callable(what) else what}")
-        time.sleep(interval)
 
 
 def _is_gap(violation, most):

@@ -17,7 +17,8 @@ import threading
 import time
 import unittest
 
-from daemon_case import Answer, DaemonCase, LONG, wait_for
+from daemon_case import Answer, DaemonCase, LONG
+from sipheal_lab.waiting import wait_for
 
 
 def say(text):

@@ -22,6 +22,7 @@ from sipheal_lab.asterisk import Asterisk, Endpoint, write_tone  # noqa: E402
 from sipheal_lab.media import Media  # noqa: E402
 from sipheal_lab.phone import Phone  # noqa: E402
 from sipheal_lab.required import require_asterisk  # noqa: E402
+from sipheal_lab.waiting import wait_for  # noqa: E402
 
 USERS = ("alice", "bob", "carol")
 ENDPOINTS = tuple(Endpoint(user) for user in (*USERS, "dave"))
@@ -194,12 +195,13 @@ class Flow(unittest.TestCase):
         server.ari("POST", f"/bridges/{bridge_id}", body={"type": "mixing", **options})
         server.ari("POST", f"/bridges/{bridge_id}/addChannel",
                    query={"channel": ",".join(channels)})
-        wanted = set(channels)
-        end = time.monotonic() + 5
-        while wanted and time.monotonic() < end:
-            wanted -= {s["channel_id"] for s in self.lab.sessions(server).values()
-                       if s.get("bridge", {}).get("id") == bridge_id}
-        self.assertFalse(wanted, f"not tracked in {bridge_id}")
+
+        def tracked():
+            return {s["channel_id"] for s in self.lab.sessions(server).values()
+                    if s.get("bridge", {}).get("id") == bridge_id}
+
+        wait_for(lambda: tracked() >= set(channels), 5,
+                 lambda: f"{channels} in {bridge_id}: tracked are {tracked()}")
 
     def kill(self):
         """Kills a; returns its sessions by user."""
@@ -329,14 +331,14 @@ class Flow(unittest.TestCase):
         self.assertLess(abs(again - heard), 0.25, (again, heard))
 
     def wait_tracked(self, user, condition, server=None):
-        end = time.monotonic() + 5
-        session = None
-        while time.monotonic() < end:
-            session = self.lab.sessions(server or self.a).get(self.calls[user].call_id)
-            if session and condition(session):
-                return session
-            time.sleep(0.05)
-        raise AssertionError(f"{user} was not tracked as wanted: {session}")
+        def session():
+            return self.lab.sessions(server or self.a).get(self.calls[user].call_id)
+
+        def wanted():
+            found = session()
+            return found if found and condition(found) else None
+
+        return wait_for(wanted, 5, lambda: f"{user} as wanted: tracked is {session()}")
 
     def test_a_bridge_of_two_and_its_playback_come_back_once(self):
         first, second = self.call("alice"), self.call("bob")
