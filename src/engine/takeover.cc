@@ -22,12 +22,19 @@ using std::chrono::milliseconds;
 void Engine::TakeOverUnfinished() {
   using Found = std::vector<std::pair<UnfinishedRecovery, Lease>>;
   using Result = absl::StatusOr<Found>;
+  // A lease of ours may have run out while the journal could not be written: to claim that session
+  // again would make the lease void with which its recovery goes on.
+  std::set<SessionKey> ours = claiming_;
+  for (const auto& [key, recovery] : recoveries_) ours.insert(key);
   calls_->Call<Result>(
       "SessionStore::ListUnfinished", options_.plugin_timeout,
-      [store = parts_.store, owner = options_.owner,
-       lease = options_.lease](const CallContext& ctx) -> Result {
-        ABSL_ASSIGN_OR_RETURN(const std::vector<UnfinishedRecovery> unfinished,
+      [store = parts_.store, owner = options_.owner, lease = options_.lease,
+       ours = std::move(ours)](const CallContext& ctx) -> Result {
+        ABSL_ASSIGN_OR_RETURN(std::vector<UnfinishedRecovery> unfinished,
                               store->ListUnfinished(ctx));
+        std::erase_if(unfinished, [&ours](const UnfinishedRecovery& one) {
+          return ours.contains(one.session.key());
+        });
         Found found;
         if (unfinished.empty()) return found;
         SessionStore::ClaimParams claim;

@@ -21,6 +21,7 @@
 #include "sipheal/testing/fake_crash_detector.h"
 #include "sipheal/testing/fake_flow_resumer.h"
 #include "sipheal/testing/fake_media_server.h"
+#include "sipheal/testing/forwarding_session_store.h"
 
 namespace sipheal {
 
@@ -64,6 +65,20 @@ class StepExecutor final : public Executor {
 
  private:
   std::deque<std::function<void()>> tasks_;
+};
+
+// How often each session was claimed.
+class CountsClaims : public testing::ForwardingSessionStore {
+ public:
+  using ForwardingSessionStore::ForwardingSessionStore;
+
+  absl::StatusOr<std::vector<absl::StatusOr<Lease>>> Claim(const CallContext& ctx,
+                                                           const ClaimParams& params) override {
+    for (const SessionKey& key : params.sessions) ++claims[key];
+    return ForwardingSessionStore::Claim(ctx, params);
+  }
+
+  std::map<SessionKey, int> claims;
 };
 
 // One controller. Several may share the world (store, servers, capture) of a test.

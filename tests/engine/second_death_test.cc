@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // The second server dies while, or right after, it recovers; or the controller dies with the first.
-#include "sipheal/testing/forwarding_session_store.h"
 #include "tests/engine/engine_harness.h"
 
 namespace sipheal {
@@ -70,19 +69,6 @@ INSTANTIATE_TEST_SUITE_P(EachMoment, SecondServerKilled, ::testing::ValuesIn([] 
                            }
                            return moments;
                          }()));
-
-class CountsClaims final : public testing::ForwardingSessionStore {
- public:
-  using ForwardingSessionStore::ForwardingSessionStore;
-
-  absl::StatusOr<std::vector<absl::StatusOr<Lease>>> Claim(const CallContext& ctx,
-                                                           const ClaimParams& params) override {
-    for (const SessionKey& key : params.sessions) ++claims[key];
-    return ForwardingSessionStore::Claim(ctx, params);
-  }
-
-  std::map<SessionKey, int> claims;
-};
 
 // As when the sessions that a recovery left on a dead server are looked for twice: the second claim
 // has the newer fence, with which the writes of the first are refused.

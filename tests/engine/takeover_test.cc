@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One controller dies, another goes on: at every arrow of the state machine, without a second
 // re-INVITE and without losing a session.
-#include "sipheal/testing/forwarding_session_store.h"
 #include "tests/engine/engine_harness.h"
 
 namespace sipheal {
@@ -103,6 +102,43 @@ INSTANTIATE_TEST_SUITE_P(
                       Arrow{RecoveryStage::kInviting, true}, Arrow{RecoveryStage::kAnswered, false},
                       Arrow{RecoveryStage::kAnswered, true}, Arrow{RecoveryStage::kFinished, false},
                       Arrow{RecoveryStage::kFinished, true}));
+
+// A store whose journal cannot be written for a while.
+class StuckJournal final : public CountsClaims {
+ public:
+  using CountsClaims::CountsClaims;
+
+  absl::StatusOr<std::vector<absl::Status>> Advance(const CallContext& ctx,
+                                                    const AdvanceParams& params) override {
+    if (stuck) return absl::UnavailableError("stuck");
+    return ForwardingSessionStore::Advance(ctx, params);
+  }
+
+  bool stuck = false;
+};
+
+// A claim of its own would make the lease void with which it goes on.
+TEST(Healer, TakesNotOverFromItselfWhenItsLeasesRanOutMeanwhile) {
+  World world;
+  for (int i = 0; i < 3; ++i) world.AddCall(i);
+  const auto store = std::make_shared<StuckJournal>(world.store);
+  world.store = store;
+  Controller controller(world);
+  controller.Start();
+  for (const char* name : {"ast-2", "ast-3"}) world.servers->SetReachable(name, false);
+  controller.Kill("ast-1");
+  controller.RunFor(milliseconds(1'000));
+  ASSERT_EQ(controller.engine->status().recoveries, 3);
+  store->stuck = true;
+  controller.RunFor(3 * Controller::Options().lease / 2);
+  store->stuck = false;
+  for (const char* name : {"ast-2", "ast-3"}) world.servers->SetReachable(name, true);
+  ASSERT_TRUE(controller.RunUntilOutcomes(3)) << controller.Reasons();
+  EXPECT_EQ(store->claims.size(), 3u);
+  for (const auto& [key, times] : store->claims) EXPECT_EQ(times, 1) << key.id;
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(world.servers->Invites(absl::StrFormat("call-%d", i)), 1) << i;
+}
 
 }  // namespace
 }  // namespace sipheal
