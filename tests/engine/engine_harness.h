@@ -81,7 +81,7 @@ class CountsClaims : public testing::ForwardingSessionStore {
   std::map<SessionKey, int> claims;
 };
 
-// One controller. Several may share the world (store, servers, capture) of a test.
+// What controllers share: store, servers, phones, capture, flows.
 class World {
  public:
   World()
@@ -175,6 +175,7 @@ class World {
   std::shared_ptr<FlowResumer> flow;  // in place of `resumer`, when there is one
 };
 
+// One controller. Several may share the world.
 class Controller {
  public:
   explicit Controller(World& world, HealerOptions options = Options(),
