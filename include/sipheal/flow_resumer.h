@@ -55,6 +55,8 @@ class SIPHEAL_EXPORT FlowResumer {
     // values in UTF-8 of at most 40,000 bytes), and nobody has called Resume for it before: what
     // FR-3 asks for need not be looked at. False when that is not known.
     bool first = false;
+    // The media server has done all that Prepare's variables told it to do (FlowProgress::kDone).
+    bool done_by_server = false;
   };
   // Plain channel variables, by name.
   using Variables = std::vector<std::pair<std::string, std::string>>;

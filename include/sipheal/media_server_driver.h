@@ -43,6 +43,14 @@ namespace sipheal::inline v0_1 {
 
 enum class ChannelEventKind { kAnswered, kFailed, kGone };
 
+// How far the media server itself has put an answered channel back to what CreateParams::
+// flow_variables told of its flow.
+enum class FlowProgress {
+  kNotBegun,  // nothing of it, and nothing will be: all is left to the FlowResumer
+  kDone,      // all of it
+  kUnknown,   // some of it may be done, or under way
+};
+
 struct ChannelEvent {
   std::string instance;
   std::string channel_id;
@@ -52,6 +60,7 @@ struct ChannelEvent {
   std::chrono::milliseconds retry_after{0};  // the peer's Retry-After; 0 when none
   bool local_timeout = false;  // nobody answered (the status, if any, was made locally)
   bool sent = true;            // false: it is certain that nothing left for the phone
+  FlowProgress flow = FlowProgress::kNotBegun;  // of kAnswered
 };
 
 // Thread-safe on the host's side: see MD-1.

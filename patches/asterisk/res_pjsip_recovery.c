@@ -12,6 +12,8 @@
 	<depend>pjproject</depend>
 	<depend>res_pjsip</depend>
 	<depend>res_pjsip_session</depend>
+	<depend>res_stasis</depend>
+	<depend>res_stasis_playback</depend>
 	<support_level>extended</support_level>
  ***/
 
@@ -34,6 +36,10 @@
  *    time-out first and decides how a failed recovery ends;
  *  - writes the identity into the message.
  * Any fault found before that refuses the channel: nothing is sent, never a new call.
+ *
+ * The answered channel waits in the context pjsip-recovery for its controller, or goes back by
+ * itself to what it was doing, when PJSIP_RECOVERY_FLOW says what that was: its Stasis application,
+ * bridge and playback.
  *
  * Threads and locks.
  *  - The supplement runs on the session's serializer with neither dialog nor channel locked.
@@ -62,20 +68,30 @@
 #include "asterisk/channel.h"
 #include "asterisk/cli.h"
 #include "asterisk/datastore.h"
+#include "asterisk/framehook.h"
+#include "asterisk/json.h"
 #include "asterisk/module.h"
 #include "asterisk/pbx.h"
 #include "asterisk/res_pjsip.h"
 #include "asterisk/res_pjsip_session.h"
+#include "asterisk/stasis_app.h"
+#include "asterisk/stasis_app_impl.h"
+#include "asterisk/stasis_app_playback.h"
 #include "asterisk/stasis_channels.h"
+#include "asterisk/strings.h"
 #include "asterisk/stream.h"
 #include "asterisk/taskprocessor.h"
+#include "asterisk/threadpool.h"
 
 /*! The contract between the variables and their writer; also the global PJSIP_RECOVERY_VERSION. */
-#define CONTRACT_VERSION "3"
+#define CONTRACT_VERSION "4"
 
 #define VARIABLE_PREFIX "PJSIP_RECOVERY_"
 #define RESULT_VARIABLE VARIABLE_PREFIX "RESULT"
 #define VERSION_VARIABLE VARIABLE_PREFIX "VERSION"
+#define FLOW "FLOW"
+#define FLOW_VARIABLE VARIABLE_PREFIX FLOW
+#define FLOW_RESULT_VARIABLE VARIABLE_PREFIX "FLOW_RESULT"
 
 /*! Own requests that a recovered dialog must still be able to count (pjsip counts in an int32). */
 #define CSEQ_HEADROOM 1024
@@ -91,6 +107,10 @@
 #define WAITING_MS 120000
 #define WAITING_STEP_MS 100
 #define WAITING_LONGEST_STEP_MS 1000
+
+/*! Flows that are put back at a time: each waits for the thread of its channel */
+#define FLOW_THREADS_MAX 16
+#define FLOW_THREAD_IDLE_S 10
 
 enum variable_id {
 	VAR_FROM_DISPLAY,
@@ -241,6 +261,7 @@ static struct {
 	int gone;
 	int refused;
 	int released;
+	int flows;
 } counters;
 
 #define COUNT(what) ast_atomic_fetchadd_int(&counters.what, 1)
@@ -1846,6 +1867,32 @@ static struct ast_custom_function release_function = {
 
 /* -- The variables without events -------------------------------------------------------------- */
 
+static int set_silently(struct ast_channel *chan, const char *name, const char *value)
+{
+	struct ast_var_t *variable = ast_var_assign(name, value);
+
+	if (!variable) {
+		return -1;
+	}
+	ast_channel_lock(chan);
+	AST_LIST_INSERT_HEAD(ast_channel_varshead(chan), variable, entries);
+	ast_channel_unlock(chan);
+	return 0;
+}
+
+/*! The channel's own variable, as all that count here, never a global. Channel locked. */
+static const char *own_variable(struct ast_channel *chan, const char *name)
+{
+	struct ast_var_t *variable;
+
+	AST_LIST_TRAVERSE(ast_channel_varshead(chan), variable, entries) {
+		if (!strcmp(ast_var_name(variable), name)) {
+			return ast_var_value(variable);
+		}
+	}
+	return NULL;
+}
+
 /*!
  * PJSIP_RECOVERY(NAME): sets the channel variable PJSIP_RECOVERY_NAME as Set() would, but tells
  * nobody. A variable set by its name is a Stasis message with a snapshot of the channel for every
@@ -1853,7 +1900,6 @@ static struct ast_custom_function release_function = {
  */
 static int set_write(struct ast_channel *chan, const char *cmd, char *data, const char *value)
 {
-	struct ast_var_t *variable;
 	char name[64];
 	int id;
 
@@ -1863,19 +1909,12 @@ static int set_write(struct ast_channel *chan, const char *cmd, char *data, cons
 	}
 	for (id = 0; id < VAR_COUNT && strcmp(S_OR(data, ""), variables[id].name); ++id) {
 	}
-	if (id == VAR_COUNT) {
+	if (id == VAR_COUNT && strcmp(S_OR(data, ""), FLOW)) {
 		ast_log(LOG_WARNING, "%s: there is no variable '%s'\n", cmd, S_OR(data, ""));
 		return -1;
 	}
-	snprintf(name, sizeof(name), VARIABLE_PREFIX "%s", variables[id].name);
-	variable = ast_var_assign(name, S_OR(value, ""));
-	if (!variable) {
-		return -1;
-	}
-	ast_channel_lock(chan);
-	AST_LIST_INSERT_HEAD(ast_channel_varshead(chan), variable, entries);
-	ast_channel_unlock(chan);
-	return 0;
+	snprintf(name, sizeof(name), VARIABLE_PREFIX "%s", data);
+	return set_silently(chan, name, S_OR(value, ""));
 }
 
 static struct ast_custom_function set_function = {
@@ -1918,7 +1957,383 @@ static void unregister_functions(void)
 	ast_string_field_free_memory(&release_function);
 }
 
+/* -- The flow of a recovered call -------------------------------------------------------------- */
+
+/*
+ * What the call was doing, as its controller says it in PJSIP_RECOVERY_FLOW. A controller could do
+ * the same over ARI once it has heard of the answer; but each of its requests is as much work as
+ * half of making the channel, at the moment when the server makes hundreds, and the phone hears
+ * nothing meanwhile.
+ *
+ * The channel's thread enters Stasis and stays there, and to put a channel into a bridge means to
+ * wait for that thread: so another one does it. It begins when the channel is first read inside
+ * Stasis, when res_stasis knows it for certain; a null frame sees to it that this is at once. It
+ * does not begin in the hook itself, which runs with the channel locked: res_stasis locks its
+ * queue of commands before the channel.
+ */
+
+/*! The flow of one channel. An ao2 object, held by waiting_exec(), the hook and the task. */
+struct flow {
+	struct ast_channel *chan;
+	/*! {"stasis":{"app","args":[]},"bridge":{"id","type","name"},"playback":{"id","media":[],..}} */
+	struct ast_json *wanted;
+	const char *app;
+	int hook;
+	/*! The channel is in Stasis. Guarded by the channel lock. */
+	unsigned int begun:1;
+};
+
+/*! Puts flows back. */
+static struct ast_threadpool *flow_threads;
+
+/*! Held while looking for a bridge and making it, so that two legs of a call cannot make two */
+AST_MUTEX_DEFINE_STATIC(bridge_lock);
+
+static void flow_destroy(void *object)
+{
+	struct flow *flow = object;
+
+	ast_json_unref(flow->wanted);
+	ast_channel_unref(flow->chan);
+	ast_module_unref(AST_MODULE_SELF);
+}
+
+static const char *flow_text(struct ast_json *object, const char *name)
+{
+	const char *text = ast_json_string_get(ast_json_object_get(object, name));
+
+	return S_OR(text, NULL);
+}
+
+static int are_texts(struct ast_json *list)
+{
+	size_t i;
+
+	if (list && ast_json_typeof(list) != AST_JSON_ARRAY) {
+		return 0;
+	}
+	for (i = 0; i < ast_json_array_size(list); ++i) {
+		if (ast_json_typeof(ast_json_array_get(list, i)) != AST_JSON_STRING) {
+			return 0;
+		}
+	}
+	return 1;
+}
+
+/*! \return what is wrong with it, or NULL */
+static const char *check_flow(struct ast_json *wanted)
+{
+	struct ast_json *stasis = ast_json_object_get(wanted, "stasis");
+	struct ast_json *bridge = ast_json_object_get(wanted, "bridge");
+	struct ast_json *playback = ast_json_object_get(wanted, "playback");
+
+	if (!wanted) {
+		return "is no JSON";
+	}
+	if (!flow_text(stasis, "app") || !are_texts(ast_json_object_get(stasis, "args"))) {
+		return "has no stasis.app, or arguments that are no texts";
+	}
+	if (bridge && !flow_text(bridge, "id")) {
+		return "has a bridge without an id";
+	}
+	if (playback && (!flow_text(playback, "id")
+			|| !ast_json_array_size(ast_json_object_get(playback, "media"))
+			|| !are_texts(ast_json_object_get(playback, "media")))) {
+		return "has a playback without an id or media";
+	}
+	return NULL;
+}
+
+/*!
+ * The flow that a channel was given, which is used once; NULL when there is none that can be used.
+ * Until there is a result, the channel says that one is under way.
+ */
+static struct flow *take_flow(struct ast_channel *chan)
+{
+	struct ast_json *wanted;
+	const char *fault;
+	const char *text;
+	struct flow *flow;
+
+	ast_channel_lock(chan);
+	text = own_variable(chan, FLOW_RESULT_VARIABLE) ? NULL : own_variable(chan, FLOW_VARIABLE);
+	if (ast_strlen_zero(text) || set_silently(chan, FLOW_RESULT_VARIABLE, "underway")) {
+		ast_channel_unlock(chan);
+		return NULL;
+	}
+	wanted = ast_json_load_string(text, NULL);
+	ast_channel_unlock(chan);
+	fault = check_flow(wanted);
+	flow = fault ? NULL : ao2_alloc_options(sizeof(*flow), flow_destroy, AO2_ALLOC_OPT_LOCK_NOLOCK);
+	if (!flow) {
+		ast_log(LOG_WARNING, "%s: left to its controller: " FLOW_VARIABLE " %s\n",
+			ast_channel_name(chan), S_OR(fault, "is too much: out of memory"));
+		pbx_builtin_setvar_helper(chan, FLOW_RESULT_VARIABLE, "none;reason=cannot be read");
+		ast_json_unref(wanted);
+		return NULL;
+	}
+	ast_module_ref(AST_MODULE_SELF);
+	flow->chan = ast_channel_ref(chan);
+	flow->wanted = wanted;
+	flow->app = flow_text(ast_json_object_get(wanted, "stasis"), "app");
+	return flow;
+}
+
+/*! \return why the channel is not in its bridge, or NULL */
+static const char *join_bridge(struct stasis_app_control *control, struct ast_json *wanted)
+{
+	struct ast_bridge *bridge;
+	int res;
+
+	ast_mutex_lock(&bridge_lock);
+	bridge = stasis_app_bridge_find_by_id(flow_text(wanted, "id"));
+	if (!bridge) {
+		bridge = stasis_app_bridge_create(S_OR(flow_text(wanted, "type"), "mixing"),
+			flow_text(wanted, "name"), flow_text(wanted, "id"));
+	}
+	ast_mutex_unlock(&bridge_lock);
+	if (!bridge) {
+		return "the bridge cannot be made";
+	}
+	res = stasis_app_control_add_channel_to_bridge(control, bridge);
+	ao2_ref(bridge, -1);
+	return res ? "the bridge did not take the channel" : NULL;
+}
+
+/*! \return why nothing is played, or NULL */
+static const char *begin_playback(struct stasis_app_control *control, struct ast_channel *chan,
+	struct ast_json *wanted)
+{
+	struct ast_json *list = ast_json_object_get(wanted, "media");
+	size_t count = ast_json_array_size(list);
+	const char **media = ast_calloc(count, sizeof(*media));
+	struct stasis_app_playback *playback;
+	char *language;
+	size_t i;
+
+	if (!media) {
+		return "out of memory";
+	}
+	for (i = 0; i < count; ++i) {
+		media[i] = ast_json_string_get(ast_json_array_get(list, i));
+	}
+	ast_channel_lock(chan);
+	language = ast_strdupa(S_OR(flow_text(wanted, "language"), ast_channel_language(chan)));
+	ast_channel_unlock(chan);
+	playback = stasis_app_control_play_uri(control, media, count, language,
+		ast_channel_uniqueid(chan), STASIS_PLAYBACK_TARGET_CHANNEL, 0,
+		ast_json_integer_get(ast_json_object_get(wanted, "offset_ms")), flow_text(wanted, "id"));
+	ast_free(media);
+	if (!playback) {
+		return "the playback did not begin";
+	}
+	ao2_ref(playback, -1);
+	return NULL;
+}
+
+/*! On a thread of the pool; the controller takes the variable's event for the end of its work. */
+static int put_back_flow(void *data)
+{
+	struct flow *flow = data;
+	struct ast_json *bridge = ast_json_object_get(flow->wanted, "bridge");
+	struct ast_json *playback = ast_json_object_get(flow->wanted, "playback");
+	struct stasis_app_control *control = stasis_app_control_find_by_channel(flow->chan);
+	const char *failure = control ? NULL : "the channel has left its application";
+	char text[128];
+
+	if (!failure && bridge) {
+		failure = join_bridge(control, bridge);
+	}
+	if (!failure && playback) {
+		failure = begin_playback(control, flow->chan, playback);
+	}
+	if (failure) {
+		ast_log(LOG_WARNING, "%s: left to its controller: %s\n", ast_channel_name(flow->chan),
+			failure);
+	} else {
+		COUNT(flows);
+	}
+	snprintf(text, sizeof(text), "%s%s", failure ? "failed;reason=" : "done", S_OR(failure, ""));
+	pbx_builtin_setvar_helper(flow->chan, FLOW_RESULT_VARIABLE, text);
+	ao2_cleanup(control);
+	ao2_ref(flow, -1);
+	return 0;
+}
+
+/*! The first frame that is read of a channel in Stasis. Channel locked. */
+static struct ast_frame *on_flow_frame(struct ast_channel *chan, struct ast_frame *frame,
+	enum ast_framehook_event event, void *data)
+{
+	struct flow *flow = data;
+
+	if (event == AST_FRAMEHOOK_EVENT_READ && !flow->begun) {
+		flow->begun = 1;
+		ast_framehook_detach(chan, flow->hook);
+		if (ast_threadpool_push(flow_threads, put_back_flow, ao2_bump(flow))) {
+			ao2_ref(flow, -1);
+		}
+	}
+	return frame;
+}
+
+static void on_flow_hook_destroyed(void *data)
+{
+	ao2_ref(data, -1);
+}
+
+static int watch_flow(struct flow *flow)
+{
+	struct ast_framehook_interface interface = {
+		.version = AST_FRAMEHOOK_INTERFACE_VERSION,
+		.event_cb = on_flow_frame,
+		.destroy_cb = on_flow_hook_destroyed,
+		.disable_inheritance = 1,
+		.data = ao2_bump(flow),
+	};
+
+	ast_channel_lock(flow->chan);
+	flow->hook = ast_framehook_attach(flow->chan, &interface);
+	ast_channel_unlock(flow->chan);
+	if (flow->hook < 0) {
+		ao2_ref(flow, -1);
+		return -1;
+	}
+	ast_queue_frame(flow->chan, &ast_null_frame);
+	return 0;
+}
+
+/*! \return whether the channel was in Stasis */
+static int end_watch(struct flow *flow)
+{
+	int begun;
+
+	ast_channel_lock(flow->chan);
+	begun = flow->begun;
+	if (!begun) {
+		ast_framehook_detach(flow->chan, flow->hook);
+	}
+	ast_channel_unlock(flow->chan);
+	return begun;
+}
+
+/*! As Stasis(application,arguments) would be shown. */
+static char *stasis_data(const struct flow *flow, size_t argc, char *argv[])
+{
+	struct ast_str *text = ast_str_create(128);
+	char *data = NULL;
+	size_t i;
+
+	if (text) {
+		ast_str_set(&text, 0, "%s", flow->app);
+		for (i = 0; i < argc; ++i) {
+			ast_str_append(&text, 0, ",%s", argv[i]);
+		}
+		data = ast_strdup(ast_str_buffer(text));
+		ast_free(text);
+	}
+	return data;
+}
+
+/*! What the channel runs, for those who ask. */
+static void show_application(struct ast_channel *chan, const char *name, const char *data)
+{
+	ast_channel_lock(chan);
+	ast_channel_appl_set(chan, name);
+	ast_channel_data_set(chan, data);
+	ast_channel_publish_snapshot(chan);
+	ast_channel_unlock(chan);
+}
+
 /* -- Waiting for a controller ----------------------------------------------------------------- */
+
+enum stasis_end {
+	/*! Over, and the dialplan goes on */
+	STASIS_OVER,
+	STASIS_HUNG_UP,
+	/*! It did not take the channel */
+	STASIS_FAILED,
+};
+
+static enum stasis_end run_stasis(struct ast_channel *chan, struct ast_app *stasis,
+	const char *arguments)
+{
+	const char *status;
+	int failed;
+
+	if (pbx_exec(chan, stasis, arguments)) {
+		return STASIS_HUNG_UP;
+	}
+	ast_channel_lock(chan);
+	status = pbx_builtin_getvar_helper(chan, "STASISSTATUS");
+	failed = status && !strcmp(status, "FAILED");
+	if (failed) {
+		/* Who asks ARI must not read that it runs Stasis, which was shown while that failed. */
+		ast_channel_publish_snapshot(chan);
+	}
+	ast_channel_unlock(chan);
+	return failed ? STASIS_FAILED : STASIS_OVER;
+}
+
+/*! Into the application that the call was in. STASIS_FAILED: the channel is as it was. */
+static enum stasis_end enter_application(struct flow *flow, size_t argc, char *argv[])
+{
+	struct ast_channel *chan = flow->chan;
+	const char *application = ast_channel_appl(chan);
+	const char *application_data = ast_channel_data(chan);
+	char *data = stasis_data(flow, argc, argv);
+	int failed;
+
+	/* A name that nobody has registered would be tried in vain, and every subscriber told. */
+	if (!data || !stasis_app_is_registered(flow->app) || watch_flow(flow)) {
+		ast_free(data);
+		return STASIS_FAILED;
+	}
+	show_application(chan, "Stasis", data);
+	/* Not by the dialplan's Stasis(), which sets a variable with an event before and after. */
+	failed = stasis_app_exec(chan, flow->app, argc, argv);
+	failed = !end_watch(flow) && failed;
+	show_application(chan, application, application_data);
+	ast_free(data);
+	if (failed) {
+		return STASIS_FAILED;
+	}
+	return ast_check_hangup(chan) ? STASIS_HUNG_UP : STASIS_OVER;
+}
+
+static enum stasis_end run_flow(struct flow *flow)
+{
+	struct ast_json *list = ast_json_object_get(ast_json_object_get(flow->wanted, "stasis"), "args");
+	const size_t argc = ast_json_array_size(list);
+	char **argv = ast_calloc(argc + 1, sizeof(*argv));
+	enum stasis_end end = STASIS_FAILED;
+	size_t i;
+
+	if (argv) {
+		for (i = 0; i < argc; ++i) {
+			argv[i] = (char *) ast_json_string_get(ast_json_array_get(list, i));
+		}
+		end = enter_application(flow, argc, argv);
+		ast_free(argv);
+	}
+	return end;
+}
+
+/*! Goes back to what the call was doing, when that is known. STASIS_FAILED: its controller must. */
+static enum stasis_end resume_flow(struct ast_channel *chan)
+{
+	struct flow *flow = take_flow(chan);
+	enum stasis_end end;
+
+	if (!flow) {
+		return STASIS_FAILED;
+	}
+	end = run_flow(flow);
+	if (end == STASIS_FAILED) {
+		pbx_builtin_setvar_helper(chan, FLOW_RESULT_VARIABLE, "none;reason=no such application");
+	}
+	ao2_ref(flow, -1);
+	return end;
+}
 
 /*!
  * Stasis, for a channel that must outlive its controller. Asterisk's own ends at once when nobody has
@@ -1930,30 +2345,18 @@ static int waiting_exec(struct ast_channel *chan, const char *data)
 	const struct timeval begun = ast_tvnow();
 	struct ast_app *stasis = pbx_findapp("Stasis");
 	int step = WAITING_STEP_MS;
+	enum stasis_end end;
 
 	if (!stasis) {
 		ast_log(LOG_ERROR, "%s: Asterisk has no application Stasis: load app_stasis\n",
 			ast_channel_name(chan));
 		return -1;
 	}
-	for (;;) {
-		const char *status;
-		int failed;
-
-		if (pbx_exec(chan, stasis, data)) {
-			return -1;
-		}
-		ast_channel_lock(chan);
-		status = pbx_builtin_getvar_helper(chan, "STASISSTATUS");
-		failed = status && !strcmp(status, "FAILED");
-		if (failed) {
-			/* Who asks ARI must not read that it runs Stasis, which was shown while that failed. */
-			ast_channel_publish_snapshot(chan);
-		}
-		ast_channel_unlock(chan);
-		if (!failed) {
-			return 0;
-		}
+	end = resume_flow(chan);
+	if (end == STASIS_FAILED) {
+		end = run_stasis(chan, stasis, data);
+	}
+	while (end == STASIS_FAILED) {
 		if (ast_tvdiff_ms(ast_tvnow(), begun) >= WAITING_MS) {
 			ast_log(LOG_WARNING, "%s: nobody took the recovered call for %d s\n",
 				ast_channel_name(chan), WAITING_MS / 1000);
@@ -1963,7 +2366,9 @@ static int waiting_exec(struct ast_channel *chan, const char *data)
 			return -1;
 		}
 		step = MIN(2 * step, WAITING_LONGEST_STEP_MS);
+		end = run_stasis(chan, stasis, data);
 	}
+	return end == STASIS_OVER ? 0 : -1;
 }
 
 static int register_waiting(void)
@@ -2017,6 +2422,7 @@ static char *cli_show(struct ast_cli_entry *e, int cmd, struct ast_cli_args *a)
 	ast_cli(a->fd, "Gone:               %d\n", counters.gone);
 	ast_cli(a->fd, "Refused:            %d\n", counters.refused);
 	ast_cli(a->fd, "Released:           %d\n", counters.released);
+	ast_cli(a->fd, "Flows put back:     %d\n", counters.flows);
 	return CLI_SUCCESS;
 }
 
@@ -2073,6 +2479,13 @@ static int pjproject_fits(void)
 
 static int load_module(void)
 {
+	struct ast_threadpool_options flow_options = {
+		.version = AST_THREADPOOL_OPTIONS_VERSION,
+		.idle_timeout = FLOW_THREAD_IDLE_S,
+		.auto_increment = 1,
+		.max_size = FLOW_THREADS_MAX,
+	};
+
 	if (!pjproject_fits()) {
 		return AST_MODULE_LOAD_DECLINE;
 	}
@@ -2081,12 +2494,19 @@ static int load_module(void)
 	if (!recoveries) {
 		return AST_MODULE_LOAD_DECLINE;
 	}
+	flow_threads = ast_threadpool_create("pjsip-recovery", NULL, &flow_options);
+	if (!flow_threads) {
+		ao2_ref(recoveries, -1);
+		return AST_MODULE_LOAD_DECLINE;
+	}
 	if (ast_sip_register_service(&recovery_module)) {
+		ast_threadpool_shutdown(flow_threads);
 		ao2_ref(recoveries, -1);
 		return AST_MODULE_LOAD_DECLINE;
 	}
 	if (register_waiting()) {
 		ast_sip_unregister_service(&recovery_module);
+		ast_threadpool_shutdown(flow_threads);
 		ao2_ref(recoveries, -1);
 		return AST_MODULE_LOAD_DECLINE;
 	}
@@ -2097,7 +2517,7 @@ static int load_module(void)
 	return AST_MODULE_LOAD_SUCCESS;
 }
 
-/*! Asterisk does not get here while a struct recovery exists: each holds the module. */
+/*! Asterisk does not get here while a struct recovery or flow exists: each holds the module. */
 static int unload_module(void)
 {
 	pbx_builtin_setvar_helper(NULL, VERSION_VARIABLE, NULL);
@@ -2106,6 +2526,7 @@ static int unload_module(void)
 	unregister_functions();
 	unregister_waiting();
 	ast_sip_unregister_service(&recovery_module);
+	ast_threadpool_shutdown(flow_threads);
 	ao2_cleanup(recoveries);
 	recoveries = NULL;
 	return 0;
@@ -2116,5 +2537,5 @@ AST_MODULE_INFO(ASTERISK_GPL_KEY, AST_MODFLAG_LOAD_ORDER, "PJSIP dialog recovery
 	.load = load_module,
 	.unload = unload_module,
 	.load_pri = AST_MODPRI_APP_DEPEND,
-	.requires = "res_pjsip,res_pjsip_session",
+	.requires = "res_pjsip,res_pjsip_session,res_stasis,res_stasis_playback",
 );

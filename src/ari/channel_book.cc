@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "ari/server_flow.h"
 #include "sipheal/model/session.h"
 
 namespace sipheal::inline v0_1::internal {
@@ -58,9 +59,12 @@ ChannelBook::Events ChannelBook::EndSync(const json& channels) {
         if (found == recovered_.end()) {
           // Made by another controller, which has heard of its answer if there was one.
           recovered_[id].answered = up;
-        } else if (up && !found->second.answered) {
-          found->second.answered = true;
-          events.push_back(Event(id, ChannelEventKind::kAnswered, found->second));
+        } else if (up) {
+          const FlowProgress flow =
+              found->second.server_flow ? FlowProgress::kUnknown : FlowProgress::kNotBegun;
+          for (ChannelEvent& event : Answered(id, found->second, flow)) {
+            events.push_back(std::move(event));
+          }
         }
       }
       present.insert(std::move(id));
@@ -82,8 +86,10 @@ ChannelBook::Events ChannelBook::EndSync(const json& channels) {
   return events;
 }
 
-void ChannelBook::Expect(const std::string& channel_id, DialogAction action) {
-  recovered_[channel_id].action = action;
+void ChannelBook::Expect(const std::string& channel_id, DialogAction action, bool server_flow) {
+  Entry& entry = recovered_[channel_id];
+  entry.action = action;
+  entry.server_flow = server_flow;
 }
 
 void ChannelBook::Forget(const std::string& channel_id) {
@@ -117,17 +123,27 @@ ChannelBook::Events ChannelBook::OnEvent(const json& event) {
     recovered_.try_emplace(id);
     return {};
   }
-  if (type == "ChannelVarset" && Text(event, "variable") == "PJSIP_RECOVERY_RESULT") {
-    recovered_[id].result = ParseRecoveryResult(Text(event, "value"));
+  if (type == "ChannelVarset") {
+    const std::string variable = Text(event, "variable");
+    if (variable == "PJSIP_RECOVERY_RESULT") {
+      recovered_[id].result = ParseRecoveryResult(Text(event, "value"));
+    } else if (variable == kServerFlowResult) {
+      const FlowProgress flow = ParseServerFlowResult(Text(event, "value"));
+      // Otherwise it goes where all others wait, and StasisStart follows.
+      if (flow != FlowProgress::kNotBegun) return Answered(id, recovered_[id], flow);
+    }
     return {};
   }
   // Not ChannelStateChange: the channel is up then, but not yet in Stasis, where its flow resumes.
-  if (type == "StasisStart") {
-    Entry& entry = recovered_[id];
-    if (std::exchange(entry.answered, true)) return {};
-    return {Event(id, ChannelEventKind::kAnswered, entry)};
-  }
+  if (type == "StasisStart") return Answered(id, recovered_[id], FlowProgress::kNotBegun);
   return {};
+}
+
+ChannelBook::Events ChannelBook::Answered(const std::string& id, Entry& entry, FlowProgress flow) {
+  if (std::exchange(entry.answered, true)) return {};
+  ChannelEvent event = Event(id, ChannelEventKind::kAnswered, entry);
+  event.flow = flow;
+  return {std::move(event)};
 }
 
 bool ChannelBook::Overdue(const std::string& channel_id) {

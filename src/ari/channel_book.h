@@ -30,8 +30,9 @@ class ChannelBook {
   // The answer of GET /ari/channels. Gives what happened while nobody listened.
   Events EndSync(const nlohmann::json& channels);
 
-  // A channel is about to be created; it counts as known from now on.
-  void Expect(const std::string& channel_id, DialogAction action);
+  // A channel is about to be created; it counts as known from now on. `server_flow`: it is told its
+  // flow (server_flow.h).
+  void Expect(const std::string& channel_id, DialogAction action, bool server_flow);
   // It was not created after all.
   void Forget(const std::string& channel_id);
   Events OnEvent(const nlohmann::json& event);
@@ -45,12 +46,15 @@ class ChannelBook {
  private:
   struct Entry {
     DialogAction action = DialogAction::kReinvite;
+    bool server_flow = false;
     bool answered = false;
     bool overdue = false;  // given up because nobody answered in time
     bool old = false;      // it was there before the sync that is under way
     RecoveryResult result;
   };
 
+  // Once for each channel.
+  Events Answered(const std::string& id, Entry& entry, FlowProgress flow);
   ChannelEvent Event(const std::string& id, ChannelEventKind kind, const Entry& entry) const;
   // What to say when the channel is over; `cause` in words.
   Events Over(const std::string& id, const Entry& entry, const std::string& cause, int tech_cause,

@@ -8,6 +8,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
+#include "ari/server_flow.h"
 #include "base/absl_compat.h"
 
 namespace sipheal::inline v0_1::internal {
@@ -47,8 +48,9 @@ std::string FunctionOf(std::string_view name) {
 
 // What would be a function to Asterisk, or a variable of the dialog, is none of the flow's.
 bool IsFlowVariable(const std::string& name, const std::string& value) {
-  return IsWord(name, "_") && std::string_view(name).substr(0, kPrefix.size()) != kPrefix &&
-         value.find('\0') == std::string::npos && IsUtf8(value);
+  const bool of_dialog =
+      std::string_view(name).substr(0, kPrefix.size()) == kPrefix && name != kServerFlowVariable;
+  return IsWord(name, "_") && !of_dialog && value.find('\0') == std::string::npos && IsUtf8(value);
 }
 
 absl::Status Refuse(std::string_view name, const char* why) {
@@ -110,15 +112,25 @@ absl::StatusOr<CreateRequest> MakeCreateRequest(const MediaServerDriver::CreateP
                {"extension", "app-" + app},      {"priority", 1},
                {"channelId", params.channel_id}, {"timeout", timeout},
                {"variables", variables}};
+  CreateRequest request;
   for (const auto& [name, value] : params.flow_variables) {
-    if (IsFlowVariable(name, value)) body["variables"][name] = value;
+    if (!IsFlowVariable(name, value)) continue;
+    if (name == kServerFlowVariable) {
+      request.has_server_flow = true;
+      body["variables"][FunctionOf(name)] = value;
+    } else {
+      body["variables"][name] = value;
+    }
   }
-  CreateRequest request{body.dump(), {}};
+  request.body = body.dump();
   if (request.body.size() > kMaxBody) {
     body["variables"] = std::move(variables);
     request.body = body.dump();
+    request.has_server_flow = false;
     for (const auto& [name, value] : params.flow_variables) {
-      if (!IsFlowVariable(name, value)) continue;
+      // The server must have its own from the beginning: the phone may answer before the next
+      // request.
+      if (!IsFlowVariable(name, value) || name == kServerFlowVariable) continue;
       std::string variable = json{{"variable", name}, {"value", value}}.dump();
       if (variable.size() <= kMaxBody) request.variables.push_back(std::move(variable));
     }

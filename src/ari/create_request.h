@@ -16,6 +16,7 @@ struct CreateRequest {
   // Of POST /ari/channels/<id>/variable, once the channel is there: the flow variables for which
   // the body has no room.
   std::vector<std::string> variables;
+  bool has_server_flow = false;  // the server will put the flow back by itself
 };
 
 // FailedPrecondition when a name or value cannot be carried unchanged (CR, LF, NUL, not UTF-8, too

@@ -208,7 +208,7 @@ class DriverCore final : public AriEventHandler, public std::enable_shared_from_
             params.instance));
       }
       // Before the request: its events may be quicker than its answer.
-      server.book.Expect(params.channel_id, params.action);
+      server.book.Expect(params.channel_id, params.action, request.has_server_flow);
       const milliseconds timeout =
           std::clamp<milliseconds>(params.answer_timeout, milliseconds(0), std::chrono::hours(1));
       overdue_.emplace(clock_.Monotonic() + timeout, std::pair(params.instance, params.channel_id));

@@ -22,6 +22,7 @@
 #include "ari/flow_call.h"
 #include "ari/flow_hints.h"
 #include "ari/flow_plan.h"
+#include "ari/server_flow.h"
 #include "base/absl_compat.h"
 #include "base/status_macros.h"
 #include "sipheal/adapters/ari.h"
@@ -63,18 +64,28 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
   }
 
   Variables Prepare(const Session& session, WallTime died_at) override {
-    const std::string note = NoteAtBirth(session, died_at);
-    if (note.empty()) return {};
-    return {{kFlowVariable, note}};
+    Variables variables;
+    std::string note = NoteAtBirth(session, died_at);
+    std::string flow =
+        ServerFlowOf(session, died_at, connections_->options().app, options_.playback_overlap);
+    if (!note.empty()) variables.emplace_back(kFlowVariable, std::move(note));
+    if (!flow.empty()) variables.emplace_back(kServerFlowVariable, std::move(flow));
+    return variables;
   }
 
   absl::Status Resume(const CallContext& ctx, const ResumeParams& params) override {
     if (params.channel_id.empty())
       return absl::InvalidArgumentError("resume: channel_id: is empty");
     ABSL_RETURN_IF_ERROR(Accept(params.session));
+    // The server is told all of a flow or nothing (ServerFlowOf).
+    if (params.done_by_server) return absl::OkStatus();
     const FlowCall call(*connections_, ctx, params);
     const FlowState& flow = params.session.flow;
     if (flow.stasis_app.empty()) return Continue(call);
+    if (!params.first) {
+      ABSL_ASSIGN_OR_RETURN(const bool done, DoneByServer(call));
+      if (done) return absl::OkStatus();
+    }
     // What keeps the channel busy comes last: all before it was done then, and a command now would
     // wait until it ends.
     bool busy = false;
@@ -121,6 +132,19 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
     ABSL_RETURN_IF_ERROR(bridges_.Join(call));
     ABSL_RETURN_IF_ERROR(Hold(call));
     return moves && !there ? Move(call) : absl::OkStatus();
+  }
+
+  // Whether the server has put the flow back by itself; Unavailable while it is at it.
+  absl::StatusOr<bool> DoneByServer(const FlowCall& call) {
+    ABSL_ASSIGN_OR_RETURN(const json result,
+                          call.Get(call.ChannelPath("/variable?variable=") + kServerFlowResult,
+                                   "asking what the server did of the flow"));
+    const std::string said = Text(result, "value");
+    if (said == kServerFlowUnderway) {
+      return absl::UnavailableError(
+          absl::StrFormat("\"%s\" is about to put the flow back by itself", call.params.instance));
+    }
+    return ParseServerFlowResult(said) == FlowProgress::kDone;
   }
 
   // Whether the channel itself plays or is recorded already as this flow wants it.

@@ -12,7 +12,7 @@ namespace sipheal::inline v0_1::internal {
 
 inline constexpr char kRecoveryModule[] = "res_pjsip_recovery.so";
 // The contract between the variables and the module; see patches/asterisk/README.md.
-inline constexpr char kRecoveryVersion[] = "3";
+inline constexpr char kRecoveryVersion[] = "4";
 
 // 200 and 204 are OK. Others become the status that MediaServerDriver's contract names, with the
 // server's own words.

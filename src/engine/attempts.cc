@@ -89,6 +89,7 @@ void Engine::CreateChannel(const RecoveryPtr& recovery,
   params.action = recovery->action;
   params.variables = std::move(variables);
   recovery->flow_begun = false;
+  recovery->flow_done = false;
   params.answer_timeout = options_.answer_timeout;
   const std::uint32_t attempt = recovery->attempt;
   const MonotonicTime began = clock_.Monotonic();
@@ -169,7 +170,7 @@ void Engine::AskForChannel(const RecoveryPtr& recovery, std::uint32_t attempt) {
         }
         if (state.ok()) {
           if (*state == MediaServerDriver::ChannelState::kUp) {
-            Answered(recovery);
+            Answered(recovery, FlowProgress::kUnknown);
           } else {
             loop_->After(options_.answer_timeout + kAnswerSlack,
                          [this, recovery, attempt] { AnswerOverdue(recovery, attempt); });
@@ -235,7 +236,7 @@ void Engine::HandleChannel(const ChannelEvent& event) {
   }
   switch (event.kind) {
     case ChannelEventKind::kAnswered:
-      if (recovery->waiting == Waiting::kAnswer) Answered(recovery);
+      if (recovery->waiting == Waiting::kAnswer) Answered(recovery, event.flow);
       return;
     case ChannelEventKind::kFailed:
       if (recovery->waiting == Waiting::kAnswer) AttemptFailed(recovery, event);
@@ -328,7 +329,7 @@ void Engine::AnswerOverdue(const RecoveryPtr& recovery, std::uint32_t attempt) {
           return;
         }
         if (*answered) {
-          Answered(recovery);
+          Answered(recovery, FlowProgress::kUnknown);
           return;
         }
         ChannelEvent event;

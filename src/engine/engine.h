@@ -118,7 +118,7 @@ class Engine final : public Healer {
   void DeadlinePassed(const RecoveryPtr& recovery);
 
   // --- resuming.cc ---
-  void Answered(const RecoveryPtr& recovery);
+  void Answered(const RecoveryPtr& recovery, FlowProgress flow);
   void NoteUp(const RecoveryPtr& recovery);
   void NoLongerUp(const Recovery& recovery);
   std::vector<FlowResumer::Partner> PartnersOf(const Recovery& recovery) const;

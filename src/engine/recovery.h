@@ -71,6 +71,7 @@ struct Recovery {
   std::string channel_id;
   std::optional<TakenChannel> taken;  // what the next attempt takes from a server that may live
   bool flow_begun = true;         // Resume may have been called, or the channel lack its variables
+  bool flow_done = false;         // by the media server itself
   bool counted_inviting = false;  // it is in Target::inviting
   bool counted_creating = false;  // ... in Target::creating
   bool counted_suspect = false;   // ... in Target::suspects

@@ -24,8 +24,10 @@ bool MayBeTriedAgain(const absl::Status& status) {
 
 }  // namespace
 
-void Engine::Answered(const RecoveryPtr& recovery) {
+void Engine::Answered(const RecoveryPtr& recovery, FlowProgress flow) {
   if (recovery->action == DialogAction::kBye) return;
+  if (flow == FlowProgress::kUnknown) recovery->flow_begun = true;
+  recovery->flow_done = flow == FlowProgress::kDone;
   if (const auto target = targets_.find(recovery->target.instance); target != targets_.end()) {
     if (std::exchange(recovery->counted_inviting, false)) --target->second->inviting;
     SchedulePlacing(clock_.Monotonic());
@@ -40,7 +42,7 @@ void Engine::Answered(const RecoveryPtr& recovery) {
 void Engine::WantResume(const RecoveryPtr& recovery) {
   recovery->waiting = Waiting::kResume;
   const auto target = targets_.find(recovery->target.instance);
-  if (target == targets_.end() || target->second->creating == 0) {
+  if (target == targets_.end() || target->second->creating == 0 || recovery->flow_done) {
     ResumeFlow(recovery, 0);
     return;
   }
@@ -110,6 +112,7 @@ void Engine::ResumeFlow(const RecoveryPtr& recovery, int failures) {
   params.channel_id = recovery->channel_id;
   params.partners = PartnersOf(*recovery);
   params.first = !std::exchange(recovery->flow_begun, true);
+  params.done_by_server = recovery->flow_done;
   const std::uint32_t attempt = recovery->attempt;
   calls_->Call<absl::Status>(
       "FlowResumer::Resume", options_.plugin_timeout,

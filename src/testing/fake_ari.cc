@@ -425,7 +425,7 @@ class FakeAri::Server {
     if (path.rfind("/ari/asterisk/modules/", 0) == 0) {
       return {200, json{{"name", path.substr(22)}, {"status", "Running"}}.dump()};
     }
-    if (path == "/ari/asterisk/variable") return {200, R"({"value":"3"})"};
+    if (path == "/ari/asterisk/variable") return {200, R"({"value":"4"})"};
     if (path.rfind("/ari/endpoints/PJSIP/", 0) == 0) {
       const std::string name = path.substr(21);
       if (std::find(missing_.begin(), missing_.end(), name) != missing_.end()) {

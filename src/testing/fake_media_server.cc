@@ -26,6 +26,7 @@ struct Channel {
   std::string call_id;
   DialogAction action = DialogAction::kReinvite;
   bool up = false;
+  bool has_flow = false;  // it was made with variables of its flow
 };
 
 struct Instance {
@@ -133,7 +134,8 @@ class FakeMediaServer::Impl {
       }
     }
     const std::string call_id = CallIdOf(params);
-    instance->channels[params.channel_id] = {call_id, params.action, false};
+    instance->channels[params.channel_id] = {call_id, params.action, false,
+                                             !params.flow_variables.empty()};
     Phone& phone = phones_[call_id];
     (params.action == DialogAction::kReinvite ? phone.invites : phone.byes)++;
     sent_.push_back({params.instance, params.channel_id, params.endpoint, call_id, params.action,
@@ -198,7 +200,8 @@ class FakeMediaServer::Impl {
   }
 
   std::vector<ChannelEvent> Outcome(const Instance& instance, const std::string& id,
-                                    Channel& channel, const PhoneAnswer& answer) {
+                                    Channel& channel, const PhoneAnswer& answer)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     ChannelEvent event;
     event.instance = instance.incarnation.instance;
     event.channel_id = id;
@@ -217,6 +220,7 @@ class FakeMediaServer::Impl {
     }
     channel.up = answer.sip_status >= 200 && answer.sip_status < 300;
     if (channel.up) event.kind = ChannelEventKind::kAnswered;
+    if (channel.up && channel.has_flow) event.flow = flow_;
     return {event};
   }
 
@@ -247,6 +251,7 @@ class FakeMediaServer::Impl {
   std::map<std::string, Instance> instances_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Phone> phones_ ABSL_GUARDED_BY(mutex_);
   std::set<std::string> refused_ ABSL_GUARDED_BY(mutex_);
+  FlowProgress flow_ ABSL_GUARDED_BY(mutex_) = FlowProgress::kNotBegun;
   std::function<void(const Incarnation&)> on_death_ ABSL_GUARDED_BY(mutex_);
   std::vector<SentRequest> sent_ ABSL_GUARDED_BY(mutex_);
   int given_up_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -317,6 +322,10 @@ void FakeMediaServer::SetLosesCreateAnswers(const std::string& instance, bool lo
 void FakeMediaServer::SetError(const std::string& instance, absl::Status error) {
   MutexLock lock(impl_->mutex_);
   impl_->instances_[instance].error = std::move(error);
+}
+void FakeMediaServer::SetFlowProgress(FlowProgress flow) {
+  MutexLock lock(impl_->mutex_);
+  impl_->flow_ = flow;
 }
 void FakeMediaServer::RefuseVariable(std::string name) {
   MutexLock lock(impl_->mutex_);

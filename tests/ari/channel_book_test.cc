@@ -21,12 +21,14 @@ json Channel(const std::string& id, const std::string& state = "Up") {
 json Event(const std::string& type, const std::string& id = kId) {
   return {{"type", type}, {"channel", Channel(id)}};
 }
-json Result(const std::string& value) {
+json Variable(const std::string& name, const std::string& value) {
   json event = Event("ChannelVarset");
-  event["variable"] = "PJSIP_RECOVERY_RESULT";
+  event["variable"] = name;
   event["value"] = value;
   return event;
 }
+json Result(const std::string& value) { return Variable("PJSIP_RECOVERY_RESULT", value); }
+json FlowResult(const std::string& value) { return Variable("PJSIP_RECOVERY_FLOW_RESULT", value); }
 json Destroyed(const std::string& cause = "Normal Clearing", int tech_cause = 0) {
   json event = Event("ChannelDestroyed");
   event["cause_txt"] = cause;
@@ -48,7 +50,7 @@ class ChannelBookTest : public ::testing::Test {
   // The one event that a re-INVITE ends with that had this result.
   ChannelEvent FailureAfter(const std::string& result,
                             DialogAction action = DialogAction::kReinvite) {
-    book_.Expect(kId, action);
+    book_.Expect(kId, action, /*server_flow=*/false);
     book_.OnEvent(Result(result));
     const auto events = book_.OnEvent(Destroyed());
     EXPECT_EQ(events.size(), 1u);
@@ -58,7 +60,7 @@ class ChannelBookTest : public ::testing::Test {
 };
 
 TEST_F(ChannelBookTest, ReportsTheAnswerOnceAndTheEndOnce) {
-  book_.Expect(kId, DialogAction::kReinvite);
+  book_.Expect(kId, DialogAction::kReinvite, /*server_flow=*/false);
   EXPECT_EQ(Kinds(book_.OnEvent(Event("ChannelCreated"))), std::vector<Kind>{});
   EXPECT_EQ(Kinds(book_.OnEvent(Event("ChannelStateChange"))), std::vector<Kind>{})
       << "up, but not in Stasis yet";
@@ -119,14 +121,14 @@ TEST_F(ChannelBookTest, SaysThatTheDialogIsOverWhenItIs) {
 }
 
 TEST_F(ChannelBookTest, AnAnswerThatIsFollowedByByeAtOnceIsStillAnAnswer) {
-  book_.Expect(kId, DialogAction::kReinvite);
+  book_.Expect(kId, DialogAction::kReinvite, /*server_flow=*/false);
   book_.OnEvent(Result("outcome=answered;status=200;origin=received;reason=OK"));
   EXPECT_EQ(Kinds(book_.OnEvent(Destroyed())), (std::vector<Kind>{Kind::kAnswered, Kind::kGone}));
 }
 
 TEST_F(ChannelBookTest, AByeIsAnsweredByAnyFinalAnswer) {
   for (const char* status : {"200", "481", "500"}) {
-    book_.Expect(kId, DialogAction::kBye);
+    book_.Expect(kId, DialogAction::kBye, /*server_flow=*/false);
     book_.OnEvent(
         Result(std::string("outcome=ended;status=") + status + ";origin=received;reason=x"));
     EXPECT_EQ(Kinds(book_.OnEvent(Destroyed())), (std::vector<Kind>{Kind::kAnswered, Kind::kGone}));
@@ -138,7 +140,7 @@ TEST_F(ChannelBookTest, AByeIsAnsweredByAnyFinalAnswer) {
 }
 
 TEST_F(ChannelBookTest, WithoutAResultTheCauseIsTheReason) {
-  book_.Expect(kId, DialogAction::kReinvite);
+  book_.Expect(kId, DialogAction::kReinvite, /*server_flow=*/false);
   const auto events = book_.OnEvent(Destroyed("User busy", 486));
   ASSERT_EQ(events.size(), 1u);
   EXPECT_EQ(events[0].sip_status, 486);
@@ -148,13 +150,14 @@ TEST_F(ChannelBookTest, WithoutAResultTheCauseIsTheReason) {
 
 // The event socket was closed in the middle.
 TEST_F(ChannelBookTest, TellsWhatWasMissedWhileNobodyListened) {
-  book_.Expect("sipheal-answered-0-1", DialogAction::kReinvite);
-  book_.Expect("sipheal-failed-0-1", DialogAction::kReinvite);
-  book_.Expect("sipheal-waits-0-1", DialogAction::kReinvite);
-  book_.Expect("sipheal-gone-0-1", DialogAction::kReinvite);
+  book_.Expect("sipheal-answered-0-1", DialogAction::kReinvite, /*server_flow=*/false);
+  book_.Expect("sipheal-failed-0-1", DialogAction::kReinvite, /*server_flow=*/false);
+  book_.Expect("sipheal-waits-0-1", DialogAction::kReinvite, /*server_flow=*/false);
+  book_.Expect("sipheal-gone-0-1", DialogAction::kReinvite, /*server_flow=*/false);
   EXPECT_EQ(book_.OnEvent(Event("StasisStart", "sipheal-gone-0-1")).size(), 1u);
   book_.BeginSync("L1");
-  book_.Expect("sipheal-new-0-1", DialogAction::kReinvite);  // after the snapshot was asked for
+  book_.Expect("sipheal-new-0-1", DialogAction::kReinvite,
+               /*server_flow=*/false);  // after the snapshot was asked for
   const auto events =
       book_.EndSync(json::array({Channel("sipheal-answered-0-1", "Up"),
                                  Channel("sipheal-waits-0-1", "Ring"), Channel("1.1", "Up")}));
@@ -170,6 +173,39 @@ TEST_F(ChannelBookTest, TellsWhatWasMissedWhileNobodyListened) {
             std::vector<Kind>{Kind::kAnswered});
 }
 
+TEST_F(ChannelBookTest, TakesTheServersReportOfTheFlowForTheAnswer) {
+  const std::pair<std::string, FlowProgress> reports[] = {
+      {"done", FlowProgress::kDone},
+      {"failed;reason=the playback did not begin", FlowProgress::kUnknown},
+      {"something new", FlowProgress::kUnknown}};
+  for (const auto& [report, flow] : reports) {
+    book_.Expect(kId, DialogAction::kReinvite, /*server_flow=*/true);
+    EXPECT_EQ(book_.OnEvent(Result("outcome=answered;status=200")).size(), 0u);
+    const auto events = book_.OnEvent(FlowResult(report));
+    ASSERT_EQ(Kinds(events), std::vector<Kind>{Kind::kAnswered}) << report;
+    EXPECT_EQ(events[0].flow, flow) << report;
+    EXPECT_EQ(events[0].sip_status, 200);
+    EXPECT_EQ(Kinds(book_.OnEvent(Destroyed())), std::vector<Kind>{Kind::kGone});
+  }
+}
+
+TEST_F(ChannelBookTest, AChannelWhoseFlowTheServerLeftAloneIsAnsweredWhenItWaits) {
+  book_.Expect(kId, DialogAction::kReinvite, /*server_flow=*/true);
+  EXPECT_EQ(book_.OnEvent(FlowResult("none;reason=no such application")).size(), 0u);
+  const auto events = book_.OnEvent(Event("StasisStart"));
+  ASSERT_EQ(Kinds(events), std::vector<Kind>{Kind::kAnswered});
+  EXPECT_EQ(events[0].flow, FlowProgress::kNotBegun);
+}
+
+TEST_F(ChannelBookTest, KnowsNothingOfAFlowWhoseReportItMayHaveMissed) {
+  book_.Expect(kId, DialogAction::kReinvite, /*server_flow=*/true);
+  book_.BeginSync("L1");
+  const auto events = book_.EndSync(json::array({Channel(kId, "Up")}));
+  ASSERT_EQ(Kinds(events), std::vector<Kind>{Kind::kAnswered});
+  EXPECT_EQ(events[0].flow, FlowProgress::kUnknown);
+  EXPECT_EQ(book_.OnEvent(FlowResult("done")).size(), 0u);
+}
+
 TEST_F(ChannelBookTest, AChannelThatEndedDuringTheSnapshotStaysEnded) {
   book_.BeginSync("L1");
   book_.OnEvent(Event("ChannelDestroyed", "1.1"));
@@ -178,7 +214,7 @@ TEST_F(ChannelBookTest, AChannelThatEndedDuringTheSnapshotStaysEnded) {
 }
 
 TEST_F(ChannelBookTest, TheLossOfTheIncarnationGivesNoEvent) {
-  book_.Expect(kId, DialogAction::kReinvite);
+  book_.Expect(kId, DialogAction::kReinvite, /*server_flow=*/false);
   book_.BeginSync("L2");
   EXPECT_EQ(book_.EndSync(json::array()).size(), 0u) << "MD-4";
 }
@@ -284,6 +320,27 @@ TEST_F(CreateRequestTest, CarriesTheFlowsVariablesAsTheyAre) {
   EXPECT_EQ(variables["SIPHEAL_FLOW"], params_.flow_variables[0].second);
   EXPECT_EQ(variables["HOST_1"], "");
   EXPECT_EQ(variables["PJSIP_RECOVERY(CALL-ID)"], "x@y");
+}
+
+TEST_F(CreateRequestTest, TellsTheServerItsFlowWithoutAnEvent) {
+  params_.flow_variables = {{"PJSIP_RECOVERY_FLOW", R"({"stasis":{"app":"host"}})"}};
+  const auto request = MakeAll();
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_TRUE(request->has_server_flow);
+  const auto variables = json::parse(request->body)["variables"];
+  EXPECT_EQ(variables["PJSIP_RECOVERY(FLOW)"], params_.flow_variables[0].second);
+  EXPECT_FALSE(variables.contains("PJSIP_RECOVERY_FLOW"));
+}
+
+TEST_F(CreateRequestTest, LeavesTheFlowToTheResumerWhenThereIsNoRoom) {
+  params_.flow_variables = {{"PJSIP_RECOVERY_FLOW", R"({"stasis":{"app":"host"}})"},
+                            {"HOST", std::string(40'000, 'x')}};
+  params_.variables.emplace_back("PJSIP_RECOVERY_ROUTES", std::string(10'000, 'x'));
+  const auto request = MakeAll();
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_FALSE(request->has_server_flow);
+  EXPECT_EQ(request->body.find("FLOW"), std::string::npos);
+  EXPECT_EQ(request->variables.size(), 1u) << "the host's variable alone";
 }
 
 TEST_F(CreateRequestTest, LeavesOutFlowVariablesThatWouldMeanSomethingElse) {

@@ -42,6 +42,7 @@ class BridgeServer {
   std::set<std::string> running;
   std::map<std::string, int> refuse;  // path -> status
   bool on_hold = false;
+  std::string server_flow;  // what the server says of the flow that it was told
   bool host_connected = true;
   bool host_hears_all = false;  // it subscribed to all channels: none is named then
 
@@ -97,7 +98,9 @@ class BridgeServer {
     if (part.size() == 2)
       return Json(200, {{"id", part[1]}, {"dialplan", {{"app_name", "Stasis"}}}});
     if (part[2] == "variable" && request.method == "GET") {
-      return Json(200, {{"value", on_hold ? "1" : "0"}});
+      if (request.query != "variable=PJSIP_RECOVERY_FLOW_RESULT")
+        return Json(200, {{"value", on_hold ? "1" : "0"}});
+      return server_flow.empty() ? Missing() : Json(200, {{"value", server_flow}});
     }
     if (part[2] == "hold") on_hold = true;
     if (part[2] == "move") moved_.insert(part[1]);
@@ -488,6 +491,42 @@ TEST_F(FlowResumerTest, PreparesTheNoteThatItWouldWriteOtherwise_FR8) {
             json({{"variable", prepared[0].first}, {"value", prepared[0].second}}));
   // Nothing is to be noted of a channel that does nothing.
   EXPECT_TRUE(resumer_->Prepare(Params("t", "c2").session, kDeath).empty());
+}
+
+TEST_F(FlowResumerTest, TellsTheServerAFlowThatItCanPutBackAsAWhole_FR8) {
+  FlowResumer::ResumeParams params = Params("s", "c1");
+  params.session.flow.stasis_app = "host";
+  InBridge(params, "room");
+  const FlowResumer::Variables prepared = resumer_->Prepare(params.session, params.died_at);
+  ASSERT_EQ(prepared.size(), 2u);
+  EXPECT_EQ(prepared[0].first, "SIPHEAL_FLOW");
+  EXPECT_EQ(prepared[1].first, "PJSIP_RECOVERY_FLOW");
+  EXPECT_EQ(json::parse(prepared[1].second)["bridge"]["id"], "room");
+}
+
+TEST_F(FlowResumerTest, DoesNothingMoreWhenTheServerHasDoneIt) {
+  FlowResumer::ResumeParams params = First("s", "c1");
+  params.session.flow.stasis_app = "host";
+  InBridge(params, "room");
+  params.done_by_server = true;
+  ASSERT_EQ(Resume(params), absl::OkStatus());
+  EXPECT_THAT(Asked(), ::testing::IsEmpty());
+}
+
+TEST_F(FlowResumerTest, AsksWhatTheServerDidBeforeItDoesThatAgain_FR3) {
+  FlowResumer::ResumeParams params = Params("s", "c1");
+  params.session.flow.stasis_app = "host";
+  InBridge(params, "room");
+  params.session.flow.playback = Playing(milliseconds(2500));
+  server_.With([&] { return server_.server_flow = "underway"; });
+  EXPECT_TRUE(absl::IsUnavailable(Resume(params)));
+  server_.With([&] { return server_.server_flow = "done"; });
+  EXPECT_EQ(Resume(params), absl::OkStatus());
+  EXPECT_THAT(server_.log(), ::testing::IsEmpty());
+  server_.With([&] { return server_.server_flow = "failed;reason=the playback did not begin"; });
+  EXPECT_EQ(Resume(params), absl::OkStatus());
+  EXPECT_THAT(server_.log(), ::testing::Contains("POST /bridges/room/addChannel"));
+  EXPECT_EQ(server_.posts["p"], 1);
 }
 
 TEST_F(FlowResumerTest, WritesANoteThatIsTooLongForTheBirthOfTheChannel) {

@@ -10,10 +10,12 @@
 #include <condition_variable>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -85,21 +87,22 @@ absl::StatusOr<std::shared_ptr<AriConnections>> Connect(AriInstanceOptions insta
   return connections;
 }
 
-// Hears which recovered channels were answered.
+// Hears which recovered channels were answered, and how far their flow was then.
 class Answers final : public MediaServerListener {
  public:
   void OnChannel(const ChannelEvent& event) override {
     const std::lock_guard lock(mutex_);
-    if (event.kind == ChannelEventKind::kAnswered) answered_.insert(event.channel_id);
+    if (event.kind == ChannelEventKind::kAnswered) answered_[event.channel_id] = event.flow;
   }
-  bool Has(const std::string& channel_id) const {
+  std::optional<FlowProgress> Of(const std::string& channel_id) const {
     const std::lock_guard lock(mutex_);
-    return answered_.contains(channel_id);
+    const auto found = answered_.find(channel_id);
+    return found == answered_.end() ? std::nullopt : std::optional(found->second);
   }
 
  private:
   mutable std::mutex mutex_;
-  std::set<std::string> answered_;
+  std::map<std::string, FlowProgress> answered_;
 };
 
 // The host: its application, and what it hears of playbacks.
@@ -160,34 +163,42 @@ class ResumerHarness final : public conformance::FlowResumerHarness {
     return MakeAriFlowResumer(*connections, {});
   }
 
-  absl::StatusOr<FlowResumer::ResumeParams> NewRecovered() override {
+  absl::StatusOr<FlowResumer::ResumeParams> NewRecovered() override { return Recover({}, {}); }
+
+  // A channel that was made with what `prepare`, if any, gives for a session with this flow.
+  absl::StatusOr<FlowResumer::ResumeParams> Recover(
+      FlowState flow, const std::function<FlowResumer::Variables(const Session&)>& prepare) {
     if (absl::Status status = Begin(); !status.ok()) return status;
     auto phone = std::make_unique<SipPhone>("phone", SipPhone::Conduct::kAnswers);
     static int count = 0;
-    const std::string session = "f" + std::to_string(++count);
+    FlowResumer::ResumeParams params;
+    params.session.id = "f" + std::to_string(++count);
+    params.session.channel_id = "1700000000." + std::to_string(count);
+    params.session.flow = std::move(flow);
+    params.session.flow.stasis_app = kHost;
+    if (params.session.flow.bridge) params.session.group = params.session.flow.bridge->id;
+    params.died_at = SystemClock().Now();
+    params.instance = kInstance;
+    params.channel_id = ToChannelId({{params.session.id, 0}, 1});
     MediaServerDriver::CreateParams create;
     create.instance = kInstance;
-    create.channel_id = ToChannelId({{session, 0}, 1});
+    create.channel_id = params.channel_id;
     create.endpoint = "phone";
     create.variables = phone->Variables();
+    if (prepare) create.flow_variables = prepare(params.session);
     phones_[create.channel_id] = std::move(phone);
     if (absl::Status made = driver_->Create(CallContext::WithTimeout(seconds(5)), create);
         !made.ok()) {
       return made;
     }
-    if (!FakeAri::WaitFor([&] { return answers_->Has(create.channel_id); })) {
+    if (!FakeAri::WaitFor([&] { return answers_->Of(create.channel_id).has_value(); })) {
       return absl::InternalError("the phone did not answer");
     }
-    FlowResumer::ResumeParams params;
-    params.session.id = session;
-    params.session.channel_id = "1700000000." + std::to_string(count);
-    params.session.flow.stasis_app = kHost;
-    params.died_at = SystemClock().Now();
-    params.instance = kInstance;
-    params.channel_id = create.channel_id;
     return params;
   }
-
+  FlowProgress ProgressOf(const std::string& channel_id) const {
+    return answers_->Of(channel_id).value_or(FlowProgress::kUnknown);
+  }
   absl::Status BearWith(const std::string& channel_id,
                         const FlowResumer::Variables& variables) override {
     for (const auto& [name, value] : variables) {
@@ -303,6 +314,51 @@ class ResumerHarness final : public conformance::FlowResumerHarness {
   int controllers_ = 0;
   bool blocked_ = false;
 };
+
+// One that the module is told, and that is back when the answer is reported.
+class FlowOfTheServer : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (Server() == nullptr) GTEST_SKIP() << "there is no Asterisk";
+    auto resumer = harness_.Make();
+    ASSERT_TRUE(resumer.ok()) << resumer.status();
+    resumer_ = *resumer;
+    flow_.bridge = BridgeMembership{"room", "", "mixing", "", false};
+    flow_.playback = Playback{};
+    flow_.playback->id = "p-server";
+    flow_.playback->media = {harness_.Sound()};
+    flow_.playback->item_started = SystemClock().Now();
+  }
+  absl::StatusOr<FlowResumer::ResumeParams> Recover() {
+    return harness_.Recover(flow_, [this](const Session& session) {
+      return resumer_->Prepare(session, SystemClock().Now());
+    });
+  }
+  absl::Status Resume(const FlowResumer::ResumeParams& params) {
+    return resumer_->Resume(CallContext::WithTimeout(seconds(5)), params);
+  }
+
+  ResumerHarness harness_;
+  std::shared_ptr<FlowResumer> resumer_;
+  FlowState flow_;
+};
+
+TEST_F(FlowOfTheServer, IsBackWhenTheAnswerIsReported) {
+  const auto recovered = Recover();
+  ASSERT_TRUE(recovered.ok()) << recovered.status();
+  EXPECT_EQ(harness_.ProgressOf(recovered->channel_id), FlowProgress::kDone);
+  EXPECT_EQ(*harness_.BridgeOf(recovered->channel_id), std::set{recovered->channel_id});
+  EXPECT_EQ(*harness_.Playbacks(recovered->channel_id), 1);
+}
+
+TEST_F(FlowOfTheServer, IsNotDoubledByAControllerThatDidNotHearOfIt_FR3) {
+  auto recovered = Recover();
+  ASSERT_TRUE(recovered.ok()) << recovered.status();
+  recovered->first = false;
+  EXPECT_EQ(Resume(*recovered), absl::OkStatus());
+  EXPECT_EQ(*harness_.BridgeOf(recovered->channel_id), std::set{recovered->channel_id});
+  EXPECT_EQ(*harness_.Playbacks(recovered->channel_id), 1);
+}
 
 const bool registered = (conformance::RegisterFlowResumerConformance(
                              "AriFlowResumer", [] { return std::make_unique<ResumerHarness>(); }),

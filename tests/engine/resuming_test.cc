@@ -16,7 +16,9 @@ using ::testing::Pair;
 class FlowsAfterChannels : public ::testing::Test {
  protected:
   void SetUp() override {
-    for (int i = 1; i <= 2; ++i) world_.AddCall(i);
+    for (int i = 1; i <= 2; ++i) {
+      world_.resumer->SetPrepare(world_.AddCall(i).id, {{"PJSIP_RECOVERY_FLOW", "{}"}});
+    }
     HealerOptions options = Controller::Options();
     options.instances = {{"ast-1", {}}, {"ast-2", {}}};
     controller_.emplace(world_, options, "controller-a", executor_);
@@ -74,6 +76,20 @@ TEST_F(FlowsAfterChannels, AFlowThatWaitedIsNotResumedWhenItsPhoneHasHungUp) {
   EXPECT_EQ(world_.resumer->calls().size(), 1u);
 }
 
+class FlowsOfTheServerAfterChannels : public FlowsAfterChannels {
+ protected:
+  void SetUp() override {
+    world_.servers->SetFlowProgress(FlowProgress::kDone);
+    FlowsAfterChannels::SetUp();
+  }
+};
+
+TEST_F(FlowsOfTheServerAfterChannels, WaitForNothing) {
+  ASSERT_EQ(executor_->waiting(), 1u);
+  EXPECT_EQ(world_.resumer->calls().size(), 1u);
+  EXPECT_EQ(world_.servers->sent().size(), 1u) << "the second create still hangs";
+}
+
 TEST(Healer, AsksForTheFirstResumeOnlyOnce) {
   World world;
   const Session session = world.AddCall(1);
@@ -101,6 +117,35 @@ TEST(Healer, PromisesTheResumerNothingOfAChannelWhoseCreateWasNotConfirmed) {
   ASSERT_EQ(world.resumer->calls().size(), 1u);
   EXPECT_FALSE(world.resumer->calls()[0].first);
 }
+
+// What the resumer hears of a call whose server says that of its flow.
+class FlowOfTheServer : public ::testing::TestWithParam<FlowProgress> {
+ protected:
+  FlowResumer::ResumeParams Resumed() {
+    World world;
+    const Session session = world.AddCall(1);
+    world.resumer->SetPrepare(session.id, {{"PJSIP_RECOVERY_FLOW", "{}"}});
+    world.servers->SetFlowProgress(GetParam());
+    Controller controller(world);
+    controller.Start();
+    controller.Kill("ast-1");
+    EXPECT_TRUE(controller.RunUntilOutcomes(1));
+    EXPECT_THAT(controller.Counts(), ElementsAre(Pair(Outcome::kRecovered, 1)));
+    const auto calls = world.resumer->calls();
+    EXPECT_EQ(calls.size(), 1u);
+    return calls.empty() ? FlowResumer::ResumeParams{} : calls[0];
+  }
+};
+
+TEST_P(FlowOfTheServer, ReachesTheResumer) {
+  const FlowResumer::ResumeParams resumed = Resumed();
+  EXPECT_EQ(resumed.done_by_server, GetParam() == FlowProgress::kDone);
+  EXPECT_EQ(resumed.first, GetParam() != FlowProgress::kUnknown);
+}
+
+INSTANTIATE_TEST_SUITE_P(Healer, FlowOfTheServer,
+                         ::testing::Values(FlowProgress::kNotBegun, FlowProgress::kDone,
+                                           FlowProgress::kUnknown));
 
 TEST(Healer, F55_TellsTheResumerWhichPartnersLivedThere) {
   World world;

@@ -115,6 +115,19 @@ class ModuleCase(unittest.TestCase):
             "timeout": timeout, **(query or {})}, body={"variables": variables})
         return channel
 
+    def post_flow(self, dialog, flow):
+        """As post(), but the channel is told its flow, and waits in the module's context for the
+        application "lab" when it cannot be put back; its id."""
+        variables = {f"PJSIP_RECOVERY({name.removeprefix('PJSIP_RECOVERY_')})": value
+                     for name, value in dialog.recovery_variables().items()}
+        channel = f"rec-{uuid.uuid4()}"
+        self.b.ari("POST", "/channels", body={
+            "endpoint": f"PJSIP/{dialog.phone.user}/{dialog.phone.contact_uri}",
+            "channelId": channel, "context": "pjsip-recovery", "extension": "app-lab",
+            "priority": 1, "timeout": 10,
+            "variables": {**variables, "PJSIP_RECOVERY(FLOW)": flow}})
+        return channel
+
     def recover(self, dialog, variables=None, **options):
         """Posts the channel and waits until it is answered; its id."""
         channel = self.post(dialog, variables, **options)
@@ -142,6 +155,17 @@ class ModuleCase(unittest.TestCase):
         events = events or self.b_events
         events.wait(is_result, timeout, f"result of {channel}")
         return result_fields(events.matching(is_result)[-1]["value"])
+
+    @staticmethod
+    def is_variable(event, channel, name=None):
+        """Whether it tells of a variable of the channel; that of a global has no channel."""
+        return (event["type"] == "ChannelVarset" and event.get("channel", {}).get("id") == channel
+                and name in (None, event["variable"]))
+
+    def flow_result(self, channel, events=None):
+        return (events or self.b_events).wait(
+            lambda e: self.is_variable(e, channel, "PJSIP_RECOVERY_FLOW_RESULT"), 6,
+            "result of the flow")["value"]
 
     def assert_not_started(self, channel):
         started = self.b_events.matching(

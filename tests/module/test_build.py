@@ -63,7 +63,7 @@ class Build(unittest.TestCase):
         with Asterisk("b", endpoints=ENDPOINTS) as server:
             value = server.ari("GET", "/asterisk/variable",
                                query={"variable": "PJSIP_RECOVERY_VERSION"})["value"]
-            self.assertEqual(value, "3")
+            self.assertEqual(value, "4")
             module = server.ari("GET", "/asterisk/modules/res_pjsip_recovery.so")
             self.assertEqual((module["status"], module["support_level"]),
                              ("Running", "extended"))

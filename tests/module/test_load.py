@@ -20,6 +20,10 @@ SCRIPT = (lambda: Answer(), lambda: Answer(), lambda: Answer(488), lambda: Answe
           lambda: Answer(hold=True))
 
 
+FLOW = ('{"stasis":{"app":"lab"},"bridge":{"id":"load","type":"mixing"},'
+        '"playback":{"id":"%s","media":["tone:ring"]}}')
+
+
 class LoadCase(ModuleCase):
     """Recovers many calls one after the other, with every kind of end."""
 
@@ -37,7 +41,25 @@ class LoadCase(ModuleCase):
 
     def recover_and_end(self, phone, number):
         dialog = self.call_in(phone)
-        answer = SCRIPT[number % len(SCRIPT)]()
+        if number % 4 == 0:
+            self.put_back_and_end(dialog, number)
+        else:
+            self.recover_by_script(dialog, phone, number)
+        # The first server's side, which is dead to everybody
+        for leg in self.a.ari("GET", "/channels"):
+            self.release(self.a, leg["id"])
+
+    def put_back_and_end(self, dialog, number):
+        channel = self.post_flow(dialog, FLOW % number)
+        self.assertEqual(self.flow_result(channel), "done")
+        self.wait_for(dialog, "ACK")
+        self.assertEqual(dialog.bye(), 200)
+        # Not its ChannelDestroyed, of which an application hears nothing that the channel has left
+        self.b_events.wait(lambda e: e["type"] == "StasisEnd" and e["channel"]["id"] == channel, 6,
+                           f"StasisEnd of {channel}")
+
+    def recover_by_script(self, dialog, phone, number):
+        answer = SCRIPT[(number - number // 4) % len(SCRIPT)]()
         phone.answers.append(answer)
         channel = self.post(dialog, dialog.recovery_variables(
             ON_FAILURE="keep" if number % 2 else "bye"))
@@ -51,9 +73,6 @@ class LoadCase(ModuleCase):
             self.wait_for(dialog, "ACK")
             self.assertEqual(dialog.bye(), 200)
         self.wait_gone(channel)
-        # The first server's side, which is dead to everybody
-        for leg in self.a.ari("GET", "/channels"):
-            self.release(self.a, leg["id"])
 
     @staticmethod
     def wait_for(dialog, method):

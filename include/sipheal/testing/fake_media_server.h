@@ -77,6 +77,9 @@ class SIPHEAL_EXPORT FakeMediaServer final : public MediaServerDriver {
   // Every method gives this status there (wrong credentials, a broken server), until it is set to
   // OK again.
   void SetError(const std::string& instance, absl::Status error);
+  // How far every server puts back by itself the flow of a channel that was made with flow
+  // variables, and says so with the answer; kNotBegun when nothing was set.
+  void SetFlowProgress(FlowProgress flow);
   // A variable of this name is refused by every server: nothing is sent (MD-5).
   void RefuseVariable(std::string name);
   // Called on the event thread when a phone's answer killed a server.
