@@ -15,6 +15,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
 #include "ari/base_url.h"
+#include "ari/event_screen.h"
 #include "ari/event_socket.h"
 #include "ari/socket_loop.h"
 #include "base/absl_compat.h"
@@ -369,6 +370,7 @@ class Connections final : public AriConnections, public EventSocketHost {
   }
 
   void OnSocketText(const Incarnation& incarnation, std::string text) override {
+    if (IsBridgeVariable(text)) return;
     const WallTime at = options_.clock->Now();
     const auto event = nlohmann::json::parse(text, nullptr, false);
     const auto type = event.is_object() ? event.find("type") : event.end();

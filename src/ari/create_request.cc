@@ -27,6 +27,7 @@ bool IsWord(std::string_view text, std::string_view more) {
 }
 
 bool IsUtf8(const std::string& text) {
+  if (std::all_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x80; })) return true;
   try {
     // nlohmann's writer is strict; it has no predicate.
     (void)json(text).dump();

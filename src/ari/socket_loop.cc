@@ -14,6 +14,11 @@ namespace {
 
 constexpr char kProtocol[] = "sipheal-ari";
 
+// Events come in crowds. To be woken for each of them costs more than to read it, here and at the
+// server that sends it; so a few wait for others, unless there is a crowd already.
+constexpr std::chrono::milliseconds kGather{1};
+constexpr int kCrowd = 8;
+
 // libwebsockets writes to stderr and ignores SIGPIPE for the whole process unless told otherwise:
 // both are the host's to decide.
 lws_context* CreateContext(const lws_context_creation_info& info) {
@@ -70,8 +75,10 @@ void SocketLoop::Stop() {
 void SocketLoop::Run() {
   thread_id_ = std::this_thread::get_id();
   while (!stopping_) {
+    heard_ = 0;
     if (lws_service(context_, 0) < 0) break;
     turn_.store(clock_->Monotonic(), std::memory_order_release);
+    if (heard_ > 0 && heard_ < kCrowd) std::this_thread::sleep_for(kGather);
   }
   Drain();
 }
@@ -138,6 +145,7 @@ int SocketLoop::OnLws(lws* wsi, lws_callback_reasons reason, void* /*user*/, voi
       events->OnOpen();
       break;
     case LWS_CALLBACK_CLIENT_RECEIVE:
+      ++static_cast<SocketLoop*>(lws_context_user(lws_get_context(wsi)))->heard_;
       events->OnData(static_cast<const char*>(in), size,
                      lws_is_final_fragment(wsi) != 0 && lws_remaining_packet_payload(wsi) == 0);
       break;

@@ -15,24 +15,30 @@ LineWriter::LineWriter(int fd)
 LineWriter::~LineWriter() {
   Flush(std::chrono::seconds(1));
   thread_.request_stop();
-  changed_.notify_all();
 }
 
 void LineWriter::Write(std::string line) {
+  bool first = false;
   {
     const std::lock_guard lock(mutex_);
     if (pending_.size() >= kMostPending) {
       ++dropped_;
       return;
     }
+    first = pending_.empty();
     pending_.push_back(std::move(line));
   }
-  changed_.notify_all();
+  if (first) lines_.notify_one();
 }
 
 bool LineWriter::Flush(std::chrono::milliseconds timeout) {
   std::unique_lock lock(mutex_);
-  return changed_.wait_for(lock, timeout, [this] { return pending_.empty() && !writing_; });
+  ++flushing_;
+  lines_.notify_one();
+  const bool done =
+      written_.wait_for(lock, timeout, [this] { return pending_.empty() && !writing_; });
+  --flushing_;
+  return done;
 }
 
 std::uint64_t LineWriter::dropped() const {
@@ -46,8 +52,9 @@ void LineWriter::Run(const std::stop_token& stop) {
     {
       std::unique_lock lock(mutex_);
       writing_ = false;
-      changed_.notify_all();
-      if (!changed_.wait(lock, stop, [this] { return !pending_.empty(); })) return;
+      if (pending_.empty()) written_.notify_all();
+      if (!lines_.wait(lock, stop, [this] { return !pending_.empty(); })) return;
+      lines_.wait_for(lock, stop, kGather, [this] { return flushing_ > 0; });
       block.clear();
       // Many lines in one system call, when many wait.
       while (!pending_.empty() && block.size() < 64 * 1024) {

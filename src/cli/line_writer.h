@@ -3,6 +3,7 @@
 // that nobody empties, a stuck journal) never stalls a recovery.
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -29,13 +30,17 @@ class LineWriter {
   std::uint64_t dropped() const;
 
   static constexpr std::size_t kMostPending = 100'000;
+  // How long the first of several lines waits for the others, which are then written together.
+  static constexpr std::chrono::milliseconds kGather{5};
 
  private:
   void Run(const std::stop_token& stop);
 
   const int fd_;
   mutable std::mutex mutex_;
-  std::condition_variable_any changed_;
+  std::condition_variable_any lines_;    // the writer waits here
+  std::condition_variable_any written_;  // Flush waits here
+  int flushing_ = 0;
   std::deque<std::string> pending_;
   bool writing_ = false;
   std::uint64_t dropped_ = 0;

@@ -230,6 +230,23 @@ TEST_F(ConnectionsTest, TakesInstancesAtRunTimeAndLetsThemGo) {
             absl::StatusCode::kNotFound);
 }
 
+TEST_F(ConnectionsTest, DoesNotTellOfTheVariablesThatABridgeSets) {
+  Connect();
+  ASSERT_TRUE(WaitConnected());
+  for (const char* name : {"BRIDGEPEER", "STASISSTATUS", "BRIDGEPVTCALLID", "BRIDGEPEERS", ""}) {
+    fake_->SendEvent(absl::StrFormat(
+        R"({"variable":"%s","value":"v","type":"ChannelVarset","channel":{"id":"c"}})", name));
+  }
+  fake_->SendEvent(R"({"type":"Last"})");
+  ASSERT_TRUE(FakeAri::WaitFor([&] {
+    const auto events = handler_->events();
+    return !events.empty() && events.back()["type"] == "Last";
+  }));
+  std::vector<std::string> told;
+  for (const auto& event : handler_->events()) told.push_back(event.value("variable", "-"));
+  EXPECT_EQ(told, (std::vector<std::string>{"STASISSTATUS", "BRIDGEPEERS", "", "-"}));
+}
+
 TEST_F(ConnectionsTest, APongRenewsTheSignOfLife) {
   Connect();
   ASSERT_TRUE(WaitConnected());
