@@ -2131,7 +2131,21 @@ static const char *begin_playback(struct stasis_app_control *control, struct ast
 	return NULL;
 }
 
-/*! On a thread of the pool; the controller takes the variable's event for the end of its work. */
+/*! The controller takes the variable's event for the end of the work. `failure` is NULL when done. */
+static void report_flow(struct ast_channel *chan, const char *failure)
+{
+	char text[128];
+
+	if (!failure) {
+		COUNT(flows);
+	} else if (!ast_check_hangup(chan)) {
+		ast_log(LOG_WARNING, "%s: left to its controller: %s\n", ast_channel_name(chan), failure);
+	}
+	snprintf(text, sizeof(text), "%s%s", failure ? "failed;reason=" : "done", S_OR(failure, ""));
+	pbx_builtin_setvar_helper(chan, FLOW_RESULT_VARIABLE, text);
+}
+
+/*! On a thread of the pool. */
 static int put_back_flow(void *data)
 {
 	struct flow *flow = data;
@@ -2139,7 +2153,6 @@ static int put_back_flow(void *data)
 	struct ast_json *playback = ast_json_object_get(flow->wanted, "playback");
 	struct stasis_app_control *control = stasis_app_control_find_by_channel(flow->chan);
 	const char *failure = control ? NULL : "the channel has left its application";
-	char text[128];
 
 	if (!failure && bridge) {
 		failure = join_bridge(control, bridge);
@@ -2147,14 +2160,7 @@ static int put_back_flow(void *data)
 	if (!failure && playback) {
 		failure = begin_playback(control, flow->chan, playback);
 	}
-	if (failure) {
-		ast_log(LOG_WARNING, "%s: left to its controller: %s\n", ast_channel_name(flow->chan),
-			failure);
-	} else {
-		COUNT(flows);
-	}
-	snprintf(text, sizeof(text), "%s%s", failure ? "failed;reason=" : "done", S_OR(failure, ""));
-	pbx_builtin_setvar_helper(flow->chan, FLOW_RESULT_VARIABLE, text);
+	report_flow(flow->chan, failure);
 	ao2_cleanup(control);
 	ao2_ref(flow, -1);
 	return 0;
@@ -2170,6 +2176,7 @@ static struct ast_frame *on_flow_frame(struct ast_channel *chan, struct ast_fram
 		flow->begun = 1;
 		ast_framehook_detach(chan, flow->hook);
 		if (ast_threadpool_push(flow_threads, put_back_flow, ao2_bump(flow))) {
+			report_flow(chan, "out of memory");
 			ao2_ref(flow, -1);
 		}
 	}
@@ -2234,13 +2241,15 @@ static char *stasis_data(const struct flow *flow, size_t argc, char *argv[])
 	return data;
 }
 
-/*! What the channel runs, for those who ask. */
-static void show_application(struct ast_channel *chan, const char *name, const char *data)
+/*! What the channel runs; told to those who ask when there is a reason to. */
+static void show_application(struct ast_channel *chan, const char *name, const char *data, int tell)
 {
 	ast_channel_lock(chan);
 	ast_channel_appl_set(chan, name);
 	ast_channel_data_set(chan, data);
-	ast_channel_publish_snapshot(chan);
+	if (tell) {
+		ast_channel_publish_snapshot(chan);
+	}
 	ast_channel_unlock(chan);
 }
 
@@ -2281,6 +2290,7 @@ static enum stasis_end enter_application(struct flow *flow, size_t argc, char *a
 	const char *application = ast_channel_appl(chan);
 	const char *application_data = ast_channel_data(chan);
 	char *data = stasis_data(flow, argc, argv);
+	int begun;
 	int failed;
 
 	/* A name that nobody has registered would be tried in vain, and every subscriber told. */
@@ -2288,14 +2298,17 @@ static enum stasis_end enter_application(struct flow *flow, size_t argc, char *a
 		ast_free(data);
 		return STASIS_FAILED;
 	}
-	show_application(chan, "Stasis", data);
+	show_application(chan, "Stasis", data, 1);
 	/* Not by the dialplan's Stasis(), which sets a variable with an event before and after. */
 	failed = stasis_app_exec(chan, flow->app, argc, argv);
-	failed = !end_watch(flow) && failed;
-	show_application(chan, application, application_data);
+	begun = end_watch(flow);
+	show_application(chan, application, application_data, failed && !begun);
 	ast_free(data);
-	if (failed) {
+	if (failed && !begun) {
 		return STASIS_FAILED;
+	}
+	if (!begun) {
+		report_flow(chan, "the channel has left its application");
 	}
 	return ast_check_hangup(chan) ? STASIS_HUNG_UP : STASIS_OVER;
 }

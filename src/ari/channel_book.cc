@@ -149,6 +149,8 @@ ChannelBook::Events ChannelBook::Answered(const std::string& id, Entry& entry, F
 bool ChannelBook::Overdue(const std::string& channel_id) {
   const auto found = recovered_.find(channel_id);
   if (found == recovered_.end() || found->second.answered) return false;
+  // The phone has answered: its dialog is here now, whatever the channel waits for.
+  if (found->second.result.outcome == Outcome::kAnswered) return false;
   found->second.overdue = true;
   return true;
 }

@@ -197,6 +197,12 @@ TEST_F(ChannelBookTest, AChannelWhoseFlowTheServerLeftAloneIsAnsweredWhenItWaits
   EXPECT_EQ(events[0].flow, FlowProgress::kNotBegun);
 }
 
+TEST_F(ChannelBookTest, IsNotOverdueWhenThePhoneHasAnswered) {
+  book_.Expect(kId, DialogAction::kReinvite, /*server_flow=*/true);
+  book_.OnEvent(Result("outcome=answered;status=200"));
+  EXPECT_FALSE(book_.Overdue(kId)) << "giving it up would leave the phone with nobody";
+}
+
 TEST_F(ChannelBookTest, KnowsNothingOfAFlowWhoseReportItMayHaveMissed) {
   book_.Expect(kId, DialogAction::kReinvite, /*server_flow=*/true);
   book_.BeginSync("L1");

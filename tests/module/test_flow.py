@@ -138,6 +138,20 @@ class Flow(ModuleCase):
             self.wait_gone(channel, self.all)
         self.assertEqual(self.members("left-at-once"), [])
 
+    def test_reports_also_when_the_application_sends_it_on_at_once(self):
+        reports = set()
+        for _ in range(20):
+            dialog = self.call_in(self.phone())
+            channel = self.recover_with(dialog, {
+                "stasis": {"app": "host"}, "bridge": {"id": "sent-on", "type": "mixing"}})
+            self.started_in_host(channel)
+            # 404 and 409: the bridge has it at this moment
+            self.b.ari.request("POST", f"/channels/{channel}/continue", query={
+                "context": "pjsip-recovery", "extension": "app-lab", "priority": 1})
+            reports.add(self.flow_result(channel).partition(";")[0])
+            self.assertEqual(dialog.bye(), 200)
+        self.assertLessEqual(reports, {"done", "failed"})
+
     def test_the_application_may_send_it_on_into_the_dialplan(self):
         dialog = self.call_in(self.phone())
         channel = self.recover_with(dialog, {"stasis": {"app": "host"}})
