@@ -409,7 +409,9 @@ class Asterisk:
             "logger.conf": self._logger_conf(), "http.conf": self._http_conf(),
             "ari.conf": self._ari_conf(), "pjsip.conf": self._pjsip_conf(),
             "extensions.conf": self.dialplan, "manager.conf": self._manager_conf(),
-            "rtp.conf": f"[general]\nrtpstart={self.rtp_ports[0]}\nrtpend={self.rtp_ports[1]}\n",
+            # Asterisk prepares ICE for each call of a server that may have it: no phone here asks.
+            "rtp.conf": (f"[general]\nrtpstart={self.rtp_ports[0]}\nrtpend={self.rtp_ports[1]}\n"
+                         "icesupport=no\n"),
             "hep.conf": self._hep_conf(), "queues.conf": "[general]\n",
             "confbridge.conf": ("[general]\n[default_bridge]\ntype=bridge\n[default_user]\n"
                                 "type=user\nquiet=yes\n"),
