@@ -76,7 +76,7 @@ class CallFlow:
 
     def _on_event(self, event):
         if event["type"] != "StasisStart" or not event["args"]:
-            return  # the name of another event's field, or a call that nobody asked for
+            return  # from before the filter, or a call that nobody asked for
         user, channel = event["args"][0], event["channel"]
         if self._book.is_new(user):
             self._workers.submit(self._serve, user, channel["id"], channel["state"])

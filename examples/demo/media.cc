@@ -208,7 +208,11 @@ class Media {
   void Tick() {
     std::uint64_t ticks = 0;
     if (read(timer_, &ticks, sizeof ticks) != sizeof ticks) return;
-    if (slot_ % kTicksBetweenReads == 0) ReceiveAll();
+    unread_ += ticks;
+    if (unread_ >= kTicksBetweenReads) {
+      ReceiveAll();
+      unread_ = 0;
+    }
     if (ticks > kSlots) ticks = kSlots;  // after a stall: no burst to catch up
     for (; ticks > 0; --ticks) {
       for (Phone* phone : slots_[slot_]) {
@@ -296,6 +300,7 @@ class Media {
   int timer_;
   bool quit_ = false;
   std::size_t slot_ = 0;
+  std::uint64_t unread_ = 0;  // ticks since the sockets were read
   std::string pending_;
   std::array<std::uint8_t, kPayload> tone_{};
   std::map<std::pair<std::string, std::uint16_t>, std::unique_ptr<Phone>> phones_;

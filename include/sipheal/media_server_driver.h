@@ -101,7 +101,8 @@ class SIPHEAL_EXPORT MediaServerDriver {
     // The recovery variables of the dialog (sip/recovery_variables.h).
     std::vector<std::pair<std::string, std::string>> variables;
     // Plain variables of the channel, for its flow (FlowResumer::Prepare). All that the server can
-    // be given are set when Create returns OK: what does not fit its request, by another one.
+    // be given are set when Create returns OK: what does not fit its request, by another one (but
+    // for what tells the server itself to resume the flow, which is left out then).
     // Another status says nothing of them, also when the channel is there.
     std::vector<std::pair<std::string, std::string>> flow_variables;
     // How long the phone may take to answer; then kFailed with local_timeout. A re-INVITE that

@@ -48,6 +48,8 @@
  *  - session->channel is read on the serializer only, where nothing else can clear it.
  *  - Order: dialog, then adopt_lock, then pjsip's user agent lock; dialog before channel, which
  *    is the stock order. ast_sip_session_terminate() is never called with the dialog locked.
+ *  - A flow is put back by a thread of a pool, which holds no lock while it waits for the channel.
+ *    The frame hook that starts it runs with the channel locked, and only pushes.
  *  - From other threads (CLI, dialplan functions, channel destruction), pjsip is reached only
  *    through ast_sip_push_task().
  *  - struct recovery is an ao2 object, held until pjsip destroys the dialog, by a datastore on
@@ -108,8 +110,8 @@
 #define WAITING_STEP_MS 100
 #define WAITING_LONGEST_STEP_MS 1000
 
-/*! Flows that are put back at a time: each waits for the thread of its channel */
-#define FLOW_THREADS_MAX 16
+/*! Flows that are put back at a time: each waits for its channel, which its host may keep busy */
+#define FLOW_THREADS_MAX 256
 #define FLOW_THREAD_IDLE_S 10
 
 enum variable_id {
@@ -1972,21 +1974,26 @@ static void unregister_functions(void)
  * queue of commands before the channel.
  */
 
-/*! The flow of one channel. An ao2 object, held by waiting_exec(), the hook and the task. */
+/*! The flow of one channel. An ao2 object, held by resume_flow(), the hook and the task. */
 struct flow {
 	struct ast_channel *chan;
 	/*! {"stasis":{"app","args":[]},"bridge":{"id","type","name"},"playback":{"id","media":[],..}} */
 	struct ast_json *wanted;
 	const char *app;
 	int hook;
-	/*! The channel is in Stasis. Guarded by the channel lock. */
+	/*! The channel was read in Stasis, and the task is pushed. Guarded by the channel lock. */
 	unsigned int begun:1;
+	/*! The channel has left that Stasis again. Guarded by the channel lock. */
+	unsigned int over:1;
 };
 
 /*! Puts flows back. */
 static struct ast_threadpool *flow_threads;
 
-/*! Held while looking for a bridge and making it, so that two legs of a call cannot make two */
+/*!
+ * Held while looking for a bridge and making it, so that two legs of a call cannot make two here.
+ * ARI's own request looks and makes without a lock, as it does beside others of its kind.
+ */
 AST_MUTEX_DEFINE_STATIC(bridge_lock);
 
 static void flow_destroy(void *object)
@@ -2131,18 +2138,38 @@ static const char *begin_playback(struct stasis_app_control *control, struct ast
 	return NULL;
 }
 
-/*! The controller takes the variable's event for the end of the work. `failure` is NULL when done. */
-static void report_flow(struct ast_channel *chan, const char *failure)
+enum flow_end {
+	FLOW_DONE,
+	/*! The channel is in its application, but not all of it is back */
+	FLOW_FAILED,
+	/*! Its application has let go of the channel: nothing is to be put back */
+	FLOW_LEFT,
+};
+
+/*! The controller takes the variable's event for the end of the work. */
+static void report_flow(struct ast_channel *chan, enum flow_end end, const char *reason)
 {
+	static const char * const names[] = { "done", "failed", "left" };
 	char text[128];
 
-	if (!failure) {
+	if (end == FLOW_DONE) {
 		COUNT(flows);
-	} else if (!ast_check_hangup(chan)) {
-		ast_log(LOG_WARNING, "%s: left to its controller: %s\n", ast_channel_name(chan), failure);
+	} else if (end == FLOW_FAILED) {
+		ast_log(LOG_WARNING, "%s: left to its controller: %s\n", ast_channel_name(chan), reason);
 	}
-	snprintf(text, sizeof(text), "%s%s", failure ? "failed;reason=" : "done", S_OR(failure, ""));
+	snprintf(text, sizeof(text), "%s%s%s", names[end], reason ? ";reason=" : "", S_OR(reason, ""));
 	pbx_builtin_setvar_helper(chan, FLOW_RESULT_VARIABLE, text);
+}
+
+/*! Whether the channel is in the application that it was put into, and in no other one since. */
+static int is_there(struct flow *flow)
+{
+	int there;
+
+	ast_channel_lock(flow->chan);
+	there = !flow->over && !ast_check_hangup(flow->chan);
+	ast_channel_unlock(flow->chan);
+	return there;
 }
 
 /*! On a thread of the pool. */
@@ -2151,16 +2178,23 @@ static int put_back_flow(void *data)
 	struct flow *flow = data;
 	struct ast_json *bridge = ast_json_object_get(flow->wanted, "bridge");
 	struct ast_json *playback = ast_json_object_get(flow->wanted, "playback");
+	/* Found before it is asked whether the channel is still there: else it may be another's. */
 	struct stasis_app_control *control = stasis_app_control_find_by_channel(flow->chan);
-	const char *failure = control ? NULL : "the channel has left its application";
+	const char *failure = NULL;
 
-	if (!failure && bridge) {
-		failure = join_bridge(control, bridge);
+	if (control && is_there(flow)) {
+		if (bridge) {
+			failure = join_bridge(control, bridge);
+		}
+		if (!failure && playback) {
+			failure = begin_playback(control, flow->chan, playback);
+		}
 	}
-	if (!failure && playback) {
-		failure = begin_playback(control, flow->chan, playback);
+	if (!control || !is_there(flow)) {
+		report_flow(flow->chan, FLOW_LEFT, NULL);
+	} else {
+		report_flow(flow->chan, failure ? FLOW_FAILED : FLOW_DONE, failure);
 	}
-	report_flow(flow->chan, failure);
 	ao2_cleanup(control);
 	ao2_ref(flow, -1);
 	return 0;
@@ -2176,7 +2210,7 @@ static struct ast_frame *on_flow_frame(struct ast_channel *chan, struct ast_fram
 		flow->begun = 1;
 		ast_framehook_detach(chan, flow->hook);
 		if (ast_threadpool_push(flow_threads, put_back_flow, ao2_bump(flow))) {
-			report_flow(chan, "out of memory");
+			report_flow(chan, FLOW_FAILED, "out of memory");
 			ao2_ref(flow, -1);
 		}
 	}
@@ -2209,13 +2243,14 @@ static int watch_flow(struct flow *flow)
 	return 0;
 }
 
-/*! \return whether the channel was in Stasis */
+/*! \return whether the channel was read in Stasis */
 static int end_watch(struct flow *flow)
 {
 	int begun;
 
 	ast_channel_lock(flow->chan);
 	begun = flow->begun;
+	flow->over = 1;
 	if (!begun) {
 		ast_framehook_detach(flow->chan, flow->hook);
 	}
@@ -2317,7 +2352,7 @@ static enum stasis_end enter_application(struct flow *flow, size_t argc, char *a
 		return STASIS_FAILED;
 	}
 	if (!begun) {
-		report_flow(chan, "the channel has left its application");
+		report_flow(chan, FLOW_LEFT, NULL);
 	}
 	return ast_check_hangup(chan) ? STASIS_HUNG_UP : STASIS_OVER;
 }
@@ -2351,7 +2386,7 @@ static enum stasis_end resume_flow(struct ast_channel *chan)
 	}
 	end = run_flow(flow);
 	if (end == STASIS_FAILED) {
-		pbx_builtin_setvar_helper(chan, FLOW_RESULT_VARIABLE, "none;reason=no such application");
+		pbx_builtin_setvar_helper(chan, FLOW_RESULT_VARIABLE, "none;reason=not there");
 	}
 	ao2_ref(flow, -1);
 	return end;

@@ -44,6 +44,8 @@ constexpr milliseconds kBelieve{1000};
 constexpr char kAllChannels[] = "__AST_CHANNEL_ALL_TOPIC";
 constexpr milliseconds kMaxOverlap{250};
 constexpr milliseconds kControlRetry{10};
+// After the death: how long it is asked whether the server has put a flow back.
+constexpr std::chrono::seconds kServerFlowPatience{10};
 
 std::string PlaybackPath(const Playback& playback) {
   return "/ari/playbacks/" + EscapeUri(playback.id);
@@ -141,6 +143,10 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
                                    "asking what the server did of the flow"));
     const std::string said = Text(result, "value");
     if (said == kServerFlowUnderway) {
+      // A host that plays something first keeps the channel from its bridge for as long as that
+      // takes. The server has it in hand then, and the call is not to be ended for it.
+      const auto since = connections_->options().clock->Now() - call.params.died_at;
+      if (since > kServerFlowPatience) return true;
       return absl::UnavailableError(
           absl::StrFormat("\"%s\" is about to put the flow back by itself", call.params.instance));
     }

@@ -52,7 +52,8 @@ std::string ServerFlowOf(const Session& session, WallTime died_at, const std::st
 
 FlowProgress ParseServerFlowResult(std::string_view text) {
   const std::string_view word = text.substr(0, text.find(';'));
-  if (word == "done") return FlowProgress::kDone;
+  // "left": the host has sent the call elsewhere meanwhile, which is as good as done.
+  if (word == "done" || word == "left") return FlowProgress::kDone;
   if (word == "none") return FlowProgress::kNotBegun;
   return FlowProgress::kUnknown;
 }

@@ -18,6 +18,7 @@ constexpr char kProtocol[] = "sipheal-ari";
 // server that sends it; so a few wait for others, unless there is a crowd already.
 constexpr std::chrono::milliseconds kGather{1};
 constexpr int kCrowd = 8;
+constexpr unsigned int kReadSize = 64 * 1024;  // some fifty events
 
 // libwebsockets writes to stderr and ignores SIGPIPE for the whole process unless told otherwise:
 // both are the host's to decide.
@@ -35,7 +36,7 @@ lws_context* CreateContext(const lws_context_creation_info& info) {
 
 absl::StatusOr<std::unique_ptr<SocketLoop>> SocketLoop::Start(const Clock* clock) {
   static const lws_protocols kProtocols[] = {
-      {kProtocol, &SocketLoop::OnLws, 0, 16384, 0, nullptr, 0},
+      {kProtocol, &SocketLoop::OnLws, 0, kReadSize, 0, nullptr, 0},
       {nullptr, nullptr, 0, 0, 0, nullptr, 0},
   };
   std::unique_ptr<SocketLoop> loop(new SocketLoop(clock));
@@ -46,6 +47,7 @@ absl::StatusOr<std::unique_ptr<SocketLoop>> SocketLoop::Start(const Clock* clock
   info.uid = static_cast<uid_t>(-1);
   info.user = loop.get();
   info.options = LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+  info.pt_serv_buf_size = kReadSize;  // by default 4 KB, whatever the protocol wants
   loop->context_ = CreateContext(info);
   if (loop->context_ == nullptr) {
     return absl::InternalError(

@@ -76,7 +76,7 @@ class SocketLoop {
   const Clock* const clock_;
   lws_context* context_ = nullptr;
   std::thread thread_;
-  int heard_ = 0;  // frames in this round; loop thread only
+  int heard_ = 0;  // pieces of events in this round; loop thread only
   std::atomic<std::thread::id> thread_id_{};
   std::atomic<bool> stopping_{false};
   std::atomic<MonotonicTime> turn_{MonotonicTime{}};

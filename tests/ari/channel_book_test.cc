@@ -191,7 +191,7 @@ TEST_F(ChannelBookTest, TakesTheServersReportOfTheFlowForTheAnswer) {
 
 TEST_F(ChannelBookTest, AChannelWhoseFlowTheServerLeftAloneIsAnsweredWhenItWaits) {
   book_.Expect(kId, DialogAction::kReinvite, /*server_flow=*/true);
-  EXPECT_EQ(book_.OnEvent(FlowResult("none;reason=no such application")).size(), 0u);
+  EXPECT_EQ(book_.OnEvent(FlowResult("none;reason=not there")).size(), 0u);
   const auto events = book_.OnEvent(Event("StasisStart"));
   ASSERT_EQ(Kinds(events), std::vector<Kind>{Kind::kAnswered});
   EXPECT_EQ(events[0].flow, FlowProgress::kNotBegun);

@@ -519,7 +519,10 @@ TEST_F(FlowResumerTest, AsksWhatTheServerDidBeforeItDoesThatAgain_FR3) {
   InBridge(params, "room");
   params.session.flow.playback = Playing(milliseconds(2500));
   server_.With([&] { return server_.server_flow = "underway"; });
+  params.died_at = SystemClock().Now();
   EXPECT_TRUE(absl::IsUnavailable(Resume(params)));
+  params.died_at -= std::chrono::seconds(11);
+  EXPECT_EQ(Resume(params), absl::OkStatus()) << "the host keeps the channel busy";
   server_.With([&] { return server_.server_flow = "done"; });
   EXPECT_EQ(Resume(params), absl::OkStatus());
   EXPECT_THAT(server_.log(), ::testing::IsEmpty());

@@ -116,16 +116,17 @@ class ModuleCase(unittest.TestCase):
         return channel
 
     def post_flow(self, dialog, flow):
-        """As post(), but the channel is told its flow, and waits in the module's context for the
+        """As post(), but the channel is told its flow (or none), and waits in the module's context for the
         application "lab" when it cannot be put back; its id."""
         variables = {f"PJSIP_RECOVERY({name.removeprefix('PJSIP_RECOVERY_')})": value
                      for name, value in dialog.recovery_variables().items()}
+        if flow is not None:
+            variables["PJSIP_RECOVERY(FLOW)"] = flow
         channel = f"rec-{uuid.uuid4()}"
         self.b.ari("POST", "/channels", body={
             "endpoint": f"PJSIP/{dialog.phone.user}/{dialog.phone.contact_uri}",
             "channelId": channel, "context": "pjsip-recovery", "extension": "app-lab",
-            "priority": 1, "timeout": 10,
-            "variables": {**variables, "PJSIP_RECOVERY(FLOW)": flow}})
+            "priority": 1, "timeout": 10, "variables": variables})
         return channel
 
     def recover(self, dialog, variables=None, **options):
