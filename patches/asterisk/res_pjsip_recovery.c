@@ -2172,6 +2172,12 @@ static int is_there(struct flow *flow)
 	return there;
 }
 
+/*! Whether the application is done with the channel: it takes no command then, not even none. */
+static int has_let_go(struct stasis_app_control *control)
+{
+	return stasis_app_send_command_async(control, NULL, NULL, NULL) != 0;
+}
+
 /*! On a thread of the pool. */
 static int put_back_flow(void *data)
 {
@@ -2190,7 +2196,7 @@ static int put_back_flow(void *data)
 			failure = begin_playback(control, flow->chan, playback);
 		}
 	}
-	if (!control || !is_there(flow)) {
+	if (!control || !is_there(flow) || (failure && has_let_go(control))) {
 		report_flow(flow->chan, FLOW_LEFT, NULL);
 	} else {
 		report_flow(flow->chan, failure ? FLOW_FAILED : FLOW_DONE, failure);
