@@ -127,11 +127,14 @@ class Flow(ModuleCase):
         self.wait_start(channel)
 
     def test_a_phone_that_hangs_up_at_once_leaves_nothing_behind(self):
-        for _ in range(20):
+        # Not both: a channel that leaves its bridge just when it is to play there waits for that
+        # for ten minutes, in Asterisk itself (docs/flow.md).
+        flows = ({"bridge": {"id": "left-at-once", "type": "mixing"}},
+                 {"playback": {"id": "left-at-once", "media": ["tone:ring"]}})
+        for number in range(20):
             dialog = self.call_in(self.phone())
             channel = self.recover_with(dialog, {
-                "stasis": {"app": "host"}, "bridge": {"id": "left-at-once", "type": "mixing"},
-                "playback": {"id": f"p-{uuid.uuid4()}", "media": ["tone:ring"]}})
+                "stasis": {"app": "host"}, **flows[number % len(flows)]})
             dialog.phone.wait(lambda m, d=dialog: m.received and m.method == "ACK"
                               and m.call_id == d.call_id, what="ACK")
             self.assertEqual(dialog.bye(), 200)
