@@ -9,7 +9,7 @@
 set -euo pipefail
 
 readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-readonly STEPS=(dependencies build unit headers core-only install asterisk module integration demo asan tsan fuzz)
+readonly STEPS=(dependencies build unit instructions headers core-only install asterisk module integration demo asan tsan fuzz)
 LONG=0
 ONLY=""
 passed=0
@@ -65,6 +65,11 @@ step_unit() {
   say "unit, conformance and layering tests"
   # One at a time: a port that one test's killed server leaves free must not be taken by another test's server.
   ctest --test-dir "$ROOT/build" -LE integration --output-on-failure || die "a unit test failed: see above"
+}
+
+step_instructions() {
+  say "counting the instructions of parse, rebuild and serialise: no more than the committed ceilings"
+  "$ROOT/bench/gate/run.sh" "$ROOT/build" || die "the SIP layer has become slower: see above"
 }
 
 step_headers() {

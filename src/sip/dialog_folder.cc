@@ -166,6 +166,10 @@ FoldOutcome DialogFolder::Fold(const CapturedMessageView& message, const Message
   return impl_->Fold(message, view, false);
 }
 
+bool DialogFolder::Tracks(std::string_view call_id) const {
+  return impl_->calls_.contains(call_id);
+}
+
 std::vector<DialogState> DialogFolder::Snapshot(std::string_view call_id) const {
   auto call = impl_->calls_.find(call_id);
   if (call == impl_->calls_.end()) return {};

@@ -93,6 +93,9 @@ class SIPHEAL_EXPORT DialogFolder {
   // For callers that have parsed it already; `view` must be of `message.bytes`.
   FoldOutcome Fold(const CapturedMessageView& message, const MessageView& view);
 
+  // Whether messages of this call have been folded and are still held.
+  bool Tracks(std::string_view call_id) const;
+
   // The dialogs of one Call-ID in a stable order; empty when there are none. Costs some
   // microseconds.
   std::vector<DialogState> Snapshot(std::string_view call_id) const;
