@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cctype>
 #include <map>
+#include <set>
 
 #include "sipheal/sip/sdp.h"
 #include "sipheal/sip/stream_framer.h"
@@ -53,6 +55,56 @@ TEST(MessageView, Rule10_1_KnowsCompactNamesMixedWithLongOnes) {
   EXPECT_EQ(view.Get(HeaderId::kSessionExpires), "90");
   EXPECT_EQ(view.Get(HeaderId::kSupported), "timer");
   EXPECT_EQ(sip::HeaderIdFromName("R"), HeaderId::kOther);
+}
+
+TEST(MessageView, KnowsTheNamesOfAllFieldsThatItIndexes) {
+  const std::map<std::string, HeaderId> names = {
+      {"Via", HeaderId::kVia},
+      {"From", HeaderId::kFrom},
+      {"To", HeaderId::kTo},
+      {"Call-ID", HeaderId::kCallId},
+      {"CSeq", HeaderId::kCseq},
+      {"Contact", HeaderId::kContact},
+      {"Record-Route", HeaderId::kRecordRoute},
+      {"Route", HeaderId::kRoute},
+      {"Max-Forwards", HeaderId::kMaxForwards},
+      {"Content-Length", HeaderId::kContentLength},
+      {"Content-Type", HeaderId::kContentType},
+      {"Content-Encoding", HeaderId::kContentEncoding},
+      {"Content-Disposition", HeaderId::kContentDisposition},
+      {"Session-Expires", HeaderId::kSessionExpires},
+      {"Min-SE", HeaderId::kMinSe},
+      {"Supported", HeaderId::kSupported},
+      {"Require", HeaderId::kRequire},
+      {"Allow", HeaderId::kAllow},
+      {"RSeq", HeaderId::kRseq},
+      {"RAck", HeaderId::kRack},
+      {"Event", HeaderId::kEvent},
+      {"Replaces", HeaderId::kReplaces},
+      {"Expires", HeaderId::kExpires},
+      {"Refer-Sub", HeaderId::kReferSub},
+      {"Subscription-State", HeaderId::kSubscriptionState},
+      {"Join", HeaderId::kJoin},
+      {"Session-ID", HeaderId::kSessionId},
+      {"P-Charging-Vector", HeaderId::kChargingVector},
+      {"X-CID", HeaderId::kOtherLegCallId},
+      {"X-Call-ID", HeaderId::kOtherLegCallId},
+      {"WWW-Authenticate", HeaderId::kWwwAuthenticate},
+      {"Proxy-Authenticate", HeaderId::kProxyAuthenticate},
+      {"Authorization", HeaderId::kAuthorization},
+      {"Proxy-Authorization", HeaderId::kProxyAuthorization},
+  };
+  std::set<HeaderId> known;
+  for (const auto& [name, id] : names) {
+    std::string other_case = name;
+    for (char& c : other_case)
+      c = static_cast<char>(std::isupper(c) ? std::tolower(c) : std::toupper(c));
+    EXPECT_EQ(sip::HeaderIdFromName(name), id) << name;
+    EXPECT_EQ(sip::HeaderIdFromName(other_case), id) << other_case;
+    EXPECT_EQ(sip::HeaderIdFromName(name + "x"), HeaderId::kOther) << name;
+    known.insert(id);
+  }
+  EXPECT_EQ(known.size(), static_cast<std::size_t>(sip::kHeaderIdCount - 1)) << "one is not tested";
 }
 
 TEST(MessageView, Rule10_2_JoinsRowsCommasAndFolds) {

@@ -33,8 +33,20 @@ enum class HeaderId : std::uint8_t {
   kRack,
   kEvent,
   kReplaces,
+  // What tells usages of a dialog, its links to others, and whose credentials are in it.
+  kExpires,
+  kReferSub,
+  kSubscriptionState,
+  kJoin,
+  kSessionId,
+  kChargingVector,  // P-Charging-Vector
+  kOtherLegCallId,  // X-CID, X-Call-ID
+  kWwwAuthenticate,
+  kProxyAuthenticate,
+  kAuthorization,
+  kProxyAuthorization,
 };
-inline constexpr int kHeaderIdCount = static_cast<int>(HeaderId::kReplaces) + 1;
+inline constexpr int kHeaderIdCount = static_cast<int>(HeaderId::kProxyAuthorization) + 1;
 
 // Ignores letter case; knows the compact forms. O(length).
 SIPHEAL_EXPORT HeaderId HeaderIdFromName(std::string_view name);
