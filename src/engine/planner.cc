@@ -70,7 +70,9 @@ Plan Choose(std::vector<DialogState> dialogs) {
     return plan;
   }
   const auto alive = [](const DialogState& dialog) {
-    return dialog.phase == sip::DialogPhase::kConfirmed;
+    // A subscription without a call is no call.
+    return dialog.phase == sip::DialogPhase::kConfirmed &&
+           !dialog.IsMissing(sip::Field::kInviteUsage);
   };
   const auto living = std::count_if(dialogs.begin(), dialogs.end(), alive);
   if (living > 1) {

@@ -13,6 +13,8 @@ constexpr std::size_t kMaxPoolBytes = 60'000;
 constexpr std::size_t kMaxRivals = 1000;
 // Completed re-INVITEs and UPDATEs that Compact keeps, besides those that made the dialog.
 constexpr std::size_t kKeptRefreshes = 6;
+// The same of REFER, SUBSCRIBE and NOTIFY, which show the dialog's other usages.
+constexpr std::size_t kKeptSubscriptions = 8;
 
 // Room for one more without doubling: most calls have a handful of each.
 template <typename T>
@@ -23,6 +25,23 @@ T& AddOne(std::vector<T>& list) {
 }
 
 bool IsRefresh(Method method) { return method == Method::kInvite || method == Method::kUpdate; }
+
+bool OfSubscription(Method method) {
+  return method == Method::kRefer || method == Method::kSubscribe || method == Method::kNotify;
+}
+
+// When the oldest of the newest `count` that are wanted was sent; older ones may go.
+template <typename Wanted>
+std::int64_t OldestKept(const std::vector<Transaction>& transactions, std::size_t count,
+                        Wanted&& wanted) {
+  std::vector<std::int64_t> times;
+  for (const Transaction& at : transactions) {
+    if (wanted(at)) times.push_back(at.request.first.time_us);
+  }
+  if (times.size() <= count) return INT64_MIN;
+  std::sort(times.begin(), times.end());
+  return times[times.size() - count];
+}
 
 // Took part: the server sent the request, or answered it with more than a rejection.
 bool ServerTookPart(const Transaction& transaction) {
@@ -162,8 +181,10 @@ void CallFacts::FillCommon(MessageFact* fact, const MessageRecord& record) {
   fact->session_expires = record.session_expires;
   fact->refresher = record.refresher;
   fact->contact = texts.Intern(record.contact);
-  fact->record_route =
-      record.is_request && record.has_to_tag ? TextId{0} : texts.Intern(record.record_route);
+  // Within a dialog nobody reads it (rule 2.4), but a NOTIFY may be what opens one (rule 7.5).
+  const bool opens = !record.has_to_tag || record.method == Method::kNotify;
+  fact->record_route = record.is_request && !opens ? TextId{0} : texts.Intern(record.record_route);
+  fact->note = texts.Intern(record.notes);
   const std::size_t origin_end =
       record.sdp.substr(0, 2) == "o=" ? record.sdp.find('\n') + 1 : std::size_t{0};
   fact->sdp_origin = texts.Intern(record.sdp.substr(0, origin_end));
@@ -327,28 +348,35 @@ bool CallFacts::MayHaveEnded() const {
 // copy of a dropped message comes back as an old transaction and changes nothing, since the floor
 // and the refreshes that were kept are newer.
 void CallFacts::Compact() {
-  std::vector<std::uint32_t> refreshes;
   const Transaction* newest_own = nullptr;
   for (const Transaction& at : transactions) {
-    const AnswerFact* final = at.FinalAnswer();
-    if (IsRefresh(at.method) && final != nullptr && at.request.has_to_tag) {
-      refreshes.push_back(at.cseq);
-    }
     if (at.sent && at.has_request && at.request.has_to_tag &&
         (newest_own == nullptr || newest_own->request.first.time_us < at.request.first.time_us)) {
       newest_own = &at;
     }
   }
-  std::int64_t oldest_kept = INT64_MIN;
-  if (refreshes.size() > kKeptRefreshes) {
-    std::vector<std::int64_t> times;
-    for (const Transaction& at : transactions) {
-      if (IsRefresh(at.method) && at.FinalAnswer() != nullptr && at.request.has_to_tag) {
-        times.push_back(at.request.first.time_us);
-      }
+  const std::int64_t oldest_kept =
+      OldestKept(transactions, kKeptRefreshes, [](const Transaction& at) {
+        return IsRefresh(at.method) && at.FinalAnswer() != nullptr && at.request.has_to_tag;
+      });
+  const std::int64_t oldest_subscription =
+      OldestKept(transactions, kKeptSubscriptions,
+                 [](const Transaction& at) { return OfSubscription(at.method) && at.has_request; });
+  // The newest refresh of each side that names another party than the first INVITE (RFC 4916).
+  const Transaction* newest_party[2] = {nullptr, nullptr};
+  TextId first_parties[2] = {0, 0};
+  for (const Transaction& at : transactions) {
+    if (at.method != Method::kInvite || !at.has_request || at.request.has_to_tag) continue;
+    first_parties[0] = at.request.from;
+    first_parties[1] = at.request.to;
+  }
+  for (const Transaction& at : transactions) {
+    if (!IsRefresh(at.method) || !at.request.has_to_tag || first_parties[0] == 0 ||
+        at.request.from == first_parties[0] || at.request.from == first_parties[1]) {
+      continue;
     }
-    std::sort(times.begin(), times.end());
-    oldest_kept = times[times.size() - kKeptRefreshes];
+    const Transaction*& newest = newest_party[at.sent];
+    if (newest == nullptr || newest->cseq < at.cseq) newest = &at;
   }
   auto droppable = [&](const Transaction& at) {
     if (&at == newest_own || at.method == Method::kBye || at.method == Method::kCancel)
@@ -357,8 +385,10 @@ void CallFacts::Compact() {
     if (at.method == Method::kAck) return at.request.first.time_us < oldest_kept;
     const AnswerFact* final = at.FinalAnswer();
     if (final == nullptr || final->status >= 300) return false;
-    if (IsRefresh(at.method)) return at.request.first.time_us < oldest_kept;
-    return true;
+    if (IsRefresh(at.method)) {
+      return at.request.first.time_us < oldest_kept && &at != newest_party[at.sent];
+    }
+    return !OfSubscription(at.method) || at.request.first.time_us < oldest_subscription;
   };
   std::vector<Transaction> kept;
   kept.reserve(transactions.size());

@@ -71,6 +71,7 @@ struct MessageFact {
   TextId sdp = 0;           // the rest of it
   TextId from = 0;          // display '\x01' uri '\x01' params
   TextId to = 0;
+  TextId note = 0;  // what few messages say: message_notes.h
   bool has_sdp() const { return sdp_origin != 0 || sdp != 0; }
 
   // The next best sighting whose bytes differ: index + 1 into CallFacts::rivals; 0: none. Rare.
@@ -149,6 +150,7 @@ struct MessageRecord {
   std::string_view from;
   std::string_view to;
   std::string_view supported;
+  std::string_view notes;
   std::uint16_t allow = 0;
   std::uint32_t session_expires = 0;
   std::uint8_t refresher = 0;

@@ -211,7 +211,8 @@ void Derivation::FindDialogs() {
       }
       continue;
     }
-    if (!IsInviteUsage(at.method)) continue;
+    // A NOTIFY opens a dialog by itself (RFC 6665 4.4.1); others belong to one that is there.
+    if (!IsInviteUsage(at.method) && at.method != Method::kNotify) continue;
     const bool accepted = std::any_of(
         at.answers.begin(), at.answers.end(),
         [](const AnswerFact& answer) { return answer.status >= 200 && answer.status < 300; });
@@ -224,6 +225,7 @@ void Derivation::FindDialogs() {
     if (!at.request.has_to_tag || at.from_tag == 0) continue;
     bool ack_proved = false;
     if (at.method == Method::kAck && !AckIsFor2xx(at, &ack_proved)) continue;
+    if (at.method == Method::kNotify && !accepted) continue;
     // The server's own word, or the peer's when the server agreed to it.
     if (at.sent || accepted || (at.method == Method::kAck && ack_proved)) add(at.request.to_tag);
   }
@@ -321,6 +323,7 @@ std::vector<DialogState> Derivation::Run() {
     draft.state.call_id = call_id_;
     Assign(draft);
     DeriveIdentity(draft);
+    DeriveConnectedIdentity(draft);
     DeriveHops(draft);
     DerivePhase(draft);
     DeriveSequence(draft);
@@ -330,6 +333,7 @@ std::vector<DialogState> Derivation::Run() {
     DeriveSdp(draft);
     DeriveTimer(draft);
     DeriveOpen(draft);
+    DeriveUsages(draft);
     DeriveEnd(draft);
   }
   EndLosingForks();

@@ -92,6 +92,7 @@ void Derivation::DeriveEnd(Draft& draft) const {
         ++state.quarantined;
         continue;
       }
+      if (EndsDialog(final->status)) state.usages.clear();
       ended(DialogEnd::kRejectedInDialog, *final,
             std::to_string(final->status) + " to a " + std::string(ToString(at->method)) +
                 " in the dialog (RFC 5057)");

@@ -391,6 +391,9 @@ void Derivation::DerivePhase(Draft& draft) const {
       Cite(state, Field::kPhase, answer, "provisional answer with a To tag");
       break;
     }
+  } else if (const Transaction* notify = OpeningNotify(draft)) {
+    state.phase = DialogPhase::kConfirmed;
+    Cite(state, Field::kPhase, notify->request, "an accepted NOTIFY (RFC 6665 4.4.1)");
   } else {
     state.missing.push_back(Field::kPhase);
   }

@@ -77,10 +77,29 @@ class Derivation {
   void DeriveNextHop(Draft& draft) const;
 
   // --- derive_session.cc: SDP, hold, session timer, open transactions, deadline ---
+  struct FailedReinvite {
+    const Transaction* transaction = nullptr;
+    std::int64_t from_us = 0;
+    std::int64_t until_us = 0;
+    const MessageFact* executed = nullptr;  // what had been agreed within it; nullptr: nothing
+
+    bool Covers(const MessageFact& fact) const {
+      return fact.first.time_us > from_us && fact.first.time_us < until_us;
+    }
+  };
+  std::vector<FailedReinvite> FailedReinvites(const Draft& draft) const;
   void DeriveSdp(Draft& draft) const;
   void DeriveTimer(Draft& draft) const;
   void DeriveOpen(Draft& draft) const;
   void DeriveDeadline(Draft& draft) const;
+
+  // --- derive_connected.cc: parties that changed in mid-dialog ---
+  void DeriveConnectedIdentity(Draft& draft) const;
+
+  // --- derive_usages.cc: subscriptions within the dialog ---
+  void DeriveUsages(Draft& draft) const;
+  // The NOTIFY that opened a dialog without a call (rule 7.5); else nullptr.
+  const Transaction* OpeningNotify(const Draft& draft) const;
 
   // --- derive_end.cc ---
   void DeriveEnd(Draft& draft) const;
@@ -94,12 +113,19 @@ class Derivation {
     return transaction.sent ? draft.remote : draft.local;
   }
   std::vector<std::string> UriList(TextId list) const;
+  std::string_view NotesOf(const MessageFact& fact) const { return facts_.Text(fact.note); }
   static MessageRef RefOf(const MessageFact& fact) {
     return {fact.first.sequence, CaptureTime(std::chrono::microseconds(fact.first.time_us))};
   }
   static CaptureTime TimeOf(const MessageFact& fact) { return RefOf(fact).time; }
   static void Cite(DialogState& state, Field field, const MessageFact& fact, std::string reason) {
     state.evidence.push_back({field, RefOf(fact), std::move(reason)});
+  }
+  // The same for a field that may have been cited before.
+  static void CiteAnew(DialogState& state, Field field, const MessageFact& fact,
+                       std::string reason) {
+    std::erase_if(state.evidence, [field](const Evidence& entry) { return entry.field == field; });
+    Cite(state, field, fact, std::move(reason));
   }
   static void Warn(DialogState& state, std::string text) {
     if (std::find(state.warnings.begin(), state.warnings.end(), text) == state.warnings.end()) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sip/derive_internal.h"
+#include "sip/message_notes.h"
 #include "sip/text.h"
 #include "sipheal/sip/uri.h"
 
@@ -104,6 +105,14 @@ void Derivation::DeriveRoute(Draft& draft) const {
       const bool direct = opening.sent && host && *host == peer;
       if (!direct) known = false;
     }
+  }
+  if (const Transaction* notify = OpeningNotify(draft); notify != nullptr && !notify->sent) {
+    // The subscriber is the UAS of the NOTIFY, and takes its routes from nowhere else.
+    state.record_route = UriList(notify->request.record_route);
+    state.route_set = state.record_route;
+    known = true;
+    proof = &notify->request;
+    reason = "Record-Route of the NOTIFY, in order (RFC 6665 4.4.1)";
   }
   if (known) {
     // The server's own entries at the front are consumed, not sent (rule 2.15).
@@ -370,6 +379,20 @@ void Derivation::DeriveTarget(Draft& draft) const {
     if (blind != nullptr) Warn(state, "a refresh of the peer was answered, but not captured");
   } else if (proof != nullptr) {
     Cite(state, Field::kRemoteTarget, *proof, reason);
+  }
+
+  // --- where a 3xx to the server's last re-INVITE pointed (rule 6.12) ---
+  for (const Transaction* at : draft.own) {
+    if (at->method != Method::kInvite) continue;
+    state.redirect_targets.clear();
+    const AnswerFact* final = FinalOf(draft, *at);
+    if (final == nullptr || final->status / 100 != 3) continue;
+    std::string_view notes = NotesOf(*final);
+    Note key;
+    std::string_view value;
+    while (NextNote(&notes, &key, &value)) {
+      if (key == Note::kAlternative) state.redirect_targets.emplace_back(value);
+    }
   }
 
   // --- the server's own Contact (rule 4.9) ---

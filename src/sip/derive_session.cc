@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "sip/derive_internal.h"
+#include "sip/message_notes.h"
 #include "sip/text.h"
 #include "sipheal/sip/sdp.h"
 
@@ -42,6 +43,7 @@ bool AllDigits(std::string_view text) {
 // version.
 void Derivation::DeriveSdp(Draft& draft) const {
   DialogState& state = draft.state;
+  const std::vector<FailedReinvite> failed = FailedReinvites(draft);
   std::vector<Exchange> exchanges;
   const MessageFact* preview = nullptr;
   bool preview_by_server = false;
@@ -104,6 +106,13 @@ void Derivation::DeriveSdp(Draft& draft) const {
     } else {
       return;
     }
+    // What was agreed within a re-INVITE that failed went with it (RFC 6141 3.7).
+    if (at->has_request &&
+        std::any_of(failed.begin(), failed.end(), [&](const FailedReinvite& one) {
+          return one.transaction != at && one.Covers(at->request);
+        })) {
+      return;
+    }
     exchanges.push_back(exchange);
   };
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
@@ -116,6 +125,15 @@ void Derivation::DeriveSdp(Draft& draft) const {
     if (a.done_us() != b.done_us()) return a.done_us() < b.done_us();
     return a.transaction->branch < b.transaction->branch;
   });
+
+  // A part of a failed re-INVITE had been carried out, and no later pair set the session right.
+  for (const FailedReinvite& one : failed) {
+    if (one.executed == nullptr) continue;
+    state.resync_needed =
+        std::none_of(exchanges.begin(), exchanges.end(), [&](const Exchange& exchange) {
+          return exchange.answer != nullptr && exchange.done_us() > one.until_us;
+        });
+  }
 
   const MessageFact* local = nullptr;
   const MessageFact* remote = nullptr;
@@ -187,6 +205,40 @@ void Derivation::DeriveSdp(Draft& draft) const {
       }
     }
   }
+}
+
+// Re-INVITEs that were refused, by either side (rule 6.6).
+std::vector<Derivation::FailedReinvite> Derivation::FailedReinvites(const Draft& draft) const {
+  std::vector<FailedReinvite> failed;
+  for (const auto* list : {&draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (at->method != Method::kInvite || !at->has_request) continue;
+      const AnswerFact* final = FinalOf(draft, *at);
+      if (final == nullptr || final->status < 300) continue;
+      FailedReinvite& one = failed.emplace_back();
+      one.transaction = at;
+      one.from_us = at->request.first.time_us;
+      one.until_us = final->first.time_us;
+      for (const AnswerFact& answer : at->answers) {
+        if (answer.status < 200 && answer.rseq != 0 && answer.has_sdp()) one.executed = &answer;
+      }
+    }
+  }
+  for (FailedReinvite& one : failed) {
+    for (const auto* list : {&draft.own, &draft.theirs}) {
+      for (const Transaction* at : *list) {
+        if (at->method != Method::kUpdate || !at->has_request || !at->request.has_sdp()) continue;
+        const AnswerFact* final = FinalOf(draft, *at);
+        if (final != nullptr && final->status < 300 && one.Covers(at->request)) {
+          one.executed = &at->request;
+        }
+      }
+    }
+  }
+  std::sort(failed.begin(), failed.end(), [](const FailedReinvite& a, const FailedReinvite& b) {
+    return std::tie(a.until_us, a.from_us) < std::tie(b.until_us, b.from_us);
+  });
+  return failed;
 }
 
 // From the most recent 2xx to an INVITE or UPDATE alone (rules 8.1, 8.2).
@@ -303,7 +355,29 @@ void Derivation::DeriveDeadline(Draft& draft) const {
     if (open.awaits_ack) {
       if (open.sent_by_server) clock(*open.expires_at, "the peer's 2xx waits for its ACK (64*T1)");
     } else if (!open.sent_by_server) {
-      clock(*open.expires_at, "the peer's request waits for an answer (64*T1)");
+      clock(*open.expires_at, IsStream(state.transport)
+                                  ? "the peer's request waits for an answer (64*T1, sooner when "
+                                    "its connection breaks)"
+                                  : "the peer's request waits for an answer (64*T1)");
+    }
+  }
+  // A reliable provisional answer of the peer that nobody acknowledged (RFC 3262 3).
+  for (const auto* list : {&draft.creating, &draft.own}) {
+    for (const Transaction* at : *list) {
+      if (!at->sent || at->method != Method::kInvite || FinalOf(draft, *at) != nullptr) continue;
+      for (const AnswerFact& answer : at->answers) {
+        if (answer.rseq == 0 || Canonical(answer.to_tag) != draft.remote) continue;
+        const std::string rseq = std::to_string(answer.rseq);
+        const bool acknowledged =
+            std::any_of(draft.own.begin(), draft.own.end(), [&](const Transaction* own) {
+              return own->method == Method::kPrack &&
+                     (!own->has_request || FindNote(NotesOf(own->request), Note::kRack) == rseq);
+            });
+        if (!acknowledged) {
+          clock(TimeOf(answer) + kT1Times64,
+                "the peer's reliable answer waits for its PRACK (64*T1)");
+        }
+      }
     }
   }
   const SessionTimer& timer = state.session_timer;

@@ -41,6 +41,8 @@ enum Tag : std::uint8_t {
   kEvidence = 18,
   kConflicts = 19,
   kNotes = 20,
+  kUsages = 21,
+  kLinks = 22,
 };
 
 class Writer {
@@ -231,6 +233,37 @@ void Get(Reader& r, OpenTransaction& open) {
   if (r.Flag()) open.expires_at = r.Time();
 }
 
+void Put(Writer& w, const DialogUsage& usage) {
+  w.Text(usage.event);
+  w.Text(usage.id);
+  w.Flag(usage.server_subscribes);
+  w.Flag(usage.active);
+  Put(w, usage.message);
+  w.Flag(usage.expires_at.has_value());
+  if (usage.expires_at) w.Time(*usage.expires_at);
+}
+void Get(Reader& r, DialogUsage& usage) {
+  usage.event = r.Text();
+  usage.id = r.Text();
+  usage.server_subscribes = r.Flag();
+  usage.active = r.Flag();
+  Get(r, usage.message);
+  if (r.Flag()) usage.expires_at = r.Time();
+}
+
+void Put(Writer& w, const DialogLink& link) {
+  w.Text(link.call_id);
+  w.Text(link.local_tag);
+  w.Text(link.remote_tag);
+  w.Text(link.reason);
+}
+void Get(Reader& r, DialogLink& link) {
+  link.call_id = r.Text();
+  link.local_tag = r.Text();
+  link.remote_tag = r.Text();
+  link.reason = r.Text();
+}
+
 void Put(Writer& w, const Evidence& evidence) {
   w.Number(static_cast<std::uint64_t>(evidence.field));
   Put(w, evidence.message);
@@ -282,6 +315,7 @@ struct FieldCodec {
   void (*put)(Writer&, const DialogState&);
   void (*get)(Reader&, DialogState&);
   std::optional<Field> needed;
+  bool added_later = false;  // records of older releases do not have it, and are not damaged
 };
 
 const FieldCodec kFields[] = {
@@ -301,7 +335,7 @@ const FieldCodec kFields[] = {
      [](Reader& r, DialogState& d) {
        d.role = r.Enum(DialogRole::kUas);
        d.phase = r.Enum(DialogPhase::kTerminated);
-       d.end = r.Enum(DialogEnd::kRejectedInDialog);
+       d.end = r.Enum(DialogEnd::kReplaced);
        d.secure = r.Flag();
      },
      Field::kPhase},
@@ -446,6 +480,20 @@ const FieldCodec kFields[] = {
      },
      // What was missing is then not known.
      Field::kInviteUsage},
+    {kUsages,
+     [](Writer& w, const DialogState& d) {
+       PutList(w, d.usages);
+       w.Flag(d.resync_needed);
+       w.Texts(d.redirect_targets);
+     },
+     [](Reader& r, DialogState& d) {
+       GetList(r, d.usages);
+       d.resync_needed = r.Flag();
+       d.redirect_targets = r.Texts();
+     },
+     std::nullopt, true},
+    {kLinks, [](Writer& w, const DialogState& d) { PutList(w, d.links); },
+     [](Reader& r, DialogState& d) { GetList(r, d.links); }, std::nullopt, true},
 };
 
 std::uint16_t Check(std::uint8_t tag, std::string_view payload) {
@@ -486,6 +534,7 @@ absl::StatusOr<DecodedDialog> DecodeDialog(std::string_view bytes) {
   const std::uint64_t count = reader.Below(255);
   DecodedDialog result;
   bool seen[256] = {};
+  bool met[256] = {};
   std::uint64_t read = 0;
   while (read < count && reader.ok() && !reader.empty()) {
     const auto tag = static_cast<std::uint8_t>(reader.Below(255));
@@ -493,6 +542,7 @@ absl::StatusOr<DecodedDialog> DecodeDialog(std::string_view bytes) {
     const std::uint64_t check = reader.Number();
     if (!reader.ok()) break;
     ++read;
+    met[tag] = true;
     auto codec = std::find_if(std::begin(kFields), std::end(kFields),
                               [tag](const FieldCodec& field) { return field.tag == tag; });
     if (codec == std::end(kFields)) {
@@ -510,6 +560,7 @@ absl::StatusOr<DecodedDialog> DecodeDialog(std::string_view bytes) {
   }
   for (const FieldCodec& field : kFields) {
     if (seen[field.tag]) continue;
+    if (field.added_later && !met[field.tag] && read == count) continue;
     ++result.damaged_fields;
     if (!field.needed) continue;
     result.dialog.missing.push_back(*field.needed);

@@ -72,6 +72,8 @@ std::string_view ToString(DialogEnd end) {
       return "early_terminated";
     case DialogEnd::kRejectedInDialog:
       return "rejected_in_dialog";
+    case DialogEnd::kReplaced:
+      return "replaced";
     case DialogEnd::kNone:
       break;
   }
@@ -179,6 +181,8 @@ void MergeStoredState(const DialogState& stored, DialogState& dialog) {
   if (DecimalLess(dialog.highest_local_sdp_version, stored.highest_local_sdp_version)) {
     dialog.highest_local_sdp_version = stored.highest_local_sdp_version;
   }
+  if (dialog.usages.empty() && dialog.phase == DialogPhase::kUnknown) dialog.usages = stored.usages;
+  if (dialog.links.empty()) dialog.links = stored.links;
   // An end is final, and a confirmed dialog does not become early again.
   if (stored.phase == DialogPhase::kTerminated ||
       (stored.end != DialogEnd::kNone && dialog.end == DialogEnd::kNone)) {

@@ -160,6 +160,26 @@ std::string Explain(const DialogState& dialog, const Verdict& verdict) {
                                open.awaits_ack ? ", waits for ACK" : "", Reference(open.request)),
                &out);
   }
+  for (const DialogUsage& usage : dialog.usages) {
+    AppendLine("usage",
+               usage.event + (usage.id.empty() ? "" : ";id=" + usage.id) + ", the " +
+                   (usage.server_subscribes ? "server" : "peer") + " subscribed, " +
+                   (usage.active ? "active" : "not confirmed") +
+                   (usage.expires_at ? ", until " + Clock(*usage.expires_at) : "") + ", " +
+                   Reference(usage.message),
+               &out);
+  }
+  for (const DialogLink& link : dialog.links) {
+    AppendLine("other leg", link.call_id + ", local tag " + link.local_tag + ": " + link.reason,
+               &out);
+  }
+  if (!dialog.redirect_targets.empty()) {
+    AppendLine("redirected", Join(dialog.redirect_targets) + " (not followed)", &out);
+  }
+  if (dialog.resync_needed) {
+    AppendLine("resync", "a re-INVITE failed half-way: the next offer sets the session right",
+               &out);
+  }
   if (dialog.deadline)
     AppendLine("deadline", Clock(*dialog.deadline) + ": " + dialog.deadline_reason, &out);
   for (const Conflict& conflict : dialog.conflicts) {

@@ -2,16 +2,19 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/address.cc
   sip/call_facts.cc
   sip/derive.cc
+  sip/derive_connected.cc
   sip/derive_end.cc
   sip/derive_identity.cc
   sip/derive_route.cc
   sip/derive_session.cc
+  sip/derive_usages.cc
   sip/dialog_codec.cc
   sip/dialog_folder.cc
   sip/dialog_state.cc
   sip/explain.cc
   sip/header_id.cc
   sip/hep_packet.cc
+  sip/message_notes.cc
   sip/message_reader.cc
   sip/message_view.cc
   sip/method.cc

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sip/message_reader.h"
 
+#include "sip/message_notes.h"
 #include "sip/text.h"
 #include "sipheal/sip/sdp.h"
 
@@ -211,6 +212,9 @@ ParseResult MessageReader::Read(const CapturedMessageView& message, const Messag
     view.ForEach(HeaderId::kAllow, [record](std::string_view list) { ReadAllow(list, record); });
     if (HasUnsafeBytes(record->supported)) record->supported = {};
   }
+  notes_.clear();
+  ReadNotes(view, &notes_);
+  record->notes = notes_;
   sdp_.clear();
   if (std::string_view sdp = FindSdp(view); !sdp.empty()) AppendCompactSdp(sdp, &sdp_);
   record->sdp = sdp_;

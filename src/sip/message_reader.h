@@ -37,6 +37,7 @@ class MessageReader {
   std::string record_route_;
   std::string route_;
   std::string sdp_;
+  std::string notes_;
   std::string scratch_;
 };
 

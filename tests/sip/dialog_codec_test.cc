@@ -59,6 +59,11 @@ DialogState FullState() {
   d.session_timer = {std::chrono::seconds(1800), true, At(5), At(6)};
   d.open_transactions = {{"INVITE", 9, true, true, true, {3, At(8)}, At(9)},
                          {"INFO", 10, false, false, false, {4, At(8)}, std::nullopt}};
+  d.resync_needed = true;
+  d.redirect_targets = {"sip:elsewhere@h"};
+  d.usages = {{"refer", "3", true, true, {5, At(8)}, At(10)},
+              {"dialog", "", false, false, {6, At(8)}, std::nullopt}};
+  d.links = {{"other@h", "l2", "r2", "same Session-ID"}};
   d.remote_supported = "timer";
   d.remote_allow = "INVITE";
   d.created_at = At(1);
@@ -138,6 +143,40 @@ TEST(DialogCodec, SkipsFieldsOfANewerWriter_F98) {
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   EXPECT_EQ(decoded->unknown_fields, 1);
   EXPECT_TRUE(decoded->dialog == FullState());
+}
+
+// As the first release wrote it: 20 fields, none of what came later.
+TEST(DialogCodec, ReadsRecordsOfOlderReleases_F98) {
+  DialogState state = FullState();
+  state.resync_needed = false;
+  state.redirect_targets.clear();
+  state.usages.clear();
+  state.links.clear();
+  std::string bytes = sip::EncodeDialog(state);
+  constexpr unsigned char kFirstLater = 21;
+  std::size_t at = 6;
+  int left = 20;
+  for (; left > 0; --left) {
+    ASSERT_LT(static_cast<unsigned char>(bytes[at]), kFirstLater);
+    const auto number = [&] {
+      std::size_t value = 0;
+      for (int shift = 0;; shift += 7) {
+        const auto byte = static_cast<unsigned char>(bytes[at++]);
+        value |= static_cast<std::size_t>(byte & 0x7f) << shift;
+        if (byte < 0x80) return value;
+      }
+    };
+    number();
+    const std::size_t size = number();
+    at += size;
+    number();
+  }
+  bytes.resize(at);
+  bytes[5] = 20;
+  const auto decoded = sip::DecodeDialog(bytes);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->damaged_fields, 0);
+  EXPECT_TRUE(decoded->dialog == state);
 }
 
 TEST(DialogCodec, RefusesWhatIsNotItsOwn) {

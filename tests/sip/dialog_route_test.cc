@@ -245,6 +245,8 @@ TEST(TargetRefresh, Rule4_5_CrossingRefreshesTakeThePeersRequestAndSaySo) {
                                  .cseq = 9,
                                  .from_tag = "b",
                                  .to_tag = "a",
+                                 .from = "<sip:bob@example.com>",
+                                 .to = "<sip:alice@example.com>",
                                  .contact = "<sip:y@198.51.100.7>"});
   call.Reply(theirs, {});
   call.Reply(ours, {.contact = "<sip:x@198.51.100.7>"});

@@ -34,6 +34,7 @@ enum class DialogEnd : std::uint8_t {
   kInviteFailed,      // non-2xx final answer to the initial INVITE
   kEarlyTerminated,   // 199, or another fork won and 64*T1 passed
   kRejectedInDialog,  // a code that ends dialog or usage (RFC 5057), such as 481
+  kReplaced,          // another call took its place: an accepted INVITE with Replaces (RFC 3891)
 };
 
 // "uac", "uas", "unknown"; "early", "confirmed", ...
@@ -167,6 +168,30 @@ struct OpenTransaction {
   friend bool operator==(const OpenTransaction&, const OpenTransaction&) = default;
 };
 
+// A subscription within the dialog, besides the call itself (RFC 3515, RFC 6665): the dialog lives
+// until the last usage ends, whatever became of the call. Those that ended are not listed.
+struct DialogUsage {
+  std::string event;  // "refer", "dialog", ...
+  std::string id;     // of the Event header; for refer the CSeq of its REFER; empty: none
+  bool server_subscribes = false;  // the peer notifies; else the server does
+  bool active = false;             // a NOTIFY said so; else pending, or none was seen
+  MessageRef message;              // the newest that says so
+  // When it ends if nobody refreshes it; empty: not said.
+  std::optional<CaptureTime> expires_at;
+
+  friend bool operator==(const DialogUsage&, const DialogUsage&) = default;
+};
+
+// Another dialog that seems to be the other leg of the same call (rule 11.10).
+struct DialogLink {
+  std::string call_id;
+  std::string local_tag;
+  std::string remote_tag;
+  std::string reason;  // "same Session-ID"
+
+  friend bool operator==(const DialogLink&, const DialogLink&) = default;
+};
+
 // Facts that policy refuses on.
 struct MediaSecurity {
   bool sdes = false;  // a=crypto or RTP/SAVP*
@@ -183,7 +208,7 @@ struct SIPHEAL_EXPORT DialogState {
   DialogParty local;   // the server's From in a request that it sends
   DialogParty remote;  // the peer: To
   DialogRole role = DialogRole::kUnknown;
-  DialogPhase phase = DialogPhase::kUnknown;
+  DialogPhase phase = DialogPhase::kUnknown;  // of the call; see `usages` for the rest
   DialogEnd end = DialogEnd::kNone;
 
   // --- sequence numbers (rules 5.x) ---
@@ -203,7 +228,10 @@ struct SIPHEAL_EXPORT DialogState {
   std::string pending_remote_target;  // offered by an unanswered refresh of the peer; empty: none
   std::string contact_target;         // what the peer's Contact said, where the server used another
   std::string local_target;           // the server's own last Contact URI
-  bool secure = false;                // sips dialog (RFC 3261 12.1)
+  // Where a 3xx to the server's re-INVITE pointed, in its order. Listed, never followed (rule
+  // 12.14).
+  std::vector<std::string> redirect_targets;
+  bool secure = false;  // sips dialog (RFC 3261 12.1)
 
   // --- transport really used ---
   Transport transport = Transport::kUnknown;
@@ -224,6 +252,13 @@ struct SIPHEAL_EXPORT DialogState {
   MediaSecurity media_security;
   SessionTimer session_timer;
   std::vector<OpenTransaction> open_transactions;
+  // A re-INVITE failed after a part of it had been carried out: the two sides may see the session
+  // differently, and the next offer sets that right (RFC 6141 3).
+  bool resync_needed = false;
+
+  // --- other usages and other legs (rules 7.4 to 7.8, 11.10) ---
+  std::vector<DialogUsage> usages;  // ordered
+  std::vector<DialogLink> links;    // ordered; set by LinkLegs()
 
   // --- the peer's abilities, as it last said ---
   std::string remote_supported;
