@@ -334,6 +334,8 @@ std::vector<DialogState> Derivation::Run() {
     DeriveTimer(draft);
     DeriveOpen(draft);
     DeriveUsages(draft);
+    NoteForeignCredentials(draft);
+    NoteForeignTags(draft);
     DeriveEnd(draft);
   }
   EndLosingForks();

@@ -190,7 +190,7 @@ void Derivation::DeriveIdentity(Draft& draft) const {
     };
     if (at->has_request) {
       times(at->request);
-      if (!at->sent && at->request.supported != 0 &&
+      if (!at->sent && (at->request.supported != 0 || at->request.allow != 0) &&
           (newest_ability == nullptr ||
            newest_ability->first.time_us < at->request.first.time_us)) {
         newest_ability = &at->request;
@@ -201,7 +201,7 @@ void Derivation::DeriveIdentity(Draft& draft) const {
     for (const AnswerFact& answer : at->answers) {
       if (Canonical(answer.to_tag) != AnswerTag(draft, *at)) continue;
       times(answer);
-      if (at->sent && answer.supported != 0 &&
+      if (at->sent && (answer.supported != 0 || answer.allow != 0) &&
           (newest_ability == nullptr || newest_ability->first.time_us < answer.first.time_us)) {
         newest_ability = &answer;
         state.remote_supported = facts_.Text(answer.supported);
@@ -486,6 +486,8 @@ void Derivation::DeriveSequence(Draft& draft) const {
     Cite(state, field, fact, "CSeq of an earlier request");
   }
 
+  DerivePace(draft);
+
   // --- the peer's numbers: only what the server took (rules 5.11, 12.1, 12.5) ---
   const MessageFact* proof = nullptr;
   std::uint32_t remote_seq = 0;
@@ -524,6 +526,30 @@ void Derivation::DeriveSequence(Draft& draft) const {
                   [](const Evidence& entry) { return entry.field == Field::kRemoteSeq; });
     Cite(state, Field::kRemoteSeq, *proof, "CSeq of a request that the server accepted");
   }
+}
+
+// Over the last requests of the server, whatever their numbers: those between were sent, too.
+void Derivation::DerivePace(Draft& draft) const {
+  constexpr std::size_t kLast = 16;
+  std::vector<std::pair<std::uint32_t, std::int64_t>> sent;  // CSeq and time
+  for (const Transaction* at : draft.own) {
+    if (at->has_request && CountsInCseq(at->method) && draft.state.local_seq &&
+        at->cseq <= *draft.state.local_seq) {
+      sent.emplace_back(at->cseq, at->request.first.time_us);
+    }
+  }
+  for (const Floor& floor : facts_.floors) {
+    if (floor.sent && Canonical(floor.from_tag) == draft.local &&
+        Canonical(floor.to_tag) == draft.remote) {
+      sent.emplace_back(floor.cseq, floor.sighting.time_us);
+    }
+  }
+  std::sort(sent.begin(), sent.end());
+  const std::size_t from = sent.size() > kLast ? sent.size() - kLast : 0;
+  if (sent.size() < 2 || sent.back().first - sent[from].first < 2) return;
+  const std::int64_t span = sent.back().second - sent[from].second;
+  if (span <= 0) return;
+  draft.state.local_pace = std::chrono::microseconds(span / (sent.back().first - sent[from].first));
 }
 
 }  // namespace sipheal::inline v0_1::sip

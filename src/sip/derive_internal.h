@@ -68,6 +68,7 @@ class Derivation {
   const Transaction* FirstInviteSeen(const Draft& draft) const;
   void DerivePhase(Draft& draft) const;
   void DeriveSequence(Draft& draft) const;
+  void DerivePace(Draft& draft) const;
   void DeriveHops(Draft& draft) const;
   bool OnPath(const Draft& draft, const MessageFact& fact) const;
 
@@ -100,6 +101,10 @@ class Derivation {
   void DeriveUsages(Draft& draft) const;
   // The NOTIFY that opened a dialog without a call (rule 7.5); else nullptr.
   const Transaction* OpeningNotify(const Draft& draft) const;
+
+  // --- derive_trust.cc: what does not fit ---
+  void NoteForeignCredentials(Draft& draft) const;
+  void NoteForeignTags(Draft& draft) const;
 
   // --- derive_end.cc ---
   void DeriveEnd(Draft& draft) const;

@@ -246,10 +246,18 @@ void Derivation::DeriveTimer(Draft& draft) const {
   DialogState& state = draft.state;
   const Transaction* latest = nullptr;
   const AnswerFact* success = nullptr;
+  auto asked = [&](const MessageFact& fact) {
+    const std::string_view text = FindNote(NotesOf(fact), Note::kMinInterval);
+    const std::chrono::seconds least(ParseUnsigned(text, 0x7fffffffu).value_or(0));
+    state.session_timer.min_interval = std::max(state.session_timer.min_interval, least);
+  };
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {
       if (at->method != Method::kInvite && at->method != Method::kUpdate) continue;
       const AnswerFact* final = FinalOf(draft, *at);
+      // Of requests that the server took, and of refusals to its own (rule 8.6).
+      if (at->has_request && (at->sent || final != nullptr)) asked(at->request);
+      if (final != nullptr && final->status == 422) asked(*final);
       if (final == nullptr || final->status >= 300) continue;
       const bool newer = success == nullptr ||
                          (latest->sent == at->sent ? at->cseq > latest->cseq

@@ -43,6 +43,7 @@ enum Tag : std::uint8_t {
   kNotes = 20,
   kUsages = 21,
   kLinks = 22,
+  kPace = 23,
 };
 
 class Writer {
@@ -494,6 +495,16 @@ const FieldCodec kFields[] = {
      std::nullopt, true},
     {kLinks, [](Writer& w, const DialogState& d) { PutList(w, d.links); },
      [](Reader& r, DialogState& d) { GetList(r, d.links); }, std::nullopt, true},
+    {kPace,
+     [](Writer& w, const DialogState& d) {
+       w.Number(static_cast<std::uint64_t>(d.local_pace.count()));
+       w.Number(static_cast<std::uint64_t>(d.session_timer.min_interval.count()));
+     },
+     [](Reader& r, DialogState& d) {
+       d.local_pace = std::chrono::microseconds(r.Below(0xffffffffffffu));
+       d.session_timer.min_interval = std::chrono::seconds(r.Below(0xffffffffu));
+     },
+     std::nullopt, true},
 };
 
 std::uint16_t Check(std::uint8_t tag, std::string_view payload) {

@@ -182,6 +182,7 @@ void MergeStoredState(const DialogState& stored, DialogState& dialog) {
     dialog.highest_local_sdp_version = stored.highest_local_sdp_version;
   }
   if (dialog.usages.empty() && dialog.phase == DialogPhase::kUnknown) dialog.usages = stored.usages;
+  if (dialog.local_pace.count() == 0) dialog.local_pace = stored.local_pace;
   if (dialog.links.empty()) dialog.links = stored.links;
   // An end is final, and a confirmed dialog does not become early again.
   if (stored.phase == DialogPhase::kTerminated ||

@@ -7,6 +7,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/derive_identity.cc
   sip/derive_route.cc
   sip/derive_session.cc
+  sip/derive_trust.cc
   sip/derive_usages.cc
   sip/dialog_codec.cc
   sip/dialog_folder.cc
@@ -22,6 +23,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/sdp.cc
   sip/server_match.cc
   sip/stream_framer.cc
+  sip/takeover_plan.cc
   sip/uri.cc
   sip/verdict.cc)
 list(APPEND SIPHEAL_CORE_HEADERS
@@ -39,5 +41,6 @@ list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/sip/sdp.h
   sipheal/sip/server_identity.h
   sipheal/sip/stream_framer.h
+  sipheal/sip/takeover_plan.h
   sipheal/sip/uri.h
   sipheal/sip/verdict.h)

@@ -127,6 +127,10 @@ void ReadNotes(const MessageView& view, std::string* out) {
       Lists(view, HeaderId::kSupported, "from-change")) {
     Add(Note::kFromChange, "", out);
   }
+  if (view.Has(HeaderId::kMinSe)) {
+    const std::string_view seconds = view.Get(HeaderId::kMinSe);
+    Add(Note::kMinInterval, TrimLws(seconds.substr(0, seconds.find(';'))), out);
+  }
   if (view.is_request()) {
     if (method == Method::kInvite) ReadLinks(view, out);
     if (method == Method::kPrack) {

@@ -23,6 +23,7 @@ enum class Note : char {
   kOtherLeg = 'X',           // the Call-ID that it names for its other leg
   kNonceIssued = 'n',        // of a challenge; a hash, since it is a secret of two others
   kNonceUsed = 'u',          // of credentials; the same hash
+  kMinInterval = 'm',        // Min-SE (RFC 4028)
   kAlternative = 'A',        // a Contact of a 3xx
   kRack = 'P',               // RSeq that a PRACK acknowledges
   kDialogInfo = 'D',  // a dialog of a dialog-info body: call-id, local-tag, remote-tag, local and

@@ -111,6 +111,21 @@ std::string_view ViaTransport(Transport transport) {
   }
 }
 
+// The dead server may have told its sessions apart by the user part of its Contact (rule 3.17): a
+// Contact without one takes it over, host and parameters stay the successor's.
+std::string ContactWithUser(const UriView& contact, const std::string& old_contact) {
+  std::optional<UriView> old = UriView::Parse(old_contact);
+  if (!contact.user.empty() || !old || old->user.empty() || HasUnsafeBytes(old_contact)) {
+    return std::string(contact.text);
+  }
+  const std::size_t host = contact.scheme.size() + 1;
+  std::string text(contact.text.substr(0, host));
+  text += old->user;
+  text += '@';
+  text += contact.text.substr(host);
+  return text;
+}
+
 void AppendParty(const DialogParty& party, std::string* out) {
   if (!party.display.empty()) {
     *out += party.display;
@@ -205,7 +220,14 @@ absl::StatusOr<std::uint32_t> NextCseq(const DialogState& dialog, const CseqPoli
   std::uint64_t next;
   if (dialog.local_seq) {
     const bool complete = policy.capture_is_complete && !dialog.from_stored_state;
-    next = std::uint64_t{*dialog.local_seq} + 1 + (complete ? 0 : policy.headroom);
+    std::uint64_t headroom = complete ? 0 : policy.headroom;
+    // Twice what the server could have sent since, at the pace at which it was seen to send.
+    const Evidence* last = dialog.FindEvidence(Field::kLocalSeq);
+    if (!complete && last != nullptr && dialog.local_pace.count() > 0 && now > last->message.time) {
+      const auto unseen = (now - last->message.time) / dialog.local_pace;
+      headroom = std::max(headroom, 2 * static_cast<std::uint64_t>(unseen));
+    }
+    next = std::uint64_t{*dialog.local_seq} + 1 + headroom;
   } else {
     // The server never sent a request that was seen. Half the clock's seconds is above any number
     // that a stack starts with, and the peer accepts any first one (RFC 3261 8.1.1.5, rule 5.10).
@@ -316,11 +338,15 @@ absl::StatusOr<std::string> BuildReinvite(const DialogState& dialog,
   text += "To: ";
   AppendParty(dialog.remote, &text);
   text += "Call-ID: " + dialog.call_id + "\r\nCSeq: " + std::to_string(cseq) + " INVITE\r\n";
-  text += "Contact: <" + options.contact + ">\r\n";
+  text += "Contact: <" + ContactWithUser(contact, dialog.local_target) + ">\r\n";
   if (!options.user_agent.empty()) text += "User-Agent: " + options.user_agent + "\r\n";
   if (dialog.session_timer.active()) {
+    const SessionTimer& timer = dialog.session_timer;
     text += absl::StrFormat("Supported: timer\r\nSession-Expires: %d;refresher=uac\r\n",
-                            dialog.session_timer.interval.count());
+                            std::max(timer.interval, timer.min_interval).count());
+    if (timer.min_interval.count() > 0) {
+      text += absl::StrFormat("Min-SE: %d\r\n", timer.min_interval.count());
+    }
   }
   if (!options.sdp.empty()) text += "Content-Type: application/sdp\r\n";
   text += "Content-Length: " + std::to_string(options.sdp.size()) + "\r\n\r\n" + options.sdp;

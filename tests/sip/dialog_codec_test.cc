@@ -56,7 +56,8 @@ DialogState FullState() {
   d.highest_local_sdp_version = "99";
   d.held_by_local = d.held_by_remote = true;
   d.media_security = {true, true, true};
-  d.session_timer = {std::chrono::seconds(1800), true, At(5), At(6)};
+  d.session_timer = {std::chrono::seconds(1800), true, At(5), At(6), std::chrono::seconds(90)};
+  d.local_pace = microseconds(50'000);
   d.open_transactions = {{"INVITE", 9, true, true, true, {3, At(8)}, At(9)},
                          {"INFO", 10, false, false, false, {4, At(8)}, std::nullopt}};
   d.resync_needed = true;
@@ -149,6 +150,8 @@ TEST(DialogCodec, SkipsFieldsOfANewerWriter_F98) {
 TEST(DialogCodec, ReadsRecordsOfOlderReleases_F98) {
   DialogState state = FullState();
   state.resync_needed = false;
+  state.local_pace = microseconds(0);
+  state.session_timer.min_interval = std::chrono::seconds(0);
   state.redirect_targets.clear();
   state.usages.clear();
   state.links.clear();

@@ -148,6 +148,8 @@ struct SessionTimer {
   bool local_refreshes = false;      // the server refreshes; else the peer
   CaptureTime since{};               // the 2xx that set it
   CaptureTime expires_at{};          // since + interval
+  // The least that anybody in the path asked for by Min-SE, a 422 included; 0: not said.
+  std::chrono::seconds min_interval{0};
 
   bool active() const { return interval.count() > 0; }
   friend bool operator==(const SessionTimer&, const SessionTimer&) = default;
@@ -215,6 +217,9 @@ struct SIPHEAL_EXPORT DialogState {
   // Highest CSeq that the server is proved to have used; empty: it never sent a request. A lower
   // bound where the capture may have holes.
   std::optional<std::uint32_t> local_seq;
+  // The server's mean time between its last requests in the dialog; zero: too few to tell. Who
+  // sends fast may have sent more that was not captured (rule 5.8).
+  std::chrono::microseconds local_pace{0};
   // Highest CSeq of the peer that the server accepted; empty: none.
   std::optional<std::uint32_t> remote_seq;
 

@@ -31,8 +31,10 @@ struct RequestTarget {
 // URI.
 SIPHEAL_EXPORT absl::StatusOr<RequestTarget> NextRequest(const DialogState& dialog);
 
-// The CSeq of the next request: above everything that the peer may have seen. `now` is used when
-// the server never sent a request (clock-based start, RFC 3261 8.1.1.5). OutOfRange above kMaxCseq.
+// The CSeq of the next request: above everything that the peer may have seen. Between the last
+// request seen and `now` a server that was sending fast may have sent more: twice as many are left
+// free, where that is more than the policy's head-room. `now` is also the start when the server
+// never sent a request (clock-based, RFC 3261 8.1.1.5). OutOfRange above kMaxCseq.
 SIPHEAL_EXPORT absl::StatusOr<std::uint32_t> NextCseq(const DialogState& dialog,
                                                       const CseqPolicy& policy, CaptureTime now);
 
@@ -60,7 +62,9 @@ SIPHEAL_EXPORT absl::StatusOr<std::vector<ChannelVariable>> RecoveryVariables(
 struct ReinviteOptions {
   CseqPolicy cseq;
   CaptureTime now{};
-  std::string contact;      // the successor's Contact URI; needed
+  // The successor's Contact URI; needed. Without a user part it takes over that of the server's
+  // last Contact, by which the server may have known its session.
+  std::string contact;
   std::string via_sent_by;  // "192.0.2.9:5060"; needed
   std::string branch;       // needed, starts with z9hG4bK, never seen in the capture
   Transport transport = Transport::kUdp;
