@@ -12,4 +12,4 @@ sipheal_component(core
   SOURCES ${SIPHEAL_CORE_SOURCES}
   HEADERS ${SIPHEAL_CORE_HEADERS}
   PUBLIC absl::status absl::statusor absl::strings Threads::Threads
-  PRIVATE absl::str_format absl::flat_hash_map absl::core_headers)
+  PRIVATE absl::str_format absl::flat_hash_map absl::flat_hash_set absl::hash absl::core_headers)

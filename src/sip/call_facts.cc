@@ -16,14 +16,6 @@ constexpr std::size_t kKeptRefreshes = 6;
 // The same of REFER, SUBSCRIBE and NOTIFY, which show the dialog's other usages.
 constexpr std::size_t kKeptSubscriptions = 8;
 
-// Room for one more without doubling: most calls have a handful of each.
-template <typename T>
-T& AddOne(std::vector<T>& list) {
-  constexpr std::size_t kSmall = 8;
-  if (list.size() == list.capacity() && list.size() < kSmall) list.reserve(list.size() + 1);
-  return list.emplace_back();
-}
-
 bool IsRefresh(Method method) { return method == Method::kInvite || method == Method::kUpdate; }
 
 bool OfSubscription(Method method) {
@@ -74,7 +66,6 @@ TextId TextPool::Intern(std::string_view text) {
     full_ = true;
     return 0;
   }
-  if (needed > bytes_.capacity()) bytes_.reserve(needed + std::min<std::size_t>(needed / 4, 64));
   const auto size = static_cast<std::uint16_t>(text.size());
   const char* const head = reinterpret_cast<const char*>(&size);
   bytes_.insert(bytes_.end(), head, head + sizeof size);
@@ -87,6 +78,54 @@ std::string_view TextPool::Get(TextId id) const {
   std::uint16_t size;
   std::memcpy(&size, bytes_.data() + id - 1, sizeof size);
   return {bytes_.data() + id - 1 + sizeof size, size};
+}
+
+void TextPool::Assign(std::string_view bytes) {
+  bytes_.assign(bytes.begin(), bytes.end());
+  full_ = false;
+}
+
+void CallFacts::Clear() {
+  texts.Assign({});
+  tags.clear();
+  endpoints.clear();
+  transactions.clear();
+  answers.clear();
+  floors.clear();
+  rivals.clear();
+  first_us = INT64_MAX;
+  newest_us = 0;
+  limits_reached = false;
+  compacted = false;
+}
+
+void CallFacts::Relink() {
+  AnswerFact* at = answers.data();
+  for (Transaction& transaction : transactions) {
+    transaction.answers.first = at;
+    at += transaction.answers.count;
+  }
+}
+
+AnswerFact* CallFacts::AddAnswer(Transaction* transaction) {
+  const std::ptrdiff_t at = transaction->answers.end() - answers.data();
+  answers.emplace(answers.begin() + at);
+  ++transaction->answers.count;
+  Relink();
+  return transaction->answers.end() - 1;
+}
+
+void CallFacts::EraseAnswer(Transaction* transaction, AnswerFact* answer) {
+  answers.erase(answers.begin() + (answer - answers.data()));
+  --transaction->answers.count;
+  Relink();
+}
+
+void CallFacts::EraseTransaction(std::vector<Transaction>::iterator transaction) {
+  const auto first = answers.begin() + (transaction->answers.begin() - answers.data());
+  answers.erase(first, first + transaction->answers.count);
+  transactions.erase(transaction);
+  Relink();
 }
 
 // Merges a sighting of the same key into `fact`. kWins: the caller must replace the contents.
@@ -150,7 +189,7 @@ std::string CallFacts::SdpText(const MessageFact& fact) const {
 
 TagId CallFacts::InternTag(std::string_view tag) {
   if (tag.empty()) return 0;
-  if (tags.empty()) AddOne(tags);
+  if (tags.empty()) tags.emplace_back();
   const TextId text = texts.Intern(tag);
   if (text == 0) return 0;
   for (std::size_t i = 1; i < tags.size(); ++i) {
@@ -160,7 +199,7 @@ TagId CallFacts::InternTag(std::string_view tag) {
     limits_reached = true;
     return 0;
   }
-  AddOne(tags) = text;
+  tags.push_back(text);
   return static_cast<TagId>(tags.size() - 1);
 }
 
@@ -173,7 +212,7 @@ EndpointId CallFacts::InternEndpoint(const Endpoint& endpoint) {
     limits_reached = true;
     return 0;
   }
-  AddOne(endpoints) = endpoint;
+  endpoints.push_back(endpoint);
   return static_cast<EndpointId>(endpoints.size());
 }
 
@@ -253,25 +292,26 @@ FoldResult CallFacts::MergeAnswer(Transaction* transaction, const MessageRecord&
     step = MergeSighting(answer, record.sighting);
     if (step == MergeStep::kSame) return FoldResult::kDuplicate;
   } else {
-    std::vector<AnswerFact>& answers = transaction->answers;
-    if (answers.size() >= options.max_answers_per_transaction) {
+    const AnswerList known = transaction->answers;
+    if (known.count >= options.max_answers_per_transaction) {
       // Finals before provisionals, then the oldest: a flood of 18x with made-up tags comes after
       // the answers of the real phone and must not push them out.
       limits_reached = true;
-      auto worst = std::max_element(answers.begin(), answers.end(),
-                                    [](const AnswerFact& a, const AnswerFact& b) {
-                                      const bool a_final = a.status >= 200;
-                                      const bool b_final = b.status >= 200;
-                                      if (a_final != b_final) return a_final;
-                                      return a.first.Better(b.first);
-                                    });
+      AnswerFact* const worst = std::max_element(known.begin(), known.end(),
+                                                 [](const AnswerFact& a, const AnswerFact& b) {
+                                                   const bool a_final = a.status >= 200;
+                                                   const bool b_final = b.status >= 200;
+                                                   if (a_final != b_final) return a_final;
+                                                   return a.first.Better(b.first);
+                                                 });
       const bool final = record.status >= 200;
-      const bool worst_final = worst->status >= 200;
-      const bool better = final != worst_final ? final : record.sighting.Better(worst->first);
+      const bool worst_final = worst != known.end() && worst->status >= 200;
+      const bool better = worst != known.end() &&
+                          (final != worst_final ? final : record.sighting.Better(worst->first));
       if (!better) return FoldResult::kLimit;
-      answers.erase(worst);
+      EraseAnswer(transaction, worst);
     }
-    answer = &AddOne(answers);
+    answer = AddAnswer(transaction);
     answer->first = record.sighting;
     answer->status = record.status;
     answer->to_tag = to_tag;
@@ -302,13 +342,16 @@ Transaction* CallFacts::FindOrAdd(const MessageRecord& record, const RebuildOpti
   if (transactions.size() >= options.max_transactions_per_call && !MakeRoom(record, options)) {
     return nullptr;
   }
-  Transaction& added = AddOne(transactions);
+  Transaction& added = transactions.emplace_back();
+  added.answers.first = answers.data() + answers.size();
   added.branch = record.branch;
   added.cseq = record.cseq;
   added.method = record.method;
   added.sent = record.sent;
   added.from_tag = from_tag;
-  added.method_text = method_text;
+  // Making room may have moved the texts.
+  added.method_text =
+      record.method == Method::kOther ? texts.Intern(record.method_text) : TextId{0};
   return &added;
 }
 
@@ -325,7 +368,7 @@ bool CallFacts::MakeRoom(const MessageRecord& record, const RebuildOptions& opti
   if (worst == transactions.end()) return false;
   const bool server_spoke = record.sent == record.is_request;
   if (!server_spoke && StartOf(*worst) <= record.sighting.time_us) return false;
-  transactions.erase(worst);
+  EraseTransaction(worst);
   return true;
 }
 
@@ -391,10 +434,11 @@ void CallFacts::Compact() {
     return !OfSubscription(at.method) || at.request.first.time_us < oldest_subscription;
   };
   std::vector<Transaction> kept;
-  kept.reserve(transactions.size());
-  for (Transaction& at : transactions) {
+  std::vector<AnswerFact> kept_answers;
+  for (const Transaction& at : transactions) {
     if (!droppable(at)) {
-      kept.push_back(std::move(at));
+      kept.push_back(at);
+      kept_answers.insert(kept_answers.end(), at.answers.begin(), at.answers.end());
       continue;
     }
     compacted = true;
@@ -412,28 +456,32 @@ void CallFacts::Compact() {
       floor->peer = at.request.peer;
     }
   }
-  transactions = std::move(kept);
-  for (Transaction& at : transactions) at.answers.shrink_to_fit();
-  transactions.shrink_to_fit();
-  texts.Shrink();
-  tags.shrink_to_fit();
-  endpoints.shrink_to_fit();
-  floors.shrink_to_fit();
+  transactions.assign(kept.begin(), kept.end());
+  answers.assign(kept_answers.begin(), kept_answers.end());
+  Relink();
+  DropUnusedTexts();
 }
 
-std::size_t CallFacts::size_bytes() const {
-  // 16 bytes an allocation is what glibc's allocator adds at most.
-  auto block = [](std::size_t bytes) { return bytes == 0 ? 0 : bytes + 16; };
-  std::size_t total = sizeof(CallFacts) + block(texts.capacity());
-  total += block(rivals.capacity() * sizeof(Sighting));
-  total += block(tags.capacity() * sizeof(TextId));
-  total += block(endpoints.capacity() * sizeof(Endpoint));
-  total += block(floors.capacity() * sizeof(Floor));
-  total += block(transactions.capacity() * sizeof(Transaction));
-  for (const Transaction& at : transactions) {
-    total += block(at.answers.capacity() * sizeof(AnswerFact));
+void CallFacts::DropUnusedTexts() {
+  TextPool used;
+  auto keep = [&](TextId& id) { id = used.Intern(texts.Get(id)); };
+  auto keep_common = [&](MessageFact& fact) {
+    for (TextId* id :
+         {&fact.contact, &fact.record_route, &fact.sdp_origin, &fact.sdp, &fact.from, &fact.to}) {
+      keep(*id);
+    }
+  };
+  for (TextId& tag : tags) keep(tag);
+  for (Transaction& at : transactions) {
+    keep(at.method_text);
+    keep_common(at.request);
+    for (TextId* id : {&at.request.uri, &at.request.route, &at.request.supported}) keep(*id);
   }
-  return total;
+  for (AnswerFact& answer : answers) {
+    keep_common(answer);
+    keep(answer.supported);
+  }
+  texts.Assign(used.bytes());
 }
 
 }  // namespace sipheal::inline v0_1::sip

@@ -6,7 +6,10 @@
 // time and bytes wins. Merging commutes, associates and repeats without effect, so the set does not
 // depend on the order of arrival.
 //
-// Texts are kept once each in a pool; everything else holds 16-bit references into it.
+// Texts are kept once each in a pool; everything else holds 16-bit references into it. Between
+// messages a call lies in one block of memory (call_store.h), which is loaded into a CallFacts for
+// the merge and for the derivation: so all lists here are of plain values, and one CallFacts serves
+// for all calls in turn without allocating.
 #pragma once
 
 #include <cstdint>
@@ -34,12 +37,12 @@ class TextPool {
   TextId Intern(std::string_view text);
   std::string_view Get(TextId id) const;
   bool full() const { return full_; }
-  std::size_t capacity() const { return bytes_.capacity(); }
-  void Shrink() { bytes_.shrink_to_fit(); }
+  std::string_view bytes() const { return {bytes_.data(), bytes_.size()}; }
+  // Replaces everything by what bytes() of another pool gave.
+  void Assign(std::string_view bytes);
 
  private:
-  // Entries of a 16-bit size and the text; an id is the entry's offset + 1. A vector, since it
-  // grows by as much as it is told: a million of these are held at once.
+  // Entries of a 16-bit size and the text; an id is the entry's offset + 1.
   std::vector<char> bytes_;
   bool full_ = false;
 };
@@ -91,13 +94,24 @@ struct RequestFact : MessageFact {
 };
 
 struct AnswerFact : MessageFact {
-  std::uint32_t rseq = 0;  // 0: not reliable
-  std::uint16_t status = 0;
   TagId to_tag = 0;
+  std::uint16_t status = 0;
+  std::uint32_t rseq = 0;  // 0: not reliable
   TextId supported = 0;
   std::uint16_t allow = 0;
 
   bool reliable() const { return status >= 200 || rseq != 0; }
+};
+
+// The answers of one transaction, which stand together in CallFacts::answers.
+struct AnswerList {
+  AnswerFact* first = nullptr;
+  std::uint32_t count = 0;
+
+  AnswerFact* begin() const { return first; }
+  AnswerFact* end() const { return first + count; }
+  AnswerFact& front() const { return *first; }
+  bool empty() const { return count == 0; }
 };
 
 struct Transaction {
@@ -112,7 +126,7 @@ struct Transaction {
   TagId from_tag = 0;
   TextId method_text = 0;  // of kOther
   RequestFact request;
-  std::vector<AnswerFact> answers;
+  AnswerList answers;
 
   const AnswerFact* FinalAnswer() const;
 };
@@ -161,10 +175,16 @@ struct MessageRecord {
 
 class CallFacts {
  public:
+  CallFacts() = default;
+  // Its transactions point into it.
+  CallFacts(const CallFacts&) = delete;
+  CallFacts& operator=(const CallFacts&) = delete;
+
   TextPool texts;
   std::vector<TextId> tags;  // tags[0] is unused
   std::vector<Endpoint> endpoints;
   std::vector<Transaction> transactions;
+  std::vector<AnswerFact> answers;  // those of the first transaction, then of the next, ...
   std::vector<Floor> floors;
   std::vector<Sighting> rivals;
   std::int64_t first_us = INT64_MAX;
@@ -172,6 +192,10 @@ class CallFacts {
   bool limits_reached = false;
   bool compacted = false;
 
+  // Forgets everything but keeps its memory.
+  void Clear();
+  // Points the transactions at their answers, after either list has moved.
+  void Relink();
   FoldResult Merge(const MessageRecord& record, const RebuildOptions& options);
 
   std::string_view Tag(TagId id) const {
@@ -186,7 +210,6 @@ class CallFacts {
   bool MayHaveEnded() const;
   // Shrinks to what the state needs; see the .cc for what that is. Quiet calls only.
   void Compact();
-  std::size_t size_bytes() const;
 
  private:
   TagId InternTag(std::string_view tag);
@@ -198,6 +221,10 @@ class CallFacts {
   enum class MergeStep { kSame, kWins, kLoses };
   MergeStep MergeSighting(MessageFact* fact, const Sighting& seen);
   void FillCommon(MessageFact* fact, const MessageRecord& record);
+  AnswerFact* AddAnswer(Transaction* transaction);
+  void EraseAnswer(Transaction* transaction, AnswerFact* answer);
+  void EraseTransaction(std::vector<Transaction>::iterator transaction);
+  void DropUnusedTexts();
 };
 
 }  // namespace sipheal::inline v0_1::sip

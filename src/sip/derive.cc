@@ -375,19 +375,18 @@ std::vector<DialogState> Derivation::Run() {
   return dialogs;
 }
 
-std::vector<DialogState> DeriveDialogs(std::string_view call_id, const CallFacts& facts,
+std::vector<DialogState> DeriveDialogs(std::string_view call_id, CallFacts& facts,
                                        const ServerMatcher& server, const RebuildOptions& options) {
   // What was merged first must not matter: everything is looked at in one order.
-  CallFacts ordered = facts;
-  for (Transaction& at : ordered.transactions) {
+  for (Transaction& at : facts.transactions) {
     std::sort(at.answers.begin(), at.answers.end(), [](const AnswerFact& a, const AnswerFact& b) {
       if (a.first.Better(b.first) || b.first.Better(a.first)) return a.first.Better(b.first);
       return std::tie(a.status, a.rseq) < std::tie(b.status, b.rseq);
     });
   }
-  std::sort(ordered.transactions.begin(), ordered.transactions.end(),
+  std::sort(facts.transactions.begin(), facts.transactions.end(),
             [](const Transaction& a, const Transaction& b) { return Earlier(&a, &b); });
-  return Derivation(call_id, ordered, server, options).Run();
+  return Derivation(call_id, facts, server, options).Run();
 }
 
 }  // namespace sipheal::inline v0_1::sip

@@ -11,8 +11,9 @@
 
 namespace sipheal::inline v0_1::sip {
 
-// Ordered by first message, then by tags.
-std::vector<DialogState> DeriveDialogs(std::string_view call_id, const CallFacts& facts,
+// Ordered by first message, then by tags. Puts `facts` into another order, after which nothing can
+// be merged into them any more.
+std::vector<DialogState> DeriveDialogs(std::string_view call_id, CallFacts& facts,
                                        const ServerMatcher& server, const RebuildOptions& options);
 
 }  // namespace sipheal::inline v0_1::sip

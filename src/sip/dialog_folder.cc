@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "sip/call_facts.h"
+#include "sip/call_store.h"
 #include "sip/derive.h"
 #include "sip/message_reader.h"
 #include "sip/server_match.h"
@@ -63,7 +64,7 @@ class Folding {
 
   ServerMatcher matcher_;
   RebuildOptions options_;
-  TextMap<CallFacts> calls_;
+  CallStore calls_;
   // A tombstone keeps the tags of what ended, so that new tags under an old Call-ID are a new call.
   struct Grave {
     DialogEnd end = DialogEnd::kNone;
@@ -74,6 +75,8 @@ class Folding {
   std::deque<std::string> grave_order_;
   MessageReader reader_;
   MessageRecord record_;
+  // The call that is folded into or looked at just now.
+  mutable CallFacts facts_;
 };
 
 FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView& view, bool batch) {
@@ -97,8 +100,8 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
     outcome.result = FoldResult::kMalformed;
     return outcome;
   }
-  auto call = calls_.find(view.call_id());
-  if (call == calls_.end()) {
+  StoredCall* const call = calls_.Find(view.call_id());
+  if (call == nullptr) {
     // Only within a dialog do these count; a request without To tag is outside of any.
     const bool outside = record_.is_request && !record_.has_to_tag &&
                          record_.method != Method::kInvite && record_.method != Method::kCancel;
@@ -119,19 +122,29 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
       outcome.result = FoldResult::kLimit;
       return outcome;
     }
-    call = calls_.emplace(std::string(view.call_id()), CallFacts()).first;
+    facts_.Clear();
   } else if (record_.is_request && !record_.has_to_tag && record_.method != Method::kInvite &&
              record_.method != Method::kCancel) {
     return outcome;
+  } else {
+    calls_.Load(*call, facts_);
   }
+  const bool limits_reached = facts_.limits_reached;
   outcome.result = FoldResult::kDuplicate;
   for (bool sent : {true, false}) {
     if (sent ? !adjacency.sent : !adjacency.received) continue;
     record_.sent = sent == record_.is_request;
     record_.peer = sent ? message.destination : message.source;
     record_.sighting.path = PathOf(record_.peer, record_.transport);
-    const FoldResult result = call->second.Merge(record_, options_);
+    const FoldResult result = facts_.Merge(record_, options_);
     if (outcome.result == FoldResult::kDuplicate) outcome.result = result;
+  }
+  if (call == nullptr || outcome.result != FoldResult::kDuplicate ||
+      facts_.limits_reached != limits_reached) {
+    calls_.Put(view.call_id(), facts_);
+  } else {
+    call->first_us = facts_.first_us;
+    call->newest_us = facts_.newest_us;
   }
   return outcome;
 }
@@ -167,17 +180,18 @@ FoldOutcome DialogFolder::Fold(const CapturedMessageView& message, const Message
 }
 
 bool DialogFolder::Tracks(std::string_view call_id) const {
-  return impl_->calls_.contains(call_id);
+  return impl_->calls_.Find(call_id) != nullptr;
 }
 
 std::vector<DialogState> DialogFolder::Snapshot(std::string_view call_id) const {
-  auto call = impl_->calls_.find(call_id);
-  if (call == impl_->calls_.end()) return {};
-  return DeriveDialogs(call_id, call->second, impl_->matcher_, impl_->options_);
+  const StoredCall* const call = impl_->calls_.Find(call_id);
+  if (call == nullptr) return {};
+  impl_->calls_.Load(*call, impl_->facts_);
+  return DeriveDialogs(call_id, impl_->facts_, impl_->matcher_, impl_->options_);
 }
 
 void DialogFolder::ForEachCall(const std::function<void(std::string_view call_id)>& fn) const {
-  for (const auto& [call_id, facts] : impl_->calls_) fn(call_id);
+  impl_->calls_.ForEach([&](const StoredCall& call) { fn(call.call_id()); });
 }
 
 std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
@@ -187,46 +201,49 @@ std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
   const std::int64_t quiet_before = us(now - linger);
   const std::int64_t stale_before = us(now - kSilentUnanswered);
   std::size_t ended = 0;
-  for (auto at = impl.calls_.begin(); at != impl.calls_.end();) {
-    CallFacts& facts = at->second;
-    if (facts.newest_us > quiet_before) {
-      ++at;
-      continue;
-    }
-    if (!facts.compacted || facts.transactions.size() > kQuietTransactions) facts.Compact();
+  CallFacts& facts = impl.facts_;
+  impl.calls_.Filter([&](StoredCall& call) {
+    if (call.newest_us > quiet_before) return true;
+    const bool shrink = !call.compacted || call.transactions > kQuietTransactions;
+    const bool stale = call.newest_us < stale_before;
+    // Known from an earlier look to go on.
+    if (!shrink && call.quiet && !call.may_have_ended && (call.two_sided || !stale)) return true;
+    impl.calls_.Load(call, facts);
+    if (shrink) facts.Compact();
     facts.compacted = true;
-    bool over = facts.newest_us < stale_before && !facts.TwoSided();
+    const StoredCall& at = impl.calls_.PutQuiet(call.call_id(), facts);
+    bool over = stale && !at.two_sided;
     DialogEnd end = DialogEnd::kNone;
-    if (!over && facts.MayHaveEnded()) {
-      const std::vector<DialogState> dialogs =
-          DeriveDialogs(at->first, facts, impl.matcher_, impl.options_);
-      over = std::all_of(dialogs.begin(), dialogs.end(), [](const DialogState& dialog) {
-        return dialog.phase == DialogPhase::kTerminated ||
-               dialog.end == DialogEnd::kByeUnanswered || dialog.end == DialogEnd::kCancelled;
-      });
+    Impl::Grave grave;
+    if (over || at.may_have_ended) {
+      for (std::size_t i = 1; i < facts.tags.size(); ++i) {
+        grave.tags.push_back(HashBytes(facts.Tag(static_cast<TagId>(i))));
+      }
+    }
+    if (!over && at.may_have_ended) {
       // An attempt that was refused leaves no dialog; one that is still open is not over.
       const bool open = std::any_of(
           facts.transactions.begin(), facts.transactions.end(), [](const Transaction& transaction) {
             return transaction.method == Method::kInvite && transaction.FinalAnswer() == nullptr;
           });
+      const std::vector<DialogState> dialogs =
+          DeriveDialogs(at.call_id(), facts, impl.matcher_, impl.options_);
+      over = std::all_of(dialogs.begin(), dialogs.end(), [](const DialogState& dialog) {
+        return dialog.phase == DialogPhase::kTerminated ||
+               dialog.end == DialogEnd::kByeUnanswered || dialog.end == DialogEnd::kCancelled;
+      });
       if (dialogs.empty() && open) over = false;
       if (!dialogs.empty()) end = dialogs.front().end;
     }
-    if (!over) {
-      ++at;
-      continue;
-    }
+    if (!over) return true;
     ++ended;
-    Impl::Grave grave;
     grave.end = end;
-    grave.ended_at = CaptureTime(std::chrono::microseconds(facts.newest_us));
-    for (std::size_t i = 1; i < facts.tags.size(); ++i) {
-      grave.tags.push_back(HashBytes(facts.Tag(static_cast<TagId>(i))));
-    }
-    impl.graves_[at->first] = std::move(grave);
-    impl.grave_order_.push_back(at->first);
-    at = impl.calls_.erase(at);
-  }
+    grave.ended_at = CaptureTime(std::chrono::microseconds(at.newest_us));
+    const std::string call_id(at.call_id());
+    impl.graves_[call_id] = std::move(grave);
+    impl.grave_order_.push_back(call_id);
+    return false;
+  });
   const CaptureTime oldest = now - tombstone_ttl;
   while (!impl.grave_order_.empty()) {
     auto grave = impl.graves_.find(impl.grave_order_.front());
@@ -248,11 +265,7 @@ std::optional<Tombstone> DialogFolder::FindTombstone(std::string_view call_id) c
 }
 
 bool DialogFolder::Forget(std::string_view call_id) {
-  bool found = false;
-  if (auto call = impl_->calls_.find(call_id); call != impl_->calls_.end()) {
-    impl_->calls_.erase(call);
-    found = true;
-  }
+  bool found = impl_->calls_.Erase(call_id);
   if (auto grave = impl_->graves_.find(call_id); grave != impl_->graves_.end()) {
     impl_->graves_.erase(grave);
     found = true;
@@ -269,10 +282,7 @@ std::size_t DialogFolder::size_bytes() const {
   auto key_bytes = [](const std::string& key) {
     return key.capacity() > 15 ? key.capacity() + 17 : 0;
   };
-  total += (impl_->calls_.bucket_count() + impl_->graves_.bucket_count()) * sizeof(void*);
-  for (const auto& [call_id, facts] : impl_->calls_) {
-    total += kNode + key_bytes(call_id) + facts.size_bytes();
-  }
+  total += impl_->calls_.size_bytes() + impl_->graves_.bucket_count() * sizeof(void*);
   for (const auto& [call_id, grave] : impl_->graves_) {
     total += 2 * (kNode + key_bytes(call_id)) + sizeof(Impl::Grave) +
              grave.tags.capacity() * sizeof(std::uint64_t);
@@ -291,11 +301,12 @@ std::vector<DialogState> Rebuild(std::span<const CapturedMessage> messages,
     }
   }
   std::vector<DialogState> dialogs;
-  for (const auto& [call_id, facts] : impl.calls_) {
-    for (DialogState& dialog : DeriveDialogs(call_id, facts, impl.matcher_, options)) {
+  impl.calls_.ForEach([&](const StoredCall& call) {
+    impl.calls_.Load(call, impl.facts_);
+    for (DialogState& dialog : DeriveDialogs(call.call_id(), impl.facts_, impl.matcher_, options)) {
       dialogs.push_back(std::move(dialog));
     }
-  }
+  });
   std::sort(dialogs.begin(), dialogs.end(), [](const DialogState& a, const DialogState& b) {
     return std::tie(a.call_id, a.created_at, a.local.tag, a.remote.tag) <
            std::tie(b.call_id, b.created_at, b.local.tag, b.remote.tag);

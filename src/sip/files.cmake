@@ -1,6 +1,8 @@
 list(APPEND SIPHEAL_CORE_SOURCES
   sip/address.cc
   sip/call_facts.cc
+  sip/call_pack.cc
+  sip/call_store.cc
   sip/derive.cc
   sip/derive_connected.cc
   sip/derive_end.cc

@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sip/call_store.h"
+
+#include <cstring>
+#include <new>
+#include <type_traits>
+
+#include "sip/call_pack.h"
+
+namespace sipheal::inline v0_1::sip {
+namespace {
+
+// Most calls come to a few messages more.
+constexpr std::size_t kRoomToGrow = 256;
+
+// The facts begin where the first of them may stand.
+constexpr std::size_t FactsAt(std::size_t call_id_size) {
+  return (sizeof(StoredCall) + call_id_size + 7) / 8 * 8;
+}
+char* FactsOf(StoredCall& call) {
+  return reinterpret_cast<char*>(&call) + FactsAt(call.call_id_size);
+}
+const char* FactsOf(const StoredCall& call) {
+  return reinterpret_cast<const char*>(&call) + FactsAt(call.call_id_size);
+}
+
+template <typename T>
+std::size_t BytesOf(const std::vector<T>& list) {
+  static_assert(std::is_trivially_copyable_v<T>);
+  return list.size() * sizeof(T);
+}
+
+template <typename T>
+void Append(const std::vector<T>& list, char** at) {
+  if (!list.empty()) std::memcpy(*at, list.data(), BytesOf(list));
+  *at += BytesOf(list);
+}
+
+template <typename T>
+void Take(std::vector<T>& list, std::size_t count, const char** at) {
+  list.resize(count);
+  if (count > 0) std::memcpy(list.data(), *at, BytesOf(list));
+  *at += BytesOf(list);
+}
+
+// In a packed call, times are those since its first message, which have fewer bytes.
+void Shift(Sighting& sighting, std::int64_t us) { sighting.time_us += us; }
+void Shift(Floor& floor, std::int64_t us) { Shift(floor.sighting, us); }
+void Shift(AnswerFact& answer, std::int64_t us) { Shift(answer.first, us); }
+void Shift(Transaction& transaction, std::int64_t us) {
+  if (transaction.has_request) Shift(transaction.request.first, us);
+  transaction.answers.first = nullptr;
+}
+
+template <typename T>
+void PackList(const std::vector<T>& list, std::int64_t first_us, std::string* out) {
+  static_assert(sizeof(T) % 8 == 0);
+  for (T record : list) {
+    Shift(record, -first_us);
+    PackRecords({reinterpret_cast<const char*>(&record), sizeof record}, out);
+  }
+}
+
+template <typename T>
+void UnpackList(std::vector<T>& list, std::size_t count, std::int64_t first_us,
+                std::string_view* packed, std::string* scratch) {
+  *packed = UnpackRecords(*packed, count * sizeof(T), scratch);
+  const char* at = scratch->data();
+  Take(list, count, &at);
+  for (T& record : list) Shift(record, first_us);
+}
+
+}  // namespace
+
+StoredCall* CallStore::Find(std::string_view call_id) const {
+  const auto found = blocks_.find(call_id);
+  return found == blocks_.end() ? nullptr : found->call.get();
+}
+
+void CallStore::Load(const StoredCall& call, CallFacts& facts) const {
+  const char* at = FactsOf(call);
+  Take(facts.endpoints, call.endpoints, &at);
+  Take(facts.tags, call.tags, &at);
+  if (call.packed_size != 0) {
+    std::string_view packed(at, call.packed_size);
+    UnpackList(facts.transactions, call.transactions, call.first_us, &packed, &scratch_);
+    UnpackList(facts.answers, call.answers, call.first_us, &packed, &scratch_);
+    UnpackList(facts.floors, call.floors, call.first_us, &packed, &scratch_);
+    UnpackList(facts.rivals, call.rivals, call.first_us, &packed, &scratch_);
+    UnpackTexts(packed, &scratch_);
+    facts.texts.Assign(scratch_);
+  } else {
+    Take(facts.transactions, call.transactions, &at);
+    Take(facts.answers, call.answers, &at);
+    Take(facts.floors, call.floors, &at);
+    Take(facts.rivals, call.rivals, &at);
+    facts.texts.Assign({at, call.text_bytes});
+  }
+  facts.first_us = call.first_us;
+  facts.newest_us = call.newest_us;
+  facts.limits_reached = call.limits_reached;
+  facts.compacted = call.compacted;
+  facts.Relink();
+}
+
+void CallStore::Put(std::string_view call_id, const CallFacts& facts) {
+  const std::size_t size = BytesOf(facts.endpoints) + BytesOf(facts.tags) +
+                           BytesOf(facts.transactions) + BytesOf(facts.answers) +
+                           BytesOf(facts.floors) + BytesOf(facts.rivals) +
+                           facts.texts.bytes().size();
+  StoredCall& call = MakeBlock(call_id, facts, size, kRoomToGrow);
+  char* at = FactsOf(call);
+  Append(facts.endpoints, &at);
+  Append(facts.tags, &at);
+  Append(facts.transactions, &at);
+  Append(facts.answers, &at);
+  Append(facts.floors, &at);
+  Append(facts.rivals, &at);
+  const std::string_view texts = facts.texts.bytes();
+  if (!texts.empty()) std::memcpy(at, texts.data(), texts.size());
+}
+
+const StoredCall& CallStore::PutQuiet(std::string_view call_id, const CallFacts& facts) {
+  scratch_.clear();
+  PackList(facts.transactions, facts.first_us, &scratch_);
+  PackList(facts.answers, facts.first_us, &scratch_);
+  PackList(facts.floors, facts.first_us, &scratch_);
+  PackList(facts.rivals, facts.first_us, &scratch_);
+  PackTexts(facts.texts.bytes(), &scratch_);
+  StoredCall& call = MakeBlock(call_id, facts,
+                               BytesOf(facts.endpoints) + BytesOf(facts.tags) + scratch_.size(), 0);
+  char* at = FactsOf(call);
+  Append(facts.endpoints, &at);
+  Append(facts.tags, &at);
+  std::memcpy(at, scratch_.data(), scratch_.size());
+  call.packed_size = static_cast<std::uint32_t>(scratch_.size());
+  call.quiet = true;
+  call.may_have_ended = facts.MayHaveEnded();
+  call.two_sided = facts.TwoSided();
+  return call;
+}
+
+StoredCall& CallStore::MakeBlock(std::string_view call_id, const CallFacts& facts,
+                                 std::size_t facts_size, std::size_t room) {
+  const std::size_t size = FactsAt(call_id.size()) + facts_size;
+  const auto found = blocks_.find(call_id);
+  StoredCall* call = found == blocks_.end() ? nullptr : found->call.get();
+  if (call == nullptr || call->capacity < size || (room == 0 && call->capacity > size)) {
+    void* const memory = std::malloc(size + room);
+    if (memory == nullptr) throw std::bad_alloc();
+    std::unique_ptr<StoredCall, Free> fresh(new (memory) StoredCall());
+    if (call != nullptr) bytes_ -= call->capacity;
+    call = fresh.get();
+    call->capacity = static_cast<std::uint32_t>(size + room);
+    call->call_id_size = static_cast<std::uint32_t>(call_id.size());
+    std::memcpy(static_cast<void*>(call + 1), call_id.data(), call_id.size());
+    bytes_ += call->capacity;
+    if (found == blocks_.end()) {
+      blocks_.insert(Block{std::move(fresh)});
+    } else {
+      found->call = std::move(fresh);
+    }
+  }
+  call->first_us = facts.first_us;
+  call->newest_us = facts.newest_us;
+  call->packed_size = 0;
+  call->transactions = static_cast<std::uint32_t>(facts.transactions.size());
+  call->answers = static_cast<std::uint32_t>(facts.answers.size());
+  call->floors = static_cast<std::uint32_t>(facts.floors.size());
+  call->rivals = static_cast<std::uint16_t>(facts.rivals.size());
+  call->text_bytes = static_cast<std::uint16_t>(facts.texts.bytes().size());
+  call->tags = static_cast<std::uint8_t>(facts.tags.size());
+  call->endpoints = static_cast<std::uint8_t>(facts.endpoints.size());
+  call->limits_reached = facts.limits_reached;
+  call->compacted = facts.compacted;
+  call->quiet = false;
+  return *call;
+}
+
+bool CallStore::Erase(std::string_view call_id) {
+  const auto found = blocks_.find(call_id);
+  if (found == blocks_.end()) return false;
+  bytes_ -= found->call->capacity;
+  blocks_.erase(found);
+  return true;
+}
+
+std::size_t CallStore::size_bytes() const {
+  constexpr std::size_t kPerAllocation = 16;  // at most, with glibc's allocator
+  return bytes_ + blocks_.size() * kPerAllocation + blocks_.capacity() * (sizeof(Block) + 1);
+}
+
+}  // namespace sipheal::inline v0_1::sip
