@@ -1,34 +1,118 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pcap/fragments.h"
 
+#include <iterator>
+#include <utility>
+
 namespace sipheal::inline v0_1::pcap {
 
-std::optional<std::string> Fragments::Add(const Fragment& fragment) {
-  if (fragment.offset + fragment.bytes.size() > kMaxPayload) return std::nullopt;
-  const Key key(fragment.source, fragment.destination, fragment.id, fragment.protocol);
-  const auto [entry, added] = packets_.try_emplace(key);
-  if (added) {
-    order_.push_back(key);
-    while (order_.size() > kMaxPackets) {
-      if (order_.front() != key) lost_ += packets_.erase(order_.front());
-      order_.pop_front();
+// False when the piece claims bytes that another has.
+bool Fragments::Insert(Packet& packet, const Fragment& fragment) {
+  const std::size_t end = fragment.offset + fragment.bytes.size();
+  const auto next = packet.pieces.lower_bound(fragment.offset);
+  if (next != packet.pieces.end()) {
+    if (next->first == fragment.offset && next->second.bytes == fragment.bytes) return true;
+    if (next->first < end) return false;
+  }
+  if (next != packet.pieces.begin()) {
+    const auto before = std::prev(next);
+    if (before->first + before->second.bytes.size() > fragment.offset) return false;
+  }
+  if (fragment.last ? packet.size.has_value() && *packet.size != end
+                    : packet.size.has_value() && end > *packet.size) {
+    return false;
+  }
+  if (fragment.last) {
+    if (!packet.pieces.empty()) {
+      const auto& [offset, piece] = *packet.pieces.rbegin();
+      if (offset + piece.bytes.size() > end) return false;
     }
+    packet.size = end;
   }
-  Packet& packet = entry->second;
-  packet.pieces.try_emplace(fragment.offset, fragment.bytes);
-  if (fragment.last && !packet.size) packet.size = fragment.offset + fragment.bytes.size();
-  if (!packet.size) return std::nullopt;
+  packet.pieces.emplace_hint(next, fragment.offset,
+                             Piece{std::string(fragment.bytes), fragment.stamp});
+  packet.held += fragment.bytes.size();
+  packet.cost += fragment.bytes.size() + kPieceOverhead;
+  cost_ += fragment.bytes.size() + kPieceOverhead;
+  return true;
+}
 
-  std::string whole;
-  for (const auto& [offset, bytes] : packet.pieces) {
-    if (offset > whole.size()) return std::nullopt;  // a hole
-    const std::size_t known = whole.size() - offset;
-    if (known < bytes.size()) whole.append(bytes, known);
+std::optional<std::string> Fragments::Add(const Fragment& fragment) {
+  if (fragment.bytes.empty() || fragment.offset + fragment.bytes.size() > kMaxPayload) {
+    return std::nullopt;
   }
-  if (whole.size() < *packet.size) return std::nullopt;
-  whole.resize(*packet.size);
-  packets_.erase(entry);
+  const Key key(fragment.source, fragment.destination, fragment.id, fragment.protocol);
+  auto found = by_key_.find(key);
+  // An id that comes back after a while names another packet.
+  if (found != by_key_.end() && fragment.stamp.time - found->second->newest > kPatience) {
+    ++lost_;
+    Drop(found->second);
+    found = by_key_.end();
+  }
+  if (found == by_key_.end()) {
+    packets_.emplace_back();
+    packets_.back().key = key;
+    found = by_key_.emplace(key, std::prev(packets_.end())).first;
+  }
+  const Packets::iterator packet = found->second;
+  packet->newest = fragment.stamp.time;
+  if (packet->hostile) return std::nullopt;
+  if (!Insert(*packet, fragment)) {
+    packet->hostile = true;  // and stays so, until it is forgotten
+    cost_ -= packet->cost;
+    packet->cost = 0;
+    packet->pieces.clear();
+    return std::nullopt;
+  }
+  if (!packet->size.has_value() || packet->held < *packet->size) {
+    while (packets_.size() > kMaxPackets || cost_ > kMaxBytes) {
+      ++lost_;
+      Drop(packets_.begin());
+    }
+    return std::nullopt;
+  }
+  std::string whole;
+  whole.reserve(packet->held);
+  for (const auto& [offset, piece] : packet->pieces) whole += piece.bytes;
+  Drop(packet);
   return whole;
+}
+
+void Fragments::Drop(Packets::iterator packet) {
+  cost_ -= packet->cost;
+  by_key_.erase(packet->key);
+  packets_.erase(packet);
+}
+
+void Fragments::GiveUp(Packets::iterator packet, std::vector<Incomplete>& out) {
+  Incomplete incomplete;
+  for (auto& [offset, piece] : packet->pieces) {
+    if (offset != incomplete.bytes.size()) break;
+    incomplete.bytes += piece.bytes;
+    incomplete.stamp = Later(incomplete.stamp, piece.stamp);
+  }
+  if (!incomplete.bytes.empty()) {
+    incomplete.source = std::get<0>(packet->key);
+    incomplete.destination = std::get<1>(packet->key);
+    incomplete.protocol = std::get<3>(packet->key);
+    out.push_back(std::move(incomplete));
+  }
+  ++lost_;
+  Drop(packet);
+}
+
+std::vector<Fragments::Incomplete> Fragments::TakeExpired(sip::CaptureTime now) {
+  std::vector<Incomplete> out;
+  while (!packets_.empty() && now - packets_.front().newest > kPatience) {
+    GiveUp(packets_.begin(), out);
+  }
+  return out;
+}
+
+std::vector<Fragments::Incomplete> Fragments::TakeRest() {
+  std::vector<Incomplete> out;
+  while (!packets_.empty()) GiveUp(packets_.begin(), out);
+  return out;
 }
 
 }  // namespace sipheal::inline v0_1::pcap

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <pcap/pcap.h>
-
-#include <array>
-#include <cerrno>
-#include <chrono>
-#include <cstdio>
-#include <cstring>
+#include <algorithm>
 #include <memory>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_format.h"
+#include "pcap/capture_file.h"
 #include "pcap/packet_decoder.h"
 #include "pcap/tcp_streams.h"
 #include "sipheal/adapters/pcap.h"
@@ -20,63 +20,71 @@
 namespace sipheal::inline v0_1 {
 namespace {
 
-struct CloseCapture {
-  void operator()(pcap_t* capture) const { pcap_close(capture); }
-};
-using Capture = std::unique_ptr<pcap_t, CloseCapture>;
-
 // Gathers the messages of one file.
 class Collector {
  public:
-  Collector(int link_type, PcapContents& contents)
+  explicit Collector(PcapContents& contents)
       : contents_(contents),
-        streams_([this](const sip::Endpoint& source, const sip::Endpoint& destination,
-                        pcap::StreamKind kind, std::string_view bytes) {
-          if (kind == pcap::StreamKind::kHep) {
-            TakeHep(bytes);
-          } else {
-            TakeSip(source, destination, sip::Transport::kTcp, bytes);
-          }
-        }),
-        decoder_(link_type,
-                 {[this](const sip::Endpoint& source, const sip::Endpoint& destination,
-                         std::string_view bytes) { TakeDatagram(source, destination, bytes); },
+        streams_([this](const pcap::StreamMessage& message) { TakeStreamMessage(message); }),
+        decoder_({[this](const pcap::Datagram& datagram) { TakeDatagram(datagram); },
                   [this](const pcap::Segment& segment) { streams_.Add(segment); }}) {}
 
-  void TakeFrame(sip::CaptureTime time, std::string_view bytes) {
-    time_ = time;
+  void TakeFrame(const pcap::Frame& frame) {
     ++contents_.frames;
-    if (!decoder_.Decode(bytes)) ++contents_.not_ip;
-  }
-
-  void Finish() {
-    streams_.Finish();
-    contents_.stream_gaps = streams_.gaps();
-    contents_.lost_fragments = decoder_.lost_fragments();
-  }
-
- private:
-  void TakeDatagram(const sip::Endpoint& source, const sip::Endpoint& destination,
-                    std::string_view bytes) {
-    if (bytes.starts_with("HEP3")) {
-      TakeHep(bytes);
-    } else if (pcap::LooksLikeSip(bytes)) {
-      TakeSip(source, destination, sip::Transport::kUdp, bytes);
+    contents_.last_time = std::max(contents_.last_time, frame.time);
+    if (!decoder_.Decode(frame.link_type, frame.bytes, {contents_.frames, frame.time})) {
+      ++contents_.not_ip;
     }
   }
 
-  void TakeSip(const sip::Endpoint& source, const sip::Endpoint& destination,
-               sip::Transport transport, std::string_view bytes) {
+  // `whole`: the file was read to its end, so that nothing more can come.
+  void Finish(bool whole) {
+    if (whole) decoder_.Finish();
+    streams_.Finish();
+    contents_.stream_gaps = streams_.gaps();
+    contents_.lost_fragments = decoder_.lost_fragments();
+    Sort();
+  }
+
+ private:
+  void TakeDatagram(const pcap::Datagram& datagram) {
+    if (datagram.bytes.starts_with("HEP3")) {
+      TakeHep(datagram.origin, datagram.bytes);
+    } else if (pcap::LooksLikeSip(datagram.bytes)) {
+      TakeSip(datagram.origin, datagram.source, datagram.destination, sip::Transport::kUdp,
+              datagram.bytes);
+      if (datagram.cut) ++contents_.cut_messages;
+    }
+  }
+
+  void TakeStreamMessage(const pcap::StreamMessage& message) {
+    if (message.kind == pcap::StreamKind::kHep) {
+      TakeHep(message.origin, message.bytes);
+      return;
+    }
+    TakeSip(message.origin, message.source, message.destination, sip::Transport::kTcp,
+            message.bytes);
+    if (message.cut) ++contents_.cut_messages;
+  }
+
+  void TakeSip(const pcap::Origin& origin, const sip::Endpoint& source,
+               const sip::Endpoint& destination, sip::Transport transport, std::string_view bytes) {
+    // Empty lines before the start line are to be ignored (RFC 3261 7.5).
+    bytes.remove_prefix(std::min(bytes.size(), bytes.find_first_not_of("\r\n")));
+    if (!origin.outer_source.empty()) {
+      contents_.tunnelled.push_back(
+          {contents_.messages.size(), origin.outer_source, origin.outer_destination});
+    }
     sip::CapturedMessage& message = contents_.messages.emplace_back();
     message.bytes = bytes;
     message.source = source;
     message.destination = destination;
     message.transport = transport;
-    message.time = time_;
-    message.sequence = contents_.frames;
+    message.time = origin.stamp.time;
+    message.sequence = origin.stamp.frame;
   }
 
-  void TakeHep(std::string_view bytes) {
+  void TakeHep(const pcap::Origin& origin, std::string_view bytes) {
     sip::HepPacket packet;
     if (sip::DecodeHep(bytes, packet) != sip::HepError::kNone) {
       ++contents_.hep_refused;
@@ -84,8 +92,11 @@ class Collector {
     }
     ++contents_.hep_packets;
     if (packet.protocol_type != sip::kHepSip) return;
+    pcap::Origin agents = origin;
+    agents.outer_source = {};  // a tunnel around HEP is between agent and collector
     const auto add = [&](std::string_view part) {
-      TakeSip(packet.message.source, packet.message.destination, packet.message.transport, part);
+      TakeSip(agents, packet.message.source, packet.message.destination, packet.message.transport,
+              part);
       sip::CapturedMessage& message = contents_.messages.back();
       if (packet.message.time != sip::CaptureTime{}) message.time = packet.message.time;
       if (!packet.message.agent.empty()) {
@@ -101,70 +112,84 @@ class Collector {
     for (const std::string_view part : sip::SplitStreamBuffer(packet.message.bytes)) add(part);
   }
 
+  // What was waited for in vain came out late: back to the order of the frames.
+  void Sort() {
+    const auto earlier = [](const sip::CapturedMessage& a, const sip::CapturedMessage& b) {
+      return a.sequence < b.sequence;
+    };
+    std::vector<sip::CapturedMessage>& messages = contents_.messages;
+    if (std::is_sorted(messages.begin(), messages.end(), earlier)) return;
+    std::vector<std::size_t> order(messages.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) {
+      return messages[a].sequence < messages[b].sequence;
+    });
+    std::vector<sip::CapturedMessage> sorted;
+    sorted.reserve(messages.size());
+    std::vector<std::size_t> place(messages.size());
+    for (const std::size_t old : order) {
+      place[old] = sorted.size();
+      sorted.push_back(std::move(messages[old]));
+    }
+    messages = std::move(sorted);
+    for (PcapContents::Tunnelled& entry : contents_.tunnelled) entry.message = place[entry.message];
+  }
+
   PcapContents& contents_;
-  sip::CaptureTime time_{};
   pcap::TcpStreams streams_;
   pcap::PacketDecoder decoder_;
 };
 
-absl::StatusOr<Capture> Open(const std::string& path) {
-  std::FILE* const file = std::fopen(path.c_str(), "rb");
-  if (file == nullptr) {
-    const int error = errno;
-    const std::string text =
-        absl::StrFormat("%s: cannot be opened: %s", path, std::strerror(error));
-    return error == ENOENT ? absl::NotFoundError(text) : absl::InvalidArgumentError(text);
-  }
-  std::array<char, PCAP_ERRBUF_SIZE> error{};
-  Capture capture(pcap_fopen_offline(file, error.data()));  // owns the file from here on
-  if (capture == nullptr) {
-    std::fclose(file);
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s: is no pcap or pcapng file: %s: convert it with editcap -F pcapng",
-                        path, error.data()));
-  }
-  const int link_type = pcap_datalink(capture.get());
-  if (!pcap::PacketDecoder::Knows(link_type)) {
-    const char* const name = pcap_datalink_val_to_name(link_type);
-    return absl::InvalidArgumentError(
-        absl::StrFormat("%s: link type %s is not read: capture on Ethernet, cooked or raw IP", path,
-                        name != nullptr ? std::string(name) : absl::StrFormat("%d", link_type)));
-  }
-  return capture;
-}
-
 }  // namespace
 
 absl::StatusOr<PcapContents> ReadPcap(const std::string& path, const PcapOptions& options) {
-  absl::StatusOr<Capture> capture = Open(path);
-  if (!capture.ok()) return capture.status();
+  absl::StatusOr<std::unique_ptr<pcap::CaptureFile>> file = pcap::OpenCapture(path);
+  if (!file.ok()) return file.status();
   PcapContents contents;
-  Collector collector(pcap_datalink(capture->get()), contents);
+  Collector collector(contents);
+  std::set<int> unknown_links;
+  bool known_link = false;
+  bool whole = false;
   while (!options.last_frame.has_value() || contents.frames < *options.last_frame) {
-    pcap_pkthdr* header = nullptr;
-    const unsigned char* data = nullptr;
-    const int result = pcap_next_ex(capture->get(), &header, &data);
-    if (result == PCAP_ERROR_BREAK) break;  // the end of the file
-    if (result != 1) {
-      contents.damage = absl::StrFormat("%s: frame %d: %s", path, contents.frames + 1,
-                                        pcap_geterr(capture->get()));
-      if (!options.keep_damaged) return absl::DataLossError(contents.damage);
+    const std::optional<pcap::Frame> frame = (*file)->Next();
+    if (!frame.has_value()) {
+      whole = true;
       break;
     }
-    const sip::CaptureTime time = sip::CaptureTime(std::chrono::seconds(header->ts.tv_sec)) +
-                                  std::chrono::microseconds(header->ts.tv_usec);
-    if (options.last_time.has_value() && time > *options.last_time) {
+    if (pcap::PacketDecoder::Knows(frame->link_type)) {
+      known_link = true;
+    } else {
+      unknown_links.insert(frame->link_type);
+    }
+    if (options.last_time.has_value() && frame->time > *options.last_time) {
       ++contents.frames;  // its number is taken, though it is not read
       continue;
     }
-    collector.TakeFrame(time, {reinterpret_cast<const char*>(data), header->caplen});
+    collector.TakeFrame(*frame);
     if (contents.messages.size() > options.max_messages) {
       return absl::ResourceExhaustedError(
           absl::StrFormat("%s: frame %d: more than %d messages: split the file or raise the limit",
                           path, contents.frames, options.max_messages));
     }
   }
-  collector.Finish();
+  collector.Finish(whole && !options.last_time.has_value());
+  if (!unknown_links.empty()) {
+    std::string names;
+    for (const int link : unknown_links) {
+      names += (names.empty() ? "" : ", ") + pcap::LinkTypeName(link);
+    }
+    if (!known_link) {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "%s: link type %s is not read: capture on Ethernet, cooked or raw IP", path, names));
+    }
+    contents.unread_links = names;
+  }
+  if (const std::string damage = (*file)->damage(); !damage.empty()) {
+    contents.damage =
+        absl::StrFormat("%s: frame %d: %s: copy the file again, or cut it there with editcap", path,
+                        contents.frames + 1, damage);
+    if (!options.keep_damaged) return absl::DataLossError(contents.damage);
+  }
   return contents;
 }
 

@@ -11,10 +11,13 @@ namespace sipheal::inline v0_1::pcap {
 namespace {
 
 // How far `b` lies after `a`; negative: before (RFC 1982 arithmetic).
-std::int32_t Distance(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(b - a); }
+std::int64_t Distance(std::uint32_t a, std::uint32_t b) { return static_cast<std::int32_t>(b - a); }
 
 // A jump so far ahead is another connection between the same ports, whose SYN was not captured.
-constexpr std::int32_t kMaxJump = 16 << 20;
+constexpr std::int64_t kMaxJump = 16 << 20;
+
+// The ports by which a connection whose first bytes were not captured is taken for SIP.
+bool IsSipPort(std::uint16_t port) { return port == 5060 || port == 5061; }
 
 StreamKind KindOf(std::string_view bytes) {
   if (bytes.starts_with("HEP3")) return StreamKind::kHep;
@@ -32,6 +35,17 @@ bool MayBecomeKnown(std::string_view bytes) {
   if (std::string_view("SIP/2.0").starts_with(word)) return true;
   return word.size() <= 32 &&
          std::all_of(word.begin(), word.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
+}
+
+// The first line, not the first bytes, that begins a message; npos: none does.
+std::size_t FindStartLine(std::string_view bytes) {
+  if (bytes.find("SIP/2.0") == bytes.npos) return bytes.npos;
+  for (std::size_t line = bytes.find('\n'); line != bytes.npos; line = bytes.find('\n', line + 1)) {
+    const std::string_view rest = bytes.substr(line + 1);
+    if (rest.empty() || rest.front() == '\r' || rest.front() == '\n') continue;
+    if (LooksLikeSip(rest)) return line + 1;
+  }
+  return bytes.npos;
 }
 
 }  // namespace
@@ -55,19 +69,22 @@ TcpStreams::Stream& TcpStreams::Find(const Key& key) {
     streams_.splice(streams_.end(), streams_, found->second);
     return streams_.back();
   }
-  if (streams_.size() >= kMaxStreams) {
-    waiting_bytes_ -= streams_.front().waiting_bytes;
-    by_key_.erase(streams_.front().key);
-    streams_.pop_front();
-  }
+  if (streams_.size() >= kMaxStreams) DropOldest();
   streams_.emplace_back();
   streams_.back().key = key;
   by_key_[key] = std::prev(streams_.end());
   return streams_.back();
 }
 
+void TcpStreams::DropOldest() {
+  waiting_cost_ -= streams_.front().waiting_cost;
+  held_ -= streams_.front().held();
+  by_key_.erase(streams_.front().key);
+  streams_.pop_front();
+}
+
 void TcpStreams::Restart(Stream& stream, std::uint32_t next) {
-  waiting_bytes_ -= stream.waiting_bytes;
+  waiting_cost_ -= stream.waiting_cost;
   const Key key = stream.key;
   stream = Stream();
   stream.key = key;
@@ -77,72 +94,80 @@ void TcpStreams::Restart(Stream& stream, std::uint32_t next) {
 
 void TcpStreams::Add(const Segment& segment) {
   Stream& stream = Find(Key(segment.source, segment.destination));
+  const std::size_t held = stream.held();
+  Place(stream, segment);
+  held_ = held_ - held + stream.held();
+  while (held_ > kMaxHeldBytes && streams_.size() > 1) DropOldest();
+}
+
+void TcpStreams::Place(Stream& stream, const Segment& segment) {
   std::uint32_t sequence = segment.sequence;
   if (segment.syn) {
+    // The SYN of a new connection; one seen twice changes nothing.
+    if (!stream.started || !stream.has_syn || stream.first != sequence) {
+      Restart(stream, sequence + 1);
+      stream.has_syn = true;
+      stream.first = sequence;
+    }
     ++sequence;
-    // The SYN of a new connection; a retransmitted one changes nothing.
-    if (!stream.started || stream.next != sequence) Restart(stream, sequence);
   }
-  const std::string_view all = segment.bytes;
-  if (all.empty()) return;
+  if (segment.bytes.empty() && segment.cut == 0) return;
   if (!stream.started) Restart(stream, sequence);
-  std::int32_t ahead = Distance(stream.next, sequence);
+  std::int64_t ahead = Distance(static_cast<std::uint32_t>(stream.next), sequence);
   if (ahead > kMaxJump || ahead < -kMaxJump) {
     Restart(stream, sequence);
     ahead = 0;
   }
   if (ahead > 0) {
-    const auto [entry, added] = stream.waiting.try_emplace(sequence, all);
-    if (added) {
-      stream.waiting_bytes += all.size();
-      waiting_bytes_ += all.size();
-    }
-    if (stream.waiting_bytes > kMaxWaitingBytes || waiting_bytes_ > kMaxAllWaitingBytes) {
-      SkipHole(stream);
-    }
+    Wait(stream, stream.next + ahead, segment);
     return;
   }
-  const auto known = static_cast<std::size_t>(-static_cast<std::int64_t>(ahead));
-  if (known < all.size()) {
-    const std::string_view fresh = all.substr(known);
-    stream.next += static_cast<std::uint32_t>(fresh.size());
-    Consume(stream, fresh);
-  }
-  if (segment.cut > 0) {
-    stream.next += static_cast<std::uint32_t>(segment.cut);
-    Hole(stream);
-  }
+  Read(stream, stream.next + ahead, segment.bytes, segment.cut, segment.origin);
   Advance(stream);
 }
 
+void TcpStreams::Wait(Stream& stream, std::int64_t place, const Segment& segment) {
+  const auto [entry, added] = stream.waiting.try_emplace(place);
+  Waiting& waiting = entry->second;
+  // Sent again, it may bring more than before.
+  if (!added && waiting.bytes.size() >= segment.bytes.size()) return;
+  const std::size_t before = added ? 0 : waiting.cost();
+  waiting.bytes = segment.bytes;
+  waiting.cut = segment.cut;
+  waiting.origin = segment.origin;
+  stream.waiting_cost += waiting.cost() - before;
+  waiting_cost_ += waiting.cost() - before;
+  while (!stream.waiting.empty() &&
+         (stream.waiting_cost > kMaxWaitingBytes || waiting_cost_ > kMaxAllWaitingBytes)) {
+    SkipHole(stream);
+  }
+}
+
+void TcpStreams::Read(Stream& stream, std::int64_t place, std::string_view bytes, std::size_t cut,
+                      const Origin& origin) {
+  const std::int64_t end = place + static_cast<std::int64_t>(bytes.size() + cut);
+  if (end <= stream.next) return;  // all of it was seen before
+  if (stream.newest.stamp.frame <= origin.stamp.frame) stream.newest = origin;
+  const auto known = static_cast<std::size_t>(stream.next - place);
+  stream.next = end;
+  if (known < bytes.size()) Consume(stream, bytes.substr(known));
+  if (cut > 0) Hole(stream);
+}
+
 void TcpStreams::Advance(Stream& stream) {
-  while (!stream.waiting.empty()) {
-    // The map is ordered by number; across the wrap the nearest may stand at its other end.
-    auto nearest = stream.waiting.begin();
-    for (auto it = stream.waiting.begin(); it != stream.waiting.end(); ++it) {
-      if (Distance(stream.next, it->first) < Distance(stream.next, nearest->first)) nearest = it;
-    }
-    const std::int32_t ahead = Distance(stream.next, nearest->first);
-    if (ahead > 0) return;
-    const std::string bytes = std::move(nearest->second);
-    stream.waiting.erase(nearest);
-    stream.waiting_bytes -= bytes.size();
-    waiting_bytes_ -= bytes.size();
-    const auto known = static_cast<std::size_t>(-static_cast<std::int64_t>(ahead));
-    if (known >= bytes.size()) continue;
-    stream.next += static_cast<std::uint32_t>(bytes.size() - known);
-    Consume(stream, std::string_view(bytes).substr(known));
+  while (!stream.waiting.empty() && stream.waiting.begin()->first <= stream.next) {
+    const auto node = stream.waiting.extract(stream.waiting.begin());
+    const Waiting& waiting = node.mapped();
+    stream.waiting_cost -= waiting.cost();
+    waiting_cost_ -= waiting.cost();
+    Read(stream, node.key(), waiting.bytes, waiting.cut, waiting.origin);
   }
 }
 
 void TcpStreams::SkipHole(Stream& stream) {
   if (stream.waiting.empty()) return;
-  std::uint32_t nearest = stream.waiting.begin()->first;
-  for (const auto& [sequence, bytes] : stream.waiting) {
-    if (Distance(stream.next, sequence) < Distance(stream.next, nearest)) nearest = sequence;
-  }
   Hole(stream);
-  stream.next = nearest;
+  stream.next = stream.waiting.begin()->first;
   Advance(stream);
 }
 
@@ -155,33 +180,56 @@ void TcpStreams::Finish() {
 void TcpStreams::Hole(Stream& stream) {
   if (stream.kind == StreamKind::kUnknown) return;
   ++gaps_;
+  std::string message;
+  if (stream.kind == StreamKind::kSip && stream.framer.TakeCut(&message)) {
+    HandOut(stream, StreamKind::kSip, message, true);
+  }
+  stream.was_sip = stream.kind == StreamKind::kSip;
   stream.framer.Reset();
   stream.hep.clear();
-  stream.kind = StreamKind::kUnknown;  // until a segment begins with what can be read again
+  stream.kind = StreamKind::kUnknown;  // until a segment brings what can be read again
+}
+
+void TcpStreams::HandOut(const Stream& stream, StreamKind kind, std::string_view bytes, bool cut) {
+  take_({stream.newest, std::get<0>(stream.key), std::get<1>(stream.key), kind, bytes, cut});
+}
+
+std::string_view TcpStreams::Recognise(Stream& stream, std::string_view bytes,
+                                       std::string& joined) {
+  if (!stream.head.empty()) {
+    joined = std::exchange(stream.head, std::string()).append(bytes);
+    if (KindOf(joined) != StreamKind::kUnknown || MayBecomeKnown(joined)) bytes = joined;
+  }
+  stream.kind = KindOf(bytes);
+  if (stream.kind != StreamKind::kUnknown) return bytes;
+  if (MayBecomeKnown(bytes)) {
+    stream.head = bytes;
+    return {};
+  }
+  // The tail of a message whose begin is missing, and perhaps the next one behind it.
+  const auto& [source, destination] = stream.key;
+  if (stream.was_sip || IsSipPort(source.port) || IsSipPort(destination.port)) {
+    if (const std::size_t at = FindStartLine(bytes); at != bytes.npos) {
+      stream.kind = StreamKind::kSip;
+      return bytes.substr(at);
+    }
+  }
+  return {};
 }
 
 void TcpStreams::Consume(Stream& stream, std::string_view bytes) {
-  const auto& [source, destination] = stream.key;
   std::string joined;
-  if (stream.kind == StreamKind::kUnknown) {
-    if (!stream.head.empty()) {
-      joined = std::exchange(stream.head, std::string()).append(bytes);
-      if (KindOf(joined) != StreamKind::kUnknown || MayBecomeKnown(joined)) bytes = joined;
-    }
-    stream.kind = KindOf(bytes);
-    if (stream.kind == StreamKind::kUnknown) {
-      if (MayBecomeKnown(bytes)) stream.head = bytes;
-      return;
-    }
-  }
-  if (stream.kind == StreamKind::kSip) {
+  if (stream.kind == StreamKind::kUnknown) bytes = Recognise(stream, bytes, joined);
+  if (stream.kind == StreamKind::kHep) {
+    ConsumeHep(stream, bytes);
+  } else if (stream.kind == StreamKind::kSip) {
     stream.framer.Append(bytes);
     std::string message;
-    while (stream.framer.Next(&message)) {
-      take_(source, destination, StreamKind::kSip, message);
-    }
-    return;
+    while (stream.framer.Next(&message)) HandOut(stream, StreamKind::kSip, message, false);
   }
+}
+
+void TcpStreams::ConsumeHep(Stream& stream, std::string_view bytes) {
   stream.hep.append(bytes);
   std::string_view rest = stream.hep;
   for (;;) {
@@ -192,7 +240,7 @@ void TcpStreams::Consume(Stream& stream, std::string_view bytes) {
       return;
     }
     if (length == 0 || length > rest.size()) break;
-    take_(source, destination, StreamKind::kHep, rest.substr(0, length));
+    HandOut(stream, StreamKind::kHep, rest.substr(0, length), false);
     rest.remove_prefix(length);
   }
   stream.hep.erase(0, stream.hep.size() - rest.size());

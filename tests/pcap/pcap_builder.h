@@ -70,35 +70,72 @@ inline constexpr std::uint32_t kLinkLoop = 108;
 inline constexpr std::uint32_t kLinkCooked = 113;
 inline constexpr std::uint32_t kLinkCooked2 = 276;
 
-// A pcap file; frame i is captured at second 1000 + i.
+// A pcap file; frame i is captured at second 1000 + i and 250 microseconds. Of each frame the file
+// has no more than `snap` bytes.
 inline std::string PcapFile(const std::vector<std::string>& frames,
-                            std::uint32_t link_type = kLinkEthernet) {
+                            std::uint32_t link_type = kLinkEthernet, std::size_t snap = 262144) {
   std::string file = Host32(0xa1b2c3d4) + Host32(0x00040002) + Host32(0) + Host32(0) +
                      Host32(262144) + Host32(link_type);
   std::uint32_t second = 1000;
   for (const std::string& frame : frames) {
-    const auto size = static_cast<std::uint32_t>(frame.size());
-    file += Host32(++second) + Host32(250) + Host32(size) + Host32(size) + frame;
+    const std::string kept = frame.substr(0, snap);
+    file += Host32(++second) + Host32(250) + Host32(static_cast<std::uint32_t>(kept.size())) +
+            Host32(static_cast<std::uint32_t>(frame.size())) + kept;
   }
   return file;
 }
 
-// The same frames as pcapng, without time stamps' options.
+// A pcapng file, block by block, in either byte order.
+class Pcapng {
+ public:
+  explicit Pcapng(bool big_endian = false) : big_endian_(big_endian) { Section(); }
+
+  std::string N16(std::uint32_t value) const {
+    const std::string text = Net16(value);
+    return big_endian_ ? text : std::string(text.rbegin(), text.rend());
+  }
+  std::string N32(std::uint32_t value) const { return big_endian_ ? Net32(value) : Host32(value); }
+  std::string N64(std::uint64_t value) const {
+    const auto high = N32(static_cast<std::uint32_t>(value >> 32));
+    const auto low = N32(static_cast<std::uint32_t>(value));
+    return big_endian_ ? high + low : low + high;
+  }
+  Pcapng& Block(std::uint32_t type, std::string body) {
+    while (body.size() % 4 != 0) body.push_back('\0');
+    const std::string length = N32(static_cast<std::uint32_t>(body.size() + 12));
+    file_ += N32(type) + length + body + length;
+    return *this;
+  }
+  Pcapng& Section() {
+    return Block(0x0a0d0d0a, N32(0x1a2b3c4d) + N16(1) + N16(0) + std::string(8, '\xff'));
+  }
+  std::string Option(std::uint32_t code, std::string value) const {
+    const std::string head = N16(code) + N16(static_cast<std::uint32_t>(value.size()));
+    while (value.size() % 4 != 0) value.push_back('\0');
+    return head + value;
+  }
+  Pcapng& Interface(std::uint32_t link_type, const std::string& options = "") {
+    return Block(1, N16(link_type) + N16(0) + N32(262144) + options);
+  }
+  Pcapng& Packet(std::uint32_t interface, std::uint64_t ticks, std::string_view frame) {
+    const std::string size = N32(static_cast<std::uint32_t>(frame.size()));
+    return Block(6, N32(interface) + N32(static_cast<std::uint32_t>(ticks >> 32)) +
+                        N32(static_cast<std::uint32_t>(ticks)) + size + size + std::string(frame));
+  }
+  const std::string& file() const { return file_; }
+
+ private:
+  bool big_endian_;
+  std::string file_;
+};
+
+// The same frames as pcapng, all at one time, without options.
 inline std::string PcapngFile(const std::vector<std::string>& frames,
                               std::uint32_t link_type = kLinkEthernet) {
-  const auto block = [](std::uint32_t type, std::string body) {
-    while (body.size() % 4 != 0) body.push_back('\0');
-    const std::string length = Host32(static_cast<std::uint32_t>(body.size() + 12));
-    return Host32(type) + length + body + length;
-  };
-  std::string file = block(0x0a0d0d0a, Host32(0x1a2b3c4d) + Host32(1) + std::string(8, '\xff'));
-  file += block(1, Host32(link_type) + Host32(262144));
-  for (const std::string& frame : frames) {
-    const auto size = static_cast<std::uint32_t>(frame.size());
-    file +=
-        block(6, Host32(0) + Host32(0) + Host32(1001'000250) + Host32(size) + Host32(size) + frame);
-  }
-  return file;
+  Pcapng file;
+  file.Interface(link_type);
+  for (const std::string& frame : frames) file.Packet(0, 1001'000250, frame);
+  return file.file();
 }
 
 // A file that is gone again at the end of the test.

@@ -9,6 +9,7 @@
 #include "sipheal/adapters/pcap.h"
 #include "tests/hep/hep_builder.h"
 #include "tests/pcap/pcap_builder.h"
+#include "tests/pcap/sip_frames.h"
 
 namespace sipheal {
 namespace {
@@ -16,32 +17,6 @@ namespace {
 using namespace testing;  // NOLINT: the builders of this test
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
-
-constexpr int kProtoIpip = 4;
-constexpr int kProtoTcp = 6;
-constexpr int kProtoUdp = 17;
-constexpr int kProtoGre = 47;
-
-std::string Message(int number, std::string_view body = "") {
-  return "MESSAGE sip:b@192.0.2.2 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK" +
-         std::to_string(number) + "\r\nFrom: <sip:a@x>;tag=1\r\nTo: <sip:b@x>\r\nCall-ID: c" +
-         std::to_string(number) +
-         "\r\nCSeq: 1 MESSAGE\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" +
-         std::string(body);
-}
-
-PcapContents Read(const std::string& file, const PcapOptions& options = {}) {
-  const TempFile temp(file);
-  absl::StatusOr<PcapContents> contents = ReadPcap(temp.path(), options);
-  EXPECT_TRUE(contents.ok()) << contents.status();
-  return contents.ok() ? *std::move(contents) : PcapContents();
-}
-
-std::vector<std::string> Texts(const PcapContents& contents) {
-  std::vector<std::string> texts;
-  for (const sip::CapturedMessage& message : contents.messages) texts.push_back(message.bytes);
-  return texts;
-}
 
 TEST(PcapReader, ReadsUdpOfEveryLinkTypeItKnows) {
   const std::string ip4 = Ip4(1, 2, kProtoUdp, Udp(5060, 5062, Message(1)));
@@ -131,21 +106,6 @@ TEST(PcapReader, Ipv6FragmentsBehindExtensionHeadersAreRead) {
   const PcapContents contents =
       Read(PcapFile({fragment(800, 4000, true), fragment(0, 800, false)}));
   EXPECT_THAT(Texts(contents), ElementsAre(Message(1, std::string(1000, 'y'))));
-}
-
-// Segments of one direction, cut at `cuts`.
-std::vector<std::string> Segments(std::string_view stream, const std::vector<std::size_t>& cuts,
-                                  std::uint32_t first) {
-  std::vector<std::string> frames;
-  std::size_t begin = 0;
-  for (std::size_t i = 0; i <= cuts.size(); ++i) {
-    const std::size_t end = i < cuts.size() ? cuts[i] : stream.size();
-    frames.push_back(Ethernet(Ip4(1, 2, kProtoTcp,
-                                  Tcp(40000, 5060, first + static_cast<std::uint32_t>(begin),
-                                      stream.substr(begin, end - begin)))));
-    begin = end;
-  }
-  return frames;
 }
 
 TEST(PcapReader, TcpStreamsAreFramedHoweverTheyAreCutOrShuffled) {
