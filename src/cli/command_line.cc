@@ -103,12 +103,16 @@ void AddDialogs(CLI::App& app, [[maybe_unused]] const Console& console,
                       "a host name in its Via, Contact or Record-Route");
   dialogs->add_option("--agent", options->agents, "its HEP agent, for captures that hold HEP");
   dialogs->add_option("--at", options->at,
-                      "as if it had died then: a frame number, or a time as 2026-07-01T12:00:00Z");
+                      "as if it had died then: the last frame read, or a time as "
+                      "2026-07-01T12:00:00Z or 1782907200.5");
+  options->format.clear();
+  dialogs->add_option("--format", options->format, "text, json, mermaid or svg")
+      ->check(CLI::IsMember({"text", "json", "mermaid", "svg"}));
   dialogs->add_option("--call-id", options->call_id, "only this one");
   dialogs->add_option("--allow", options->allow_targets,
                       "a network that requests may be sent to, as targets.allow");
   dialogs->callback([options, &console, &given, &exit_code] {
-    options->format = given.format;
+    if (options->format.empty()) options->format = given.format;
     exit_code = RunDialogs(*options, console.out, console.err);
   });
 #else

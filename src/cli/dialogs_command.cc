@@ -1,54 +1,32 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/dialogs_command.h"
 
-#include <charconv>
-#include <chrono>
+#include <algorithm>
+#include <array>
 #include <cstdint>
-#include <cstdio>
-#include <iterator>
+#include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <ostream>
+#include <span>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
+#include "cli/capture_moment.h"
 #include "cli/dialogs_json.h"
-#include "sipheal/adapters/pcap.h"
+#include "cli/dialogs_report.h"
+#include "cli/dialogs_server.h"
+#include "cli/exit_code.h"
 #include "sipheal/sip/dialog_folder.h"
 #include "sipheal/sip/explain.h"
-#include "sipheal/sip/server_identity.h"
+#include "sipheal/sip/message_view.h"
 #include "sipheal/sip/verdict.h"
 
 namespace sipheal::inline v0_1::cli {
 namespace {
-
-constexpr int kDone = 0;
-constexpr int kUnreadable = 1;
-constexpr int kUsage = 2;
-
-absl::StatusOr<sip::ServerAddress> ParseServer(const std::string& text) {
-  sip::ServerAddress server;
-  const std::size_t slash = text.find('/');
-  if (slash != std::string::npos) {
-    server.transport = sip::TransportFromString(text.substr(slash + 1));
-    if (server.transport == sip::Transport::kUnknown) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("--server %s: \"%s\" is no transport: udp, tcp, tls, ws or wss", text,
-                          text.substr(slash + 1)));
-    }
-  }
-  const std::optional<sip::Endpoint> endpoint = sip::Endpoint::Parse(text.substr(0, slash));
-  if (!endpoint.has_value()) {
-    return absl::InvalidArgumentError(absl::StrFormat(
-        "--server %s: is no address: write 192.0.2.10, 192.0.2.10:5060 or [2001:db8::1]:5060",
-        text));
-  }
-  server.ip = endpoint->ip;
-  server.port = endpoint->port;
-  return server;
-}
 
 absl::StatusOr<sip::ServerIdentity> ParseIdentity(const DialogsOptions& options) {
   sip::ServerIdentity identity;
@@ -65,118 +43,164 @@ absl::StatusOr<sip::ServerIdentity> ParseIdentity(const DialogsOptions& options)
   return identity;
 }
 
-// A frame number, or a time in UTC.
-absl::Status ParseAt(const std::string& text, PcapOptions& options) {
-  const char* const end = text.data() + text.size();
-  std::uint64_t frame = 0;
-  if (const auto [stop, error] = std::from_chars(text.data(), end, frame);
-      error == std::errc() && stop == end) {
-    options.last_frame = frame;
-    return absl::OkStatus();
+void ReadFile(const std::string& file, const PcapOptions& pcap, std::uint64_t& frames, bool& agents,
+              DialogsInput& input, std::ostream& err) {
+  absl::StatusOr<PcapContents> contents = ReadPcap(file, pcap);
+  if (!contents.ok()) {
+    err << "sipheal: " << std::string(contents.status().message()) << "\n";
+    input.damaged = true;
+    return;
   }
-  int year, month, day, hour, minute, used = 0;
-  double second = 0;
-  if (std::sscanf(text.c_str(), "%4d-%2d-%2dT%2d:%2d:%lfZ%n", &year, &month, &day, &hour, &minute,
-                  &second, &used) == 6 &&
-      static_cast<std::size_t>(used) == text.size()) {
-    const std::chrono::year_month_day date{std::chrono::year(year),
-                                           std::chrono::month(static_cast<unsigned>(month)),
-                                           std::chrono::day(static_cast<unsigned>(day))};
-    if (date.ok() && hour >= 0 && hour < 24 && minute >= 0 && minute < 60 && second >= 0 &&
-        second < 61) {
-      options.last_time = sip::CaptureTime(std::chrono::sys_days(date)) + std::chrono::hours(hour) +
-                          std::chrono::minutes(minute) +
-                          std::chrono::microseconds(static_cast<std::int64_t>(second * 1e6 + 0.5));
-      return absl::OkStatus();
-    }
+  if (!contents->damage.empty()) {
+    err << "sipheal: " << contents->damage << "; what stands before it was read\n";
+    input.damaged = true;
   }
-  return absl::InvalidArgumentError(absl::StrFormat(
-      "--at %s: is neither a frame number nor a time like 2026-07-01T12:00:00Z", text));
+  const auto note = [&](const std::string& text) {
+    err << "sipheal: " << file << ": " << text << "\n";
+  };
+  if (contents->lost_fragments > 0 || contents->stream_gaps > 0) {
+    note(absl::StrFormat("the capture has holes: %d fragmented packets, %d streams",
+                         contents->lost_fragments, contents->stream_gaps));
+  }
+  if (contents->cut_messages > 0) {
+    note(
+        absl::StrFormat("%d messages were cut, so their bodies do not count: capture whole packets "
+                        "(tcpdump -s 0) and all fragments (no filter by port alone)",
+                        contents->cut_messages));
+  }
+  if (!contents->unread_links.empty()) {
+    note("frames of link type " + contents->unread_links + " were passed over");
+  }
+  for (PcapContents::Tunnelled& entry : contents->tunnelled) {
+    entry.message += input.messages.size();
+    input.tunnelled.push_back(entry);
+  }
+  for (sip::CapturedMessage& message : contents->messages) {
+    message.sequence += frames;
+    input.messages.push_back(std::move(message));
+  }
+  input.now = std::max(input.now, contents->last_time);
+  agents |= contents->hep_packets > 0;
+  frames += contents->frames;
 }
 
-struct Messages {
-  std::vector<sip::CapturedMessage> all;
-  bool damaged = false;
-};
-
 // Reads the files as one capture. What can be read is kept; what cannot is told.
-Messages ReadFiles(const DialogsOptions& options, PcapOptions pcap, std::ostream& err) {
-  Messages messages;
+DialogsInput ReadFiles(const DialogsOptions& options, const CaptureMoment& at, std::ostream& err) {
+  DialogsInput input;
   std::uint64_t frames = 0;
-  const std::optional<std::uint64_t> last_frame = pcap.last_frame;
+  bool agents = false;
+  PcapOptions pcap;
   pcap.keep_damaged = true;
+  pcap.last_time = at.time;
   for (const std::string& file : options.files) {
-    if (last_frame.has_value()) {
-      if (frames >= *last_frame) break;
-      pcap.last_frame = *last_frame - frames;
+    if (at.frame.has_value()) {
+      if (frames >= *at.frame) break;
+      pcap.last_frame = *at.frame - frames;
     }
-    absl::StatusOr<PcapContents> contents = ReadPcap(file, pcap);
-    if (!contents.ok()) {
-      err << "sipheal: " << std::string(contents.status().message()) << "\n";
-      messages.damaged = true;
-      continue;
-    }
-    if (!contents->damage.empty()) {
-      err << "sipheal: " << contents->damage << ": what stands before it was read\n";
-      messages.damaged = true;
-    }
-    if (contents->lost_fragments > 0 || contents->stream_gaps > 0) {
-      err << absl::StrFormat(
-          "sipheal: %s: the capture has holes: %d fragmented packets, %d streams\n", file,
-          contents->lost_fragments, contents->stream_gaps);
-    }
-    for (sip::CapturedMessage& message : contents->messages) message.sequence += frames;
-    std::move(contents->messages.begin(), contents->messages.end(),
-              std::back_inserter(messages.all));
-    frames += contents->frames;
+    ReadFile(file, pcap, frames, agents, input, err);
   }
-  return messages;
+  if (agents) {
+    // Their clocks are not that of the file; what they saw last is what is known of the time.
+    input.now = {};
+    for (const sip::CapturedMessage& message : input.messages) {
+      input.now = std::max(input.now, message.time);
+    }
+  }
+  if (at.time.has_value()) input.now = *at.time;
+  return input;
+}
+
+// The messages of each Call-ID, so that each dialog's ladder costs no more than its own call.
+std::map<std::string, std::vector<sip::CapturedMessage>, std::less<>> ByCall(
+    std::vector<sip::CapturedMessage> messages) {
+  std::map<std::string, std::vector<sip::CapturedMessage>, std::less<>> calls;
+  sip::MessageView view;
+  for (sip::CapturedMessage& message : messages) {
+    if (!view.Parse(std::string_view(message.bytes)).ok()) continue;
+    auto call = calls.find(view.call_id());
+    if (call == calls.end()) call = calls.emplace(std::string(view.call_id()), 0).first;
+    call->second.push_back(std::move(message));
+  }
+  return calls;
 }
 
 }  // namespace
 
+std::vector<std::string> PrintDialogs(const DialogsOptions& options, sip::ServerIdentity identity,
+                                      DialogsInput input, std::ostream& out) {
+  ServerSearch search = FindServer(input.messages, input.tunnelled, identity);
+  const std::vector<sip::DialogState> dialogs =
+      sip::Rebuild(std::span(input.messages).first(search.own), identity);
+  sip::VerdictOptions verdict_options;
+  verdict_options.targets.allow_targets = options.allow_targets;
+  verdict_options.now = input.now;
+  const std::size_t message_count = input.messages.size();
+  const bool json = options.format == "json";
+  const bool text = options.format == "text";
+  const auto calls = ByCall(json ? std::vector<sip::CapturedMessage>() : std::move(input.messages));
+
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  std::vector<DialogReport> reports;
+  bool any = false;
+  for (const sip::DialogState& dialog : dialogs) {
+    if (!options.call_id.empty() && dialog.call_id != options.call_id) continue;
+    const sip::Verdict verdict = sip::Judge(dialog, verdict_options);
+    if (json) {
+      list.push_back(DialogJson(dialog, verdict, input.now));
+      continue;
+    }
+    const auto call = calls.find(dialog.call_id);
+    const std::span<const sip::CapturedMessage> messages =
+        call != calls.end() ? std::span(call->second) : std::span<const sip::CapturedMessage>();
+    if (text) {
+      if (std::exchange(any, true)) out << "\n";
+      out << sip::Explain(dialog, verdict) << "\n" << sip::Ladder(messages, identity);
+    } else {
+      reports.push_back({dialog, verdict, sip::LadderRungs(messages, identity)});
+    }
+  }
+  if (json) {
+    out << nlohmann::ordered_json{{"dialogs", std::move(list)}}.dump(2, ' ', true) << "\n";
+  } else if (options.format == "svg") {
+    out << DialogsSvg(reports);
+  } else if (options.format == "mermaid") {
+    MermaidWriter writer(out);
+    for (const DialogReport& report : reports) writer.Add(report);
+    writer.Finish();
+  } else if (!any) {
+    out << absl::StrFormat("no dialogs of this server in %d messages\n", message_count);
+  }
+  return std::move(search.notes);
+}
+
 int RunDialogs(const DialogsOptions& options, std::ostream& out, std::ostream& err) {
   const auto usage = [&](const absl::Status& status) {
     err << "sipheal: " << std::string(status.message()) << "\n";
-    return kUsage;
+    return kExitUsage;
   };
-  const absl::StatusOr<sip::ServerIdentity> identity = ParseIdentity(options);
+  absl::StatusOr<sip::ServerIdentity> identity = ParseIdentity(options);
   if (!identity.ok()) return usage(identity.status());
   if (options.files.empty()) {
     return usage(absl::InvalidArgumentError("dialogs: no capture file given"));
   }
-  if (options.format != "text" && options.format != "json") {
+  constexpr std::array<std::string_view, 4> kFormats = {"text", "json", "mermaid", "svg"};
+  if (std::find(kFormats.begin(), kFormats.end(), options.format) == kFormats.end()) {
     return usage(absl::InvalidArgumentError(
-        absl::StrFormat("--format %s: must be text or json", options.format)));
+        absl::StrFormat("--format %s: must be text, json, mermaid or svg", options.format)));
   }
-  PcapOptions pcap;
+  CaptureMoment at;
   if (!options.at.empty()) {
-    if (const absl::Status status = ParseAt(options.at, pcap); !status.ok()) return usage(status);
+    absl::StatusOr<CaptureMoment> moment = ParseMoment(options.at);
+    if (!moment.ok()) return usage(moment.status());
+    at = *moment;
   }
-
-  const Messages messages = ReadFiles(options, pcap, err);
-  sip::VerdictOptions verdict_options;
-  verdict_options.targets.allow_targets = options.allow_targets;
-  nlohmann::ordered_json list = nlohmann::ordered_json::array();
-  bool first = true;
-  for (const sip::DialogState& dialog : sip::Rebuild(messages.all, *identity)) {
-    if (!options.call_id.empty() && dialog.call_id != options.call_id) continue;
-    const sip::Verdict verdict = sip::Judge(dialog, verdict_options);
-    if (options.format == "json") {
-      list.push_back(DialogJson(dialog, verdict));
-      continue;
-    }
-    sip::LadderOptions ladder;
-    ladder.call_id = dialog.call_id;
-    if (!std::exchange(first, false)) out << "\n";
-    out << sip::Explain(dialog, verdict) << "\n" << sip::Ladder(messages.all, *identity, ladder);
+  DialogsInput input = ReadFiles(options, at, err);
+  const bool damaged = input.damaged;
+  for (const std::string& note :
+       PrintDialogs(options, *std::move(identity), std::move(input), out)) {
+    err << "sipheal: " << note << "\n";
   }
-  if (options.format == "json") {
-    out << nlohmann::ordered_json{{"dialogs", std::move(list)}}.dump(2, ' ', true) << "\n";
-  } else if (first) {
-    out << absl::StrFormat("no dialogs of this server in %d messages\n", messages.all.size());
-  }
-  return messages.damaged ? kUnreadable : kDone;
+  return damaged ? kExitFailed : kExitOk;
 }
 
 }  // namespace sipheal::inline v0_1::cli

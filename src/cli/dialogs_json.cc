@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "base/utf8.h"
 #include "sipheal/sip/next_request.h"
 
 namespace sipheal::inline v0_1::cli {
@@ -14,43 +16,18 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// How many bytes the UTF-8 character at the front has; 0 when there is none (RFC 3629).
-std::size_t Utf8Length(std::string_view text) {
-  const auto byte = [&](std::size_t at) {
-    return at < text.size() ? static_cast<unsigned char>(text[at]) : 0u;
-  };
-  const unsigned first = byte(0);
-  if (first < 0x80) return 1;
-  std::size_t length = 0;
-  unsigned code = 0;
-  unsigned least = 0;
-  if (first >> 5 == 0x06) {
-    length = 2, code = first & 0x1f, least = 0x80;
-  } else if (first >> 4 == 0x0e) {
-    length = 3, code = first & 0x0f, least = 0x800;
-  } else if (first >> 3 == 0x1e) {
-    length = 4, code = first & 0x07, least = 0x10000;
-  } else {
-    return 0;
-  }
-  for (std::size_t i = 1; i < length; ++i) {
-    if (byte(i) >> 6 != 0x02) return 0;
-    code = code << 6 | (byte(i) & 0x3f);
-  }
-  const bool surrogate = code >= 0xd800 && code < 0xe000;
-  return code >= least && code <= 0x10ffff && !surrogate ? length : 0;
-}
-
 // Makes the JSON of one dialog, and notes whether any text of it was no UTF-8.
 class Writer {
  public:
-  Json Dialog(const sip::DialogState& dialog, const sip::Verdict& verdict);
+  Writer(const sip::DialogState& dialog, sip::CaptureTime now) : dialog_(dialog), now_(now) {}
+  Json Dialog(const sip::Verdict& verdict);
 
  private:
   Json Text(std::string_view text) {
     std::string utf8;
     while (!text.empty()) {
-      if (const std::size_t length = Utf8Length(text); length > 0) {
+      char32_t code = 0;
+      if (const std::size_t length = internal::DecodeUtf8(text, code); length > 0) {
         utf8.append(text.substr(0, length));
         text.remove_prefix(length);
         continue;
@@ -79,9 +56,18 @@ class Writer {
             {"display", TextOrNull(party.display)},
             {"tag", TextOrNull(party.tag)}};
   }
+  static Json Frame(const sip::MessageRef& message) {
+    return message.sequence != 0 ? Json(message.sequence) : Json();
+  }
   Json Sdp(const sip::SdpSummary& sdp);
-  Json OpenTransactions(const std::vector<sip::OpenTransaction>& transactions);
+  Json Timer() const;
+  Json OpenTransactions();
+  Json Proof();
+  Json Conflicts();
+  Json Variables();
 
+  const sip::DialogState& dialog_;
+  sip::CaptureTime now_;
   bool not_utf8_ = false;
 };
 
@@ -102,84 +88,149 @@ Json Writer::Sdp(const sip::SdpSummary& sdp) {
           {"direction", sip::ToString(sdp.direction)}};
 }
 
-Json Writer::OpenTransactions(const std::vector<sip::OpenTransaction>& transactions) {
+Json Writer::Timer() const {
+  const sip::SessionTimer& timer = dialog_.session_timer;
+  if (!timer.active()) return {};
+  return {{"interval", timer.interval.count()},
+          {"refresher", timer.local_refreshes ? "local" : "remote"},
+          {"expires_at", Time(timer.expires_at)}};
+}
+
+Json Writer::OpenTransactions() {
   Json list = Json::array();
-  for (const sip::OpenTransaction& open : transactions) {
+  for (const sip::OpenTransaction& open : dialog_.open_transactions) {
     list.push_back({{"method", Text(open.method)},
                     {"cseq", open.cseq},
                     {"sent_by", open.sent_by_server ? "local" : "remote"},
                     {"awaits_ack", open.awaits_ack},
-                    {"frame", open.request.sequence},
+                    {"frame", Frame(open.request)},
                     {"expires_at", open.expires_at ? Time(*open.expires_at) : Json()}});
   }
   return list;
 }
 
-Json Writer::Dialog(const sip::DialogState& dialog, const sip::Verdict& verdict) {
-  Json json;
-  json["call_id"] = Text(dialog.call_id);
-  json["role"] = sip::ToString(dialog.role);
-  json["state"] = sip::ToString(dialog.phase);
-  json["verdict"] = sip::ToString(verdict.token);
-  json["reasons"] = Texts(verdict.reasons);
-  json["local"] = Party(dialog.local);
-  json["remote"] = Party(dialog.remote);
-  json["local_cseq"] = NumberOrNull(dialog.local_seq);
-  json["remote_cseq"] = NumberOrNull(dialog.remote_seq);
-  const absl::StatusOr<std::uint32_t> next = sip::NextCseq(dialog, {}, dialog.last_seen);
-  json["next_cseq"] = next.ok() ? Json(*next) : Json();
-  json["route_set"] = Texts(dialog.route_set);
-  json["remote_target"] = TextOrNull(dialog.remote_target);
-  const absl::StatusOr<sip::RequestTarget> request = sip::NextRequest(dialog);
-  json["request_uri"] = request.ok() ? Text(request->request_uri) : Json();
-  json["route"] = request.ok() ? Texts(request->route) : Json::array();
-  json["transport"] = sip::ToString(dialog.transport);
-  json["next_hop"] = TextOrNull(dialog.next_hop.ToString());
-  json["secure"] = dialog.secure;
-  json["session_timer"] =
-      dialog.session_timer.active()
-          ? Json{{"interval", dialog.session_timer.interval.count()},
-                 {"refresher", dialog.session_timer.local_refreshes ? "local" : "remote"},
-                 {"expires_at", Time(dialog.session_timer.expires_at)}}
-          : Json();
-  json["local_sdp"] = Sdp(dialog.local_sdp);
-  json["remote_sdp"] = Sdp(dialog.remote_sdp);
-  json["open_transactions"] = OpenTransactions(dialog.open_transactions);
-  json["deadline"] = dialog.deadline ? Time(*dialog.deadline) : Json();
-
+// The message and the reason of each field, and of what is made from several.
+Json Writer::Proof() {
   Json evidence = Json::object();
-  for (const sip::Evidence& entry : dialog.evidence) {
-    evidence[std::string(sip::ToString(entry.field))] = {{"frame", entry.message.sequence},
+  for (const sip::Evidence& entry : dialog_.evidence) {
+    evidence[std::string(sip::ToString(entry.field))] = {{"frame", Frame(entry.message)},
                                                          {"why", Text(entry.reason)}};
   }
-  json["evidence"] = std::move(evidence);
+  const auto add = [&](const char* key, const sip::Evidence* from, const std::string& why) {
+    evidence[key] = {{"frame", from != nullptr ? Frame(from->message) : Json()},
+                     {"why", Text(why)}};
+  };
+  const sip::Evidence* const target = dialog_.FindEvidence(sip::Field::kRemoteTarget);
+  const sip::Evidence* const route_set = dialog_.FindEvidence(sip::Field::kRouteSet);
+  if (const auto request = sip::NextRequest(dialog_); request.ok()) {
+    // With a strict router the Request-URI is the first of the route set (RFC 3261 12.2.1.1).
+    const bool strict = request->route.size() == dialog_.route_set.size() &&
+                        !dialog_.route_set.empty() && request->route != dialog_.route_set;
+    add("request_uri", strict ? route_set : target,
+        strict ? "the first of the route set, a strict router (RFC 3261 12.2.1.1)"
+               : "the remote target (RFC 3261 12.2.1.1)");
+    add("route", route_set,
+        strict ? "the rest of the route set, then the remote target (RFC 3261 12.2.1.1)"
+               : "the route set (RFC 3261 12.2.1.1)");
+  }
+  if (sip::NextCseq(dialog_, {}, now_).ok()) {
+    const bool counted = dialog_.local_seq.has_value();
+    add("next_cseq", dialog_.FindEvidence(sip::Field::kLocalSeq),
+        counted ? "above local_cseq, with head-room for requests that were not captured"
+                : "by the clock: no request of the server was captured");
+  }
+  if (dialog_.secure) {
+    add("secure", dialog_.FindEvidence(sip::Field::kRole),
+        "the INVITE came over TLS with a sips Request-URI (RFC 3261 12.1)");
+  }
+  if (dialog_.deadline) {
+    const sip::Evidence* const timer = dialog_.FindEvidence(sip::Field::kSessionTimer);
+    Json frame = timer != nullptr ? Frame(timer->message) : Json();
+    for (const sip::OpenTransaction& open : dialog_.open_transactions) {
+      if (open.expires_at == dialog_.deadline) frame = Frame(open.request);
+    }
+    evidence["deadline"] = {{"frame", std::move(frame)}, {"why", Text(dialog_.deadline_reason)}};
+  }
+  return evidence;
+}
+
+Json Writer::Conflicts() {
   Json conflicts = Json::array();
-  for (const sip::Conflict& conflict : dialog.conflicts) {
+  for (const sip::Conflict& conflict : dialog_.conflicts) {
     conflicts.push_back({{"field", sip::ToString(conflict.field)},
-                         {"frame", conflict.message.sequence},
+                         {"frame", Frame(conflict.message)},
                          {"loser", Text(conflict.loser)},
                          {"why", Text(conflict.reason)},
                          {"undecided", conflict.undecided}});
   }
-  json["conflicts"] = std::move(conflicts);
-  Json missing = Json::array();
-  for (const sip::Field field : dialog.missing) missing.push_back(sip::ToString(field));
-  json["missing"] = std::move(missing);
-  json["warnings"] = Texts(dialog.warnings);
+  return conflicts;
+}
 
+Json Writer::Variables() {
   Json variables = Json::object();
-  if (const auto made = sip::RecoveryVariables(dialog); made.ok()) {
+  sip::RecoveryOptions options;
+  options.now = now_;
+  if (const auto made = sip::RecoveryVariables(dialog_, options); made.ok()) {
     for (const auto& [name, value] : *made) variables[name] = Text(value);
   }
-  json["variables"] = std::move(variables);
+  return variables;
+}
+
+std::string_view HeldBy(const sip::DialogState& dialog) {
+  if (dialog.held_by_local) return dialog.held_by_remote ? "both" : "local";
+  return dialog.held_by_remote ? "remote" : "none";
+}
+
+Json Writer::Dialog(const sip::Verdict& verdict) {
+  Json json;
+  json["call_id"] = Text(dialog_.call_id);
+  json["role"] = sip::ToString(dialog_.role);
+  json["state"] = sip::ToString(dialog_.phase);
+  json["verdict"] = sip::ToString(verdict.token);
+  json["reasons"] = Texts(verdict.reasons);
+  json["local"] = Party(dialog_.local);
+  json["remote"] = Party(dialog_.remote);
+  json["local_cseq"] = NumberOrNull(dialog_.local_seq);
+  json["remote_cseq"] = NumberOrNull(dialog_.remote_seq);
+  const absl::StatusOr<std::uint32_t> next = sip::NextCseq(dialog_, {}, now_);
+  json["next_cseq"] = next.ok() ? Json(*next) : Json();
+  json["route_set"] = Texts(dialog_.route_set);
+  json["remote_target"] = TextOrNull(dialog_.remote_target);
+  const absl::StatusOr<sip::RequestTarget> request = sip::NextRequest(dialog_);
+  json["request_uri"] = request.ok() ? Text(request->request_uri) : Json();
+  json["route"] = request.ok() ? Texts(request->route) : Json::array();
+  json["transport"] = sip::ToString(dialog_.transport);
+  json["next_hop"] = TextOrNull(dialog_.next_hop.ToString());
+  json["secure"] = dialog_.secure;
+  json["session_timer"] = Timer();
+  json["local_sdp"] = Sdp(dialog_.local_sdp);
+  json["remote_sdp"] = Sdp(dialog_.remote_sdp);
+  json["open_transactions"] = OpenTransactions();
+  json["deadline"] = dialog_.deadline ? Time(*dialog_.deadline) : Json();
+  json["evidence"] = Proof();
+  json["conflicts"] = Conflicts();
+  Json missing = Json::array();
+  for (const sip::Field field : dialog_.missing) missing.push_back(sip::ToString(field));
+  json["missing"] = std::move(missing);
+  json["variables"] = Variables();
+
+  json["end"] = sip::ToString(dialog_.end);
+  json["hold"] = HeldBy(dialog_);
+  json["local_target"] = TextOrNull(dialog_.local_target);
+  json["pending_remote_target"] = TextOrNull(dialog_.pending_remote_target);
+  json["record_route"] = Texts(dialog_.record_route);
+  json["last_seen"] = Time(dialog_.last_seen);
+  json["warnings"] = Texts(dialog_.warnings);
+  json["quarantined"] = dialog_.quarantined;
   json["not_utf8"] = not_utf8_;
   return json;
 }
 
 }  // namespace
 
-nlohmann::ordered_json DialogJson(const sip::DialogState& dialog, const sip::Verdict& verdict) {
-  return Writer().Dialog(dialog, verdict);
+nlohmann::ordered_json DialogJson(const sip::DialogState& dialog, const sip::Verdict& verdict,
+                                  sip::CaptureTime now) {
+  return Writer(dialog, now).Dialog(verdict);
 }
 
 }  // namespace sipheal::inline v0_1::cli

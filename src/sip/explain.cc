@@ -1,33 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sipheal/sip/explain.h"
 
-#include <algorithm>
-#include <ctime>
-#include <tuple>
-
 #include "absl/strings/str_format.h"
 #include "base/absl_compat.h"
-#include "sip/server_match.h"
-#include "sip/text.h"
-#include "sipheal/sip/message_view.h"
-#include "sipheal/sip/uri.h"
+#include "sip/printable.h"
+#include "sipheal/sip/next_request.h"
 
 namespace sipheal::inline v0_1::sip {
 namespace {
-
-// Captured bytes as a terminal may show them: control characters become \xNN.
-std::string Printable(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      out += absl::StrFormat("\\x%02x", byte);
-    } else {
-      out += c;
-    }
-  }
-  return out;
-}
 
 std::string Party(const DialogParty& party) {
   std::string text = party.display.empty() ? "" : party.display + ' ';
@@ -42,15 +22,6 @@ std::string Join(const std::vector<std::string>& uris) {
     text += '<' + uri + '>';
   }
   return text;
-}
-
-std::string Clock(CaptureTime time) {
-  const auto us = time.time_since_epoch().count();
-  const std::time_t seconds = static_cast<std::time_t>(us / 1'000'000);
-  std::tm parts{};
-  gmtime_r(&seconds, &parts);
-  return absl::StrFormat("%02d:%02d:%02d.%06d", parts.tm_hour, parts.tm_min, parts.tm_sec,
-                         us % 1'000'000);
 }
 
 std::string Describe(const SdpSummary& sdp) {
@@ -137,7 +108,7 @@ std::string Explain(const DialogState& dialog, const Verdict& verdict) {
     const Field field = static_cast<Field>(i);
     const Evidence* evidence = dialog.FindEvidence(field);
     if (dialog.IsMissing(field)) {
-      AppendLine(ToString(field), "MISSING", &out);
+      AppendLine(ToString(field), "MISSING: nothing that was captured proves it", &out);
       continue;
     }
     const std::string value = Value(dialog, field);
@@ -152,6 +123,9 @@ std::string Explain(const DialogState& dialog, const Verdict& verdict) {
   }
   if (!dialog.pending_remote_target.empty()) {
     AppendLine("pending", dialog.pending_remote_target + " (offered, not answered)", &out);
+  }
+  if (const absl::StatusOr<RequestTarget> next = NextRequest(dialog); next.ok()) {
+    AppendLine("next request", "to " + next->request_uri + ", Route " + Join(next->route), &out);
   }
   for (const OpenTransaction& open : dialog.open_transactions) {
     AppendLine("open",
@@ -194,69 +168,6 @@ std::string Explain(const DialogState& dialog, const Verdict& verdict) {
     AppendLine("quarantined", absl::StrFormat("%d messages kept out", dialog.quarantined), &out);
   }
   if (dialog.limits_reached) AppendLine("limits", "reached: some messages were dropped", &out);
-  return out;
-}
-
-std::string Ladder(std::span<const CapturedMessage> messages, const ServerIdentity& server,
-                   const LadderOptions& options) {
-  constexpr std::size_t kWidth = 46;
-  const ServerMatcher matcher(server);
-  struct Rung {
-    CaptureTime time;
-    std::uint64_t sequence;
-    std::string text;
-  };
-  std::vector<Rung> rungs;
-  MessageView view;
-  for (const CapturedMessage& message : messages) {
-    if (!view.Parse(std::string_view(message.bytes)).ok()) continue;
-    if (!options.call_id.empty() && view.call_id() != options.call_id) continue;
-    std::string_view vias = view.Get(HeaderId::kVia);
-    ViaView via;
-    if (NextVia(&vias, &via) != ListStep::kValue) continue;
-    const Adjacency adjacency = matcher.Classify(message, view, via);
-    std::string label = view.is_request() ? std::string(view.method_text())
-                                          : absl::StrFormat("%d %s", view.status(),
-                                                            std::string(view.reason_phrase()));
-    label += absl::StrFormat(" (%d", view.cseq());
-    if (!view.is_request()) label += ' ' + std::string(view.method_text());
-    label += ')';
-    if (!view.body().empty() &&
-        view.Get(HeaderId::kContentType).find("sdp") != std::string_view::npos) {
-      label += " SDP";
-    }
-    label = Printable(label).substr(0, kWidth - 6);
-    std::string line = Clock(message.time) + "  ";
-    if (!adjacency.ours()) {
-      line += "[" + message.source.ToString() + " -> " + message.destination.ToString() + ": " +
-              label + "]";
-    } else {
-      const std::size_t dashes = kWidth - 4 - label.size();
-      const std::string left(dashes / 2, '-');
-      const std::string right(dashes - dashes / 2, '-');
-      line += adjacency.received ? "|" + left + " " + label + " " + right + ">|"
-                                 : "|<" + left + " " + label + " " + right + "|";
-    }
-    if (message.sequence != 0) line += absl::StrFormat("  #%d", message.sequence);
-    rungs.push_back({message.time, message.sequence, std::move(line)});
-  }
-  for (const LadderMark& mark : options.marks) {
-    std::string text = Printable(mark.text);
-    const std::size_t stars = text.size() + 2 < kWidth ? kWidth - 2 - text.size() : 0;
-    rungs.push_back({mark.time, UINT64_MAX,
-                     Clock(mark.time) + "  " + std::string(stars / 2, '*') + " " + text + " " +
-                         std::string(stars - stars / 2, '*')});
-  }
-  std::stable_sort(rungs.begin(), rungs.end(), [](const Rung& a, const Rung& b) {
-    return std::tie(a.time, a.sequence) < std::tie(b.time, b.sequence);
-  });
-  std::string out(17, ' ');
-  const std::string peer = Printable(options.peer_name);
-  const std::string name = Printable(options.server_name);
-  out += peer;
-  out.append(peer.size() + name.size() < kWidth ? kWidth + 1 - peer.size() - name.size() : 1, ' ');
-  out += name + '\n';
-  for (const Rung& rung : rungs) out += rung.text + '\n';
   return out;
 }
 

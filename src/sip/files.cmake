@@ -17,11 +17,13 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/explain.cc
   sip/header_id.cc
   sip/hep_packet.cc
+  sip/ladder.cc
   sip/message_notes.cc
   sip/message_reader.cc
   sip/message_view.cc
   sip/method.cc
   sip/next_request.cc
+  sip/printable.cc
   sip/sdp.cc
   sip/server_match.cc
   sip/stream_framer.cc

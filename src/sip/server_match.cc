@@ -39,6 +39,29 @@ bool ServerMatcher::NamesServer(std::string_view host, std::uint16_t port) const
                      });
 }
 
+ServerMatcher::Name ServerMatcher::NameOf(std::string_view host, std::uint16_t port,
+                                          const Endpoint& socket) const {
+  if (NamesServer(host, port)) return Name::kServer;
+  const std::optional<IpAddress> ip = IpAddress::Parse(host);
+  if (!ip || *ip != socket.ip || port == socket.port) return Name::kNobody;
+  // Without a port the default counts, which is another one with TLS.
+  if (port == 0 && NamesServer(host, 5061)) return Name::kServer;
+  return Name::kNeighbour;
+}
+
+ServerMatcher::Name ServerMatcher::NameIn(const MessageView& view, const ViaView& top_via,
+                                          bool by_via, const Endpoint& socket) const {
+  if (by_via) return NameOf(top_via.host, top_via.port, socket);
+  std::string_view target = view.request_uri();
+  if (!view.is_request()) {
+    std::string_view contacts = view.Get(HeaderId::kContact);
+    NameAddrView contact;
+    if (NextNameAddr(&contacts, &contact) == ListStep::kValue) target = contact.uri;
+  }
+  const std::optional<UriView> uri = UriView::Parse(target);
+  return uri ? NameOf(uri->host, uri->port, socket) : Name::kNobody;
+}
+
 Adjacency ServerMatcher::Classify(const CapturedMessageView& message, const MessageView& view,
                                   const ViaView& top_via) const {
   Adjacency result;
@@ -50,7 +73,6 @@ Adjacency ServerMatcher::Classify(const CapturedMessageView& message, const Mess
   result.rank = identity_.agents.empty() || own_agent ? 0 : 1;
   const Match source = MatchEndpoint(message.source, message.transport);
   const Match destination = MatchEndpoint(message.destination, message.transport);
-  const bool via_is_server = NamesServer(top_via.host, top_via.port);
 
   if (source == Match::kExact || destination == Match::kExact) {
     result.sent = source == Match::kExact;
@@ -59,32 +81,28 @@ Adjacency ServerMatcher::Classify(const CapturedMessageView& message, const Mess
   }
   // The port does not fit. It may be the ephemeral port of a connection, or an agent that reports
   // the first port of its transport whichever was used.
-  const bool any_port = own_agent || IsStream(message.transport);
-  if (any_port && source != destination) {
-    result.sent = source == Match::kHostOnly;
-    result.received = destination == Match::kHostOnly;
+  const bool stream = IsStream(message.transport);
+  if ((own_agent || stream) && source != destination) {
+    const bool sent = source == Match::kHostOnly;
+    // On a connection another program of the same host may speak, and then says so: the top Via of
+    // a request is its sender's, of a response its receiver's; the Request-URI names the receiver,
+    // the Contact of a response its sender.
+    if (!own_agent && NameIn(view, top_via, sent == view.is_request(),
+                             sent ? message.source : message.destination) == Name::kNeighbour) {
+      return result;
+    }
+    result.sent = sent;
+    result.received = !sent;
     return result;
   }
-  if (!own_agent && !(any_port && source == Match::kHostOnly)) return result;  // not the server's
-  // Addresses do not tell: the message itself does. The top Via of a request is its sender's, of a
-  // response its receiver's.
-  if (via_is_server) {
+  if (!own_agent && !(stream && source == Match::kHostOnly)) return result;  // not the server's
+  // Addresses do not tell: the message itself does.
+  if (NameIn(view, top_via, true, {}) == Name::kServer) {
     (view.is_request() ? result.sent : result.received) = true;
     return result;
   }
-  if (own_agent) {
-    (view.is_request() ? result.received : result.sent) = true;
-    return result;
-  }
   // Several programs on one address: the other end must be named, too.
-  std::string_view target = view.request_uri();
-  if (!view.is_request()) {
-    std::string_view contacts = view.Get(HeaderId::kContact);
-    NameAddrView contact;
-    if (NextNameAddr(&contacts, &contact) == ListStep::kValue) target = contact.uri;
-  }
-  if (std::optional<UriView> uri = UriView::Parse(target);
-      uri && NamesServer(uri->host, uri->port)) {
+  if (own_agent || NameIn(view, top_via, false, {}) == Name::kServer) {
     (view.is_request() ? result.received : result.sent) = true;
   }
   return result;

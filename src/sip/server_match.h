@@ -37,7 +37,14 @@ class ServerMatcher {
 
  private:
   enum class Match { kNone, kHostOnly, kExact };
+  // Whom a host and port mean, seen from a socket on the server's address: kNeighbour is another
+  // program there.
+  enum class Name { kNobody, kServer, kNeighbour };
   Match MatchEndpoint(const Endpoint& endpoint, Transport transport) const;
+  Name NameOf(std::string_view host, std::uint16_t port, const Endpoint& socket) const;
+  // By the top Via, or else by the Request-URI of a request, the Contact of a response.
+  Name NameIn(const MessageView& view, const ViaView& top_via, bool by_via,
+              const Endpoint& socket) const;
 
   ServerIdentity identity_;
 };

@@ -48,7 +48,8 @@ int main(int argc, char** argv) {
       reply["error"] = captures.status().ToString();
     } else {
       for (const sip::DialogState& dialog : captures->front().dialogs) {
-        reply["dialogs"].push_back(cli::DialogJson(dialog, sip::Judge(dialog, verdict_options)));
+        reply["dialogs"].push_back(
+            cli::DialogJson(dialog, sip::Judge(dialog, verdict_options), dialog.last_seen));
       }
     }
     const HepStats stats = (*receiver)->Stats();
