@@ -136,7 +136,7 @@ TEST(DialogsCommand, BytesThatAreNoUtf8AreShownAndFlagged) {
   sip::DialogState dialog;
   dialog.call_id = "c";
   dialog.remote.display = "\"J\xfcrgen \xc3\xa9 \xed\xa0\x80\"";  // Latin-1, UTF-8, a surrogate
-  const json document = json::parse(DialogJson(dialog, {}).dump());
+  const json document = json::parse(DialogJson(dialog, {}, {}).dump());
   EXPECT_EQ(document.at("remote").at("display"), "\"J\u00fcrgen \u00e9 \u00ed\u00a0\u0080\"");
   EXPECT_EQ(document.at("not_utf8"), true);
 }
