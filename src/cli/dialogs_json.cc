@@ -65,6 +65,8 @@ class Writer {
   Json Proof();
   Json Conflicts();
   Json Variables();
+  Json Usages();
+  Json Links();
 
   const sip::DialogState& dialog_;
   sip::CaptureTime now_;
@@ -176,6 +178,30 @@ Json Writer::Variables() {
   return variables;
 }
 
+Json Writer::Usages() {
+  Json list = Json::array();
+  for (const sip::DialogUsage& usage : dialog_.usages) {
+    list.push_back({{"event", Text(usage.event)},
+                    {"id", TextOrNull(usage.id)},
+                    {"subscriber", usage.server_subscribes ? "local" : "remote"},
+                    {"active", usage.active},
+                    {"frame", Frame(usage.message)},
+                    {"expires_at", usage.expires_at ? Time(*usage.expires_at) : Json()}});
+  }
+  return list;
+}
+
+Json Writer::Links() {
+  Json list = Json::array();
+  for (const sip::DialogLink& link : dialog_.links) {
+    list.push_back({{"call_id", Text(link.call_id)},
+                    {"local_tag", TextOrNull(link.local_tag)},
+                    {"remote_tag", TextOrNull(link.remote_tag)},
+                    {"why", Text(link.reason)}});
+  }
+  return list;
+}
+
 std::string_view HeldBy(const sip::DialogState& dialog) {
   if (dialog.held_by_local) return dialog.held_by_remote ? "both" : "local";
   return dialog.held_by_remote ? "remote" : "none";
@@ -219,6 +245,9 @@ Json Writer::Dialog(const sip::Verdict& verdict) {
   json["local_target"] = TextOrNull(dialog_.local_target);
   json["pending_remote_target"] = TextOrNull(dialog_.pending_remote_target);
   json["record_route"] = Texts(dialog_.record_route);
+  json["usages"] = Usages();
+  json["links"] = Links();
+  json["resync_needed"] = dialog_.resync_needed;
   json["last_seen"] = Time(dialog_.last_seen);
   json["warnings"] = Texts(dialog_.warnings);
   json["quarantined"] = dialog_.quarantined;

@@ -41,8 +41,15 @@ std::string Encode(std::string_view text) {
   return out;
 }
 
-// Lines as a note has them: between <br/>, long ones broken.
-std::string NoteText(std::string_view text) {
+// Lines as a note has them: between <br/>, long ones broken, blanks as the one that is shown.
+std::string NoteText(const std::string& indented) {
+  std::string squeezed;
+  for (const char c : indented) {
+    const bool again =
+        c == ' ' && (squeezed.empty() || squeezed.back() == ' ' || squeezed.back() == '\n');
+    if (!again) squeezed += c;
+  }
+  std::string_view text = squeezed;
   std::string out;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());

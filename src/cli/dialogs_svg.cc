@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kMargin = 20;
 constexpr int kClockWidth = 190;  // time and frame, at the left
-constexpr int kLaneWidth = 260;   // between two life lines
+constexpr int kLaneWidth = 320;   // between two life lines
 constexpr int kRow = 26;          // from one message to the next
 constexpr int kTextRow = 15;
 constexpr std::size_t kMaxLine = 130;  // characters of a line of text

@@ -33,17 +33,18 @@ std::size_t Characters(std::string_view text) {
 }
 
 std::string Label(const MessageView& view) {
-  std::string label = view.is_request() ? std::string(view.method_text())
-                                        : absl::StrFormat("%d %s", view.status(),
-                                                          std::string(view.reason_phrase()));
-  label += absl::StrFormat(" (%d", view.cseq());
-  if (!view.is_request()) label += ' ' + std::string(view.method_text());
-  label += ')';
+  std::string name = view.is_request() ? std::string(view.method_text())
+                                       : absl::StrFormat("%d %s", view.status(),
+                                                         std::string(view.reason_phrase()));
+  std::string rest = absl::StrFormat(" (%d", view.cseq());
+  if (!view.is_request()) rest += ' ' + Shorten(Printable(view.method_text()), 12);
+  rest += ')';
   if (!view.body().empty() &&
       view.Get(HeaderId::kContentType).find("sdp") != std::string_view::npos) {
-    label += " SDP";
+    rest += " SDP";
   }
-  return Shorten(Printable(label), kWidth - 6);
+  // Of a long reason phrase the end goes, not what tells the transaction.
+  return Shorten(Printable(name), kWidth - 6 - Characters(rest)) + rest;
 }
 
 std::string Line(const LadderRung& rung) {

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <set>
 #include <sstream>
 #include <string>
@@ -95,6 +96,9 @@ TEST(DialogsForms, JsonHasEveryKeyWithItsType) {
       {"local_target", kTextOrNull},
       {"pending_remote_target", kTextOrNull},
       {"record_route", kList},
+      {"usages", kList},
+      {"links", kList},
+      {"resync_needed", kFlag},
       {"last_seen", kNumber},
       {"warnings", kList},
       {"quarantined", kNumber},
@@ -159,6 +163,32 @@ TEST(DialogsForms, AStrictRouterIsTheRequestUriAndItsEvidenceSaysSo) {
               HasSubstr("strict"));
 }
 
+TEST(DialogsForms, UsagesAndOtherLegsAreListed) {
+  sip::DialogState dialog;
+  dialog.usages.push_back(
+      {"refer", "3", true, true, {9, {}}, sip::CaptureTime(std::chrono::seconds(5))});
+  dialog.usages.push_back({"dialog", "", false, false, {}, {}});
+  dialog.links.push_back({"other", "l", "", "same Session-ID"});
+  dialog.resync_needed = true;
+  const json printed = json::parse(DialogJson(dialog, {}, {}).dump());
+  EXPECT_EQ(printed.at("usages"), json::parse(R"([
+    {"event":"refer","id":"3","subscriber":"local","active":true,"frame":9,"expires_at":5000000},
+    {"event":"dialog","id":null,"subscriber":"remote","active":false,"frame":null,"expires_at":null}])"));
+  EXPECT_EQ(
+      printed.at("links"),
+      json::parse(
+          R"([{"call_id":"other","local_tag":"l","remote_tag":null,"why":"same Session-ID"}])"));
+  EXPECT_EQ(printed.at("resync_needed"), true);
+}
+
+TEST(DialogsForms, ALongReasonPhraseDoesNotHideItsTransaction) {
+  TestCall call = Call();
+  std::vector<sip::CapturedMessage> messages = call.Setup();
+  const std::size_t at = messages[2].bytes.find("Ringing");
+  messages[2].bytes.replace(at, 7, "Ringing in a house far away, and nobody comes to it");
+  EXPECT_THAT(Print(messages, "text"), HasSubstr("180 Ringing in a house far  (100 INVITE)"));
+}
+
 TEST(DialogsForms, WithoutDialogsEveryFormIsWholeAllTheSame) {
   EXPECT_EQ(json::parse(Print({}, "json")), json::parse(R"({"dialogs":[]})"));
   EXPECT_THAT(Print({}, "mermaid"), HasSubstr("sequenceDiagram\n"));
@@ -211,7 +241,7 @@ std::vector<sip::CapturedMessage> HostileCall() {
     for (const auto& [from, to] :
          {std::pair<std::string, std::string>{"\"Phone\"",
                                               "\"<img src=x>; Note over A\xe2\x80\xae\""},
-          {"200 OK", "200 </svg> ; P1->>Server: #35; \xc3\xa9\xed\xa0\x80 \x9b"}}) {
+          {"200 OK", "200 \xc3\xa9</svg> ; P1->>Server: #35; \xed\xa0\x80 \x9b"}}) {
       for (std::size_t at = message.bytes.find(from); at != std::string::npos;
            at = message.bytes.find(from, at + to.size())) {
         message.bytes.replace(at, from.size(), to);
@@ -264,6 +294,31 @@ TEST(DialogsForms, NothingCapturedEndsAStatementOfMermaid) {
     }
   }
   EXPECT_EQ(messages, 5u);
+}
+
+// Whatever the bytes are, each form stays what it is.
+TEST(DialogsForms, FlippedBytesNeverBreakAForm) {
+  std::mt19937 random(7);  // NOLINT: a fixed seed
+  const std::vector<sip::CapturedMessage> whole = HostileCall();
+  std::size_t dialogs = 0;
+  for (int round = 0; round < 400; ++round) {
+    std::vector<sip::CapturedMessage> messages = whole;
+    for (unsigned flips = 1 + random() % 4; flips > 0; --flips) {
+      std::string& bytes = messages[random() % messages.size()].bytes;
+      bytes[random() % bytes.size()] = static_cast<char>(random());
+    }
+    const json document = json::parse(Print(messages, "json"), nullptr, false);
+    ASSERT_FALSE(document.is_discarded()) << round;
+    dialogs += document.at("dialogs").size();
+    for (const char* format : {"svg", "mermaid", "text"}) {
+      const std::string text = Print(messages, format);
+      ASSERT_NO_THROW(json(text).dump()) << format << " is no UTF-8 in round " << round;
+      for (const char c : text) {
+        ASSERT_TRUE(c == '\n' || static_cast<unsigned char>(c) >= 0x20) << format << round;
+      }
+    }
+  }
+  EXPECT_GT(dialogs, 300u);
 }
 
 TEST(DialogsForms, TextHasNoControlCharactersAndTheLadder) {
