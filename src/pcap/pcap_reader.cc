@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_format.h"
 #include "pcap/capture_file.h"
+#include "pcap/hep_legacy.h"
 #include "pcap/packet_decoder.h"
 #include "pcap/tcp_streams.h"
 #include "sipheal/adapters/pcap.h"
@@ -50,6 +51,11 @@ class Collector {
   void TakeDatagram(const pcap::Datagram& datagram) {
     if (datagram.bytes.starts_with("HEP3")) {
       TakeHep(datagram.origin, datagram.bytes);
+    } else if (const auto legacy = pcap::DecodeLegacyHep(datagram.bytes)) {
+      ++contents_.hep_packets;
+      pcap::Origin agents = datagram.origin;
+      agents.outer_source = {};
+      TakeSip(agents, legacy->source, legacy->destination, legacy->transport, legacy->payload);
     } else if (pcap::LooksLikeSip(datagram.bytes)) {
       TakeSip(datagram.origin, datagram.source, datagram.destination, sip::Transport::kUdp,
               datagram.bytes);

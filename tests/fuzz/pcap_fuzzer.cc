@@ -9,6 +9,7 @@
 #include <optional>
 #include <string_view>
 
+#include "pcap/hep_legacy.h"
 #include "pcap/packet_decoder.h"
 #include "pcap/pcapng_file.h"
 #include "pcap/tcp_streams.h"

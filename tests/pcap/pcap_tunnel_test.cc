@@ -6,7 +6,6 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "sipheal/adapters/pcap.h"
-#include "tests/hep/hep_builder.h"
 #include "tests/pcap/sip_frames.h"
 
 namespace sipheal {
@@ -137,6 +136,39 @@ TEST(PcapTunnel, WhatOnlyLooksLikeATunnelIsReadForWhatItIs) {
         Read(PcapFile({Ethernet(Ip4(1, 2, kProtoUdp, Udp(5060, port, Message(1))))}));
     ASSERT_THAT(Numbers(contents), ElementsAre("c1@1")) << port;
     EXPECT_THAT(contents.tunnelled, IsEmpty()) << port;
+  }
+}
+
+TEST(PcapTunnel, HepOfOldVersionsGivesTheAddressesThatTheAgentSaw) {
+  const auto hep = [](int version, bool v6, std::string_view time, std::string_view payload) {
+    const std::string addresses = v6 ? V6(3) + V6(4) : V4(3) + V4(4);
+    const std::size_t length = 8 + addresses.size() + time.size();
+    return std::string{static_cast<char>(version), static_cast<char>(length),
+                       static_cast<char>(v6 ? 10 : 2), '\x11'} +
+           Net16(5060) + Net16(5080) + addresses + std::string(time) + std::string(payload);
+  };
+  const std::string time(12, '\x55');
+  for (const bool v6 : {false, true}) {
+    for (const int version : {1, 2}) {
+      const std::string packet = hep(version, v6, version == 2 ? time : "", Message(1));
+      const PcapContents contents =
+          Read(PcapFile({Ethernet(Ip4(1, 2, kProtoUdp, Udp(9000, 9060, packet)))}));
+      ASSERT_THAT(Numbers(contents), ElementsAre("c1@1")) << version << v6;
+      const sip::CapturedMessage& message = contents.messages[0];
+      EXPECT_EQ(message.bytes, Message(1));
+      EXPECT_EQ(message.source.ToString(), v6 ? "[2001:db8::3]:5060" : "192.0.2.3:5060");
+      EXPECT_EQ(message.destination.port, 5080);
+      EXPECT_EQ(message.transport, sip::Transport::kUdp);
+      EXPECT_EQ(message.time.time_since_epoch().count(), 1001'000250);
+      EXPECT_EQ(contents.hep_packets, 1u);
+    }
+  }
+  // Of no SIP, cut, or with a length that does not fit: none.
+  for (const std::string& packet :
+       {hep(1, false, "", "no sip"), hep(2, false, time, Message(1)).substr(0, 20),
+        hep(1, false, time, Message(1)), hep(3, false, "", Message(1))}) {
+    EXPECT_THAT(Numbers(Read(PcapFile({Ethernet(Ip4(1, 2, kProtoUdp, Udp(9000, 9060, packet)))}))),
+                IsEmpty());
   }
 }
 
