@@ -51,8 +51,9 @@ std::size_t Rebuild(const std::vector<GateCall>& calls, sip::DialogFolder& folde
 
 std::size_t Serialise(const Dialogs& dialogs, const sip::ReinviteOptions& options) {
   std::size_t good = 0;
+  std::string text;
   for (const sip::DialogState& dialog : dialogs) {
-    good += BuildReinvite(dialog, options).ok() ? 1 : 0;
+    good += WriteReinvite(dialog, options, &text).ok() ? 1 : 0;
     good += sip::RecoveryVariables(dialog).ok() ? 1 : 0;
     good += sip::EncodeDialog(dialog).empty() ? 0 : 1;
   }

@@ -111,7 +111,9 @@ class Work {
     for (std::size_t dialog = 0; dialog < corpus_.dialogs; ++dialog) Keep(Rebuild(dialog).size());
   }
   void InviteAll() {
-    for (const sip::DialogState& dialog : dialogs_) Keep(BuildReinvite(dialog, options_).ok());
+    for (const sip::DialogState& dialog : dialogs_) {
+      Keep(WriteReinvite(dialog, options_, &text_).ok());
+    }
   }
   void VariablesAll() {
     for (const sip::DialogState& dialog : dialogs_) Keep(sip::RecoveryVariables(dialog).ok());
@@ -122,7 +124,7 @@ class Work {
   void TogetherAll() {
     for (std::size_t dialog = 0; dialog < corpus_.dialogs; ++dialog) {
       for (const sip::DialogState& state : Rebuild(dialog)) {
-        Keep(BuildReinvite(state, options_).ok());
+        Keep(WriteReinvite(state, options_, &text_).ok());
       }
     }
   }
@@ -143,6 +145,7 @@ class Work {
   sip::DialogFolder folder_;
   sip::MessageView view_;
   sip::ReinviteOptions options_;
+  std::string text_;
   std::vector<sip::DialogState> dialogs_;
 };
 

@@ -103,12 +103,12 @@ void CallStore::Load(const StoredCall& call, CallFacts& facts) const {
   facts.Relink();
 }
 
-void CallStore::Put(std::string_view call_id, const CallFacts& facts) {
+void CallStore::Put(std::string_view call_id, const CallFacts& facts, StoredCall* known) {
   const std::size_t size = BytesOf(facts.endpoints) + BytesOf(facts.tags) +
                            BytesOf(facts.transactions) + BytesOf(facts.answers) +
                            BytesOf(facts.floors) + BytesOf(facts.rivals) +
                            facts.texts.bytes().size();
-  StoredCall& call = MakeBlock(call_id, facts, size, kRoomToGrow);
+  StoredCall& call = MakeBlock(call_id, facts, known, size, kRoomToGrow);
   char* at = FactsOf(call);
   Append(facts.endpoints, &at);
   Append(facts.tags, &at);
@@ -120,14 +120,14 @@ void CallStore::Put(std::string_view call_id, const CallFacts& facts) {
   if (!texts.empty()) std::memcpy(at, texts.data(), texts.size());
 }
 
-const StoredCall& CallStore::PutQuiet(std::string_view call_id, const CallFacts& facts) {
+const StoredCall& CallStore::PutQuiet(StoredCall& known, const CallFacts& facts) {
   scratch_.clear();
   PackList(facts.transactions, facts.first_us, &scratch_);
   PackList(facts.answers, facts.first_us, &scratch_);
   PackList(facts.floors, facts.first_us, &scratch_);
   PackList(facts.rivals, facts.first_us, &scratch_);
   PackTexts(facts.texts.bytes(), &scratch_);
-  StoredCall& call = MakeBlock(call_id, facts,
+  StoredCall& call = MakeBlock(known.call_id(), facts, &known,
                                BytesOf(facts.endpoints) + BytesOf(facts.tags) + scratch_.size(), 0);
   char* at = FactsOf(call);
   Append(facts.endpoints, &at);
@@ -140,25 +140,24 @@ const StoredCall& CallStore::PutQuiet(std::string_view call_id, const CallFacts&
   return call;
 }
 
-StoredCall& CallStore::MakeBlock(std::string_view call_id, const CallFacts& facts,
+StoredCall& CallStore::MakeBlock(std::string_view call_id, const CallFacts& facts, StoredCall* call,
                                  std::size_t facts_size, std::size_t room) {
   const std::size_t size = FactsAt(call_id.size()) + facts_size;
-  const auto found = blocks_.find(call_id);
-  StoredCall* call = found == blocks_.end() ? nullptr : found->call.get();
   if (call == nullptr || call->capacity < size || (room == 0 && call->capacity > size)) {
     void* const memory = std::malloc(size + room);
     if (memory == nullptr) throw std::bad_alloc();
     std::unique_ptr<StoredCall, Free> fresh(new (memory) StoredCall());
-    if (call != nullptr) bytes_ -= call->capacity;
-    call = fresh.get();
-    call->capacity = static_cast<std::uint32_t>(size + room);
-    call->call_id_size = static_cast<std::uint32_t>(call_id.size());
-    std::memcpy(static_cast<void*>(call + 1), call_id.data(), call_id.size());
-    bytes_ += call->capacity;
-    if (found == blocks_.end()) {
+    fresh->capacity = static_cast<std::uint32_t>(size + room);
+    fresh->call_id_size = static_cast<std::uint32_t>(call_id.size());
+    std::memcpy(static_cast<void*>(fresh.get() + 1), call_id.data(), call_id.size());
+    bytes_ += fresh->capacity;
+    if (call == nullptr) {
+      call = fresh.get();
       blocks_.insert(Block{std::move(fresh)});
     } else {
-      found->call = std::move(fresh);
+      bytes_ -= call->capacity;
+      call = fresh.get();
+      blocks_.find(call_id)->call = std::move(fresh);
     }
   }
   call->first_us = facts.first_us;

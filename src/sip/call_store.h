@@ -53,11 +53,11 @@ class CallStore {
   StoredCall* Find(std::string_view call_id) const;
   // Fills `facts`, whatever was in it before.
   void Load(const StoredCall& call, CallFacts& facts) const;
-  // Adds the call, or replaces what is stored of it.
-  void Put(std::string_view call_id, const CallFacts& facts);
+  // Adds the call, or replaces what is stored of it. `known` is what Find gave for it.
+  void Put(std::string_view call_id, const CallFacts& facts, StoredCall* known);
   // The same for a call that has become quiet: packed (call_pack.h), without room for more
   // messages.
-  const StoredCall& PutQuiet(std::string_view call_id, const CallFacts& facts);
+  const StoredCall& PutQuiet(StoredCall& call, const CallFacts& facts);
   bool Erase(std::string_view call_id);
 
   // Calls fn(StoredCall&) for each call in no particular order. fn must not change the store, but
@@ -108,8 +108,8 @@ class CallStore {
 
   // The call's block with all but its facts filled in, for which it has `facts_size` bytes. A new
   // one gets `room` more; where there shall be none, no block stays that is larger.
-  StoredCall& MakeBlock(std::string_view call_id, const CallFacts& facts, std::size_t facts_size,
-                        std::size_t room);
+  StoredCall& MakeBlock(std::string_view call_id, const CallFacts& facts, StoredCall* call,
+                        std::size_t facts_size, std::size_t room);
 
   absl::flat_hash_set<Block, Hash, Equal> blocks_;
   std::size_t bytes_ = 0;  // of the blocks

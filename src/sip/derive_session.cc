@@ -137,6 +137,11 @@ void Derivation::DeriveSdp(Draft& draft) const {
 
   const MessageFact* local = nullptr;
   const MessageFact* remote = nullptr;
+  // The last pair, read: what is described below is mostly one of them.
+  const MessageFact* offer_of = nullptr;
+  const MessageFact* answer_of = nullptr;
+  std::optional<ParsedSdp> offer_sdp;
+  std::optional<ParsedSdp> answer_sdp;
   for (const Exchange& exchange : exchanges) {
     const MessageFact* by_server = exchange.offered_by_server ? exchange.offer : exchange.answer;
     const MessageFact* by_peer = exchange.offered_by_server ? exchange.answer : exchange.offer;
@@ -145,18 +150,20 @@ void Derivation::DeriveSdp(Draft& draft) const {
     if (by_server != nullptr && (complete || local == nullptr)) local = by_server;
     if (by_peer != nullptr && (complete || remote == nullptr)) remote = by_peer;
     if (!complete) continue;
-    std::optional<ParsedSdp> offer = ParseSdp(facts_.SdpText(*exchange.offer));
-    std::optional<ParsedSdp> answer = ParseSdp(facts_.SdpText(*exchange.answer));
-    if (!offer || !answer) continue;
+    offer_of = exchange.offer;
+    answer_of = exchange.answer;
+    offer_sdp = ParseSdp(facts_.SdpText(*offer_of));
+    answer_sdp = ParseSdp(facts_.SdpText(*answer_of));
+    if (!offer_sdp || !answer_sdp) continue;
     bool& offerer = exchange.offered_by_server ? state.held_by_local : state.held_by_remote;
     bool& answerer = exchange.offered_by_server ? state.held_by_remote : state.held_by_local;
-    offerer = IsHold(*offer);
+    offerer = IsHold(*offer_sdp);
     // An answer can only narrow the offer; it shows the answerer's wish where the offer left it
     // one.
-    if (offer->summary.direction == SdpDirection::kSendRecv && !offer->zero_connection) {
-      answerer = IsHold(*answer);
-    } else if (offer->summary.direction == SdpDirection::kRecvOnly &&
-               answer->summary.direction == SdpDirection::kSendOnly) {
+    if (offer_sdp->summary.direction == SdpDirection::kSendRecv && !offer_sdp->zero_connection) {
+      answerer = IsHold(*answer_sdp);
+    } else if (offer_sdp->summary.direction == SdpDirection::kRecvOnly &&
+               answer_sdp->summary.direction == SdpDirection::kSendOnly) {
       answerer = true;
     }
     if (state.held_by_local || state.held_by_remote) {
@@ -172,8 +179,14 @@ void Derivation::DeriveSdp(Draft& draft) const {
   if (preview != nullptr && !preview_by_server && remote == nullptr) remote = preview;
 
   auto describe = [&](const MessageFact* fact, Field field, SdpSummary* summary) {
-    std::optional<ParsedSdp> sdp =
-        fact != nullptr ? ParseSdp(facts_.SdpText(*fact)) : std::optional<ParsedSdp>();
+    std::optional<ParsedSdp> sdp;
+    if (fact != nullptr && fact == offer_of) {
+      sdp = std::move(offer_sdp);
+    } else if (fact != nullptr && fact == answer_of) {
+      sdp = std::move(answer_sdp);
+    } else if (fact != nullptr) {
+      sdp = ParseSdp(facts_.SdpText(*fact));
+    }
     if (!sdp) {
       state.missing.push_back(field);
       return;
@@ -189,7 +202,10 @@ void Derivation::DeriveSdp(Draft& draft) const {
 
   // The version must rise above all that the server ever wrote, refused offers included (F40).
   auto version = [&](const MessageFact& fact) {
-    std::optional<ParsedSdp> sdp = ParseSdp(facts_.SdpText(fact));
+    // Its o= line is apart when it stands first, as it must.
+    const std::optional<ParsedSdp> sdp = fact.sdp_origin != 0
+                                             ? ParseSdp(facts_.Text(fact.sdp_origin))
+                                             : ParseSdp(facts_.SdpText(fact));
     if (!sdp || !AllDigits(sdp->summary.origin_version)) return;
     if (sdp->summary.origin_session_id != state.local_sdp.origin_session_id) return;
     if (LongerDecimal(sdp->summary.origin_version, state.highest_local_sdp_version)) {

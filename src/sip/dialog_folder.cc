@@ -141,7 +141,7 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
   }
   if (call == nullptr || outcome.result != FoldResult::kDuplicate ||
       facts_.limits_reached != limits_reached) {
-    calls_.Put(view.call_id(), facts_);
+    calls_.Put(view.call_id(), facts_, call);
   } else {
     call->first_us = facts_.first_us;
     call->newest_us = facts_.newest_us;
@@ -211,7 +211,7 @@ std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
     impl.calls_.Load(call, facts);
     if (shrink) facts.Compact();
     facts.compacted = true;
-    const StoredCall& at = impl.calls_.PutQuiet(call.call_id(), facts);
+    const StoredCall& at = impl.calls_.PutQuiet(call, facts);
     bool over = stale && !at.two_sided;
     DialogEnd end = DialogEnd::kNone;
     Impl::Grave grave;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "base/absl_compat.h"
 #include "base/status_macros.h"
+#include "sip/next_request_internal.h"
 #include "sip/text.h"
 #include "sipheal/sip/uri.h"
 
@@ -14,32 +15,10 @@ namespace {
 
 using internal::AbslView;
 
-absl::StatusOr<UriView> CheckedUri(std::string_view text, std::string_view what) {
-  std::optional<UriView> uri = UriView::Parse(text);
-  if (!uri) {
-    return absl::InvalidArgumentError(
-        absl::StrFormat("no request can be made: %s is no URI: see its evidence", what));
-  }
-  return *uri;
-}
-
-// A URI as a Request-URI may hold it: without headers and `method` (RFC 3261 19.1.1, table 1).
 std::string StripForRequestUri(const UriView& uri) {
-  std::string text(uri.text.substr(0, uri.text.size() - uri.params.size() - uri.headers.size()));
-  if (!uri.is_sip) return std::string(uri.text);
-  std::string_view params = uri.params;
-  while (!params.empty()) {
-    const std::size_t end = params.find(';', 1);
-    const std::string_view one = params.substr(0, end);
-    if (!FindParam(one, "method")) text += one;
-    params = end == params.npos ? std::string_view() : params.substr(end);
-  }
+  std::string text;
+  ForRequestUri(uri, [&](std::string_view piece) { text += piece; });
   return text;
-}
-
-// A URI without its headers, other parameters kept: as a Route value.
-std::string StripHeaders(const UriView& uri) {
-  return std::string(uri.text.substr(0, uri.text.size() - uri.headers.size()));
 }
 
 // The display name that a quoted string stands for; a token stands for itself.
@@ -96,42 +75,35 @@ std::string MediaValue(const DialogState& dialog) {
   return text;
 }
 
-std::string_view ViaTransport(Transport transport) {
-  switch (transport) {
-    case Transport::kTcp:
-      return "TCP";
-    case Transport::kTls:
-      return "TLS";
-    case Transport::kWs:
-      return "WS";
-    case Transport::kWss:
-      return "WSS";
-    default:
-      return "UDP";
+// Whether a From or To made of the party reads back as what it was made from.
+bool ReadsBack(const DialogParty& party) {
+  const std::string_view display = party.display;
+  const bool quoted = display.size() >= 2 && display.front() == '"' && display.back() == '"';
+  const std::string_view inside = quoted ? display.substr(1, display.size() - 2) : display;
+  const bool plain = std::all_of(inside.begin(), inside.end(), [&](char c) {
+    return c != '"' && c != '\\' && (quoted || (c != '<' && c != ','));
+  });
+  // Nothing but the URI then decides: its grammar knows neither '>' nor white space.
+  if (plain && party.params.empty() && display == TrimLws(display)) {
+    return UriView::Parse(party.uri).has_value();
   }
+  std::string text = party.display;
+  if (!text.empty()) text += ' ';
+  text += '<' + party.uri + '>' + party.params + ";tag=" + party.tag;
+  const std::optional<NameAddrView> read = NameAddrView::Parse(text);
+  return read && read->uri == party.uri && read->display == party.display &&
+         read->Param("tag") == std::string_view(party.tag);
 }
 
-// The dead server may have told its sessions apart by the user part of its Contact (rule 3.17): a
-// Contact without one takes it over, host and parameters stay the successor's.
-std::string ContactWithUser(const UriView& contact, const std::string& old_contact) {
-  std::optional<UriView> old = UriView::Parse(old_contact);
-  if (!contact.user.empty() || !old || old->user.empty() || HasUnsafeBytes(old_contact)) {
-    return std::string(contact.text);
-  }
-  const std::size_t host = contact.scheme.size() + 1;
-  std::string text(contact.text.substr(0, host));
-  text += old->user;
-  text += '@';
-  text += contact.text.substr(host);
-  return text;
-}
+}  // namespace
 
-void AppendParty(const DialogParty& party, std::string* out) {
-  if (!party.display.empty()) {
-    *out += party.display;
-    *out += ' ';
+absl::StatusOr<UriView> CheckedUri(std::string_view text, std::string_view what) {
+  std::optional<UriView> uri = UriView::Parse(text);
+  if (!uri) {
+    return absl::InvalidArgumentError(
+        absl::StrFormat("no request can be made: %s is no URI: see its evidence", what));
   }
-  *out += '<' + party.uri + '>' + party.params + ";tag=" + party.tag + "\r\n";
+  return *uri;
 }
 
 absl::Status CheckIdentity(const DialogState& dialog) {
@@ -168,12 +140,7 @@ absl::Status CheckIdentity(const DialogState& dialog) {
   }
   // What is written must read back as what it was made from.
   for (const DialogParty* party : {&dialog.local, &dialog.remote}) {
-    std::string text;
-    AppendParty(*party, &text);
-    text.resize(text.size() - 2);
-    std::optional<NameAddrView> read = NameAddrView::Parse(text);
-    if (!read || read->uri != party->uri || read->display != party->display ||
-        read->Param("tag") != std::string_view(party->tag)) {
+    if (!ReadsBack(*party)) {
       return absl::InvalidArgumentError(
           "no request can be made: From or To does not read back as it was captured: refused");
     }
@@ -181,9 +148,7 @@ absl::Status CheckIdentity(const DialogState& dialog) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
-absl::StatusOr<RequestTarget> NextRequest(const DialogState& dialog) {
+absl::StatusOr<WireTarget> FindTarget(const DialogState& dialog) {
   if (dialog.remote_target.empty()) {
     return absl::FailedPreconditionError(
         "no request can be made: remote_target is not known: see the dialog's missing fields");
@@ -192,26 +157,30 @@ absl::StatusOr<RequestTarget> NextRequest(const DialogState& dialog) {
     return absl::FailedPreconditionError(
         "no request can be made: route_set is not known: see the dialog's missing fields");
   }
-  ABSL_ASSIGN_OR_RETURN(const UriView target, CheckedUri(dialog.remote_target, "remote_target"));
-  RequestTarget request;
-  if (dialog.route_set.empty()) {
-    request.request_uri = StripForRequestUri(target);
-    return request;
-  }
-  std::vector<UriView> routes;
+  WireTarget wire;
+  ABSL_ASSIGN_OR_RETURN(wire.request_uri, CheckedUri(dialog.remote_target, "remote_target"));
+  if (dialog.route_set.empty()) return wire;
+  wire.routes = dialog.route_set;
+  const UriView target = wire.request_uri;
+  UriView first;
   for (const std::string& text : dialog.route_set) {
     ABSL_ASSIGN_OR_RETURN(const UriView route, CheckedUri(text, "an entry of route_set"));
-    routes.push_back(route);
+    if (&text == &dialog.route_set.front()) first = route;
   }
   // Only the first element decides (RFC 3261 16.12.1.2).
-  if (routes.front().loose()) {
-    request.request_uri = StripForRequestUri(target);
-    request.route = dialog.route_set;
-    return request;
-  }
-  request.request_uri = StripForRequestUri(routes.front());
-  for (std::size_t i = 1; i < routes.size(); ++i) request.route.push_back(dialog.route_set[i]);
-  request.route.push_back(StripHeaders(target));
+  if (first.loose()) return wire;
+  wire.request_uri = first;
+  wire.routes = wire.routes.subspan(1);
+  wire.last_route = target.text.substr(0, target.text.size() - target.headers.size());
+  return wire;
+}
+
+absl::StatusOr<RequestTarget> NextRequest(const DialogState& dialog) {
+  ABSL_ASSIGN_OR_RETURN(const WireTarget wire, FindTarget(dialog));
+  RequestTarget request;
+  request.request_uri = StripForRequestUri(wire.request_uri);
+  request.route.assign(wire.routes.begin(), wire.routes.end());
+  if (!wire.last_route.empty()) request.route.emplace_back(wire.last_route);
   return request;
 }
 
@@ -270,8 +239,7 @@ absl::StatusOr<std::vector<ChannelVariable>> RecoveryVariables(const DialogState
                                                                const RecoveryOptions& options) {
   if (absl::Status status = CheckIdentity(dialog); !status.ok()) return status;
   // Checks target and routes; the variables hold them as they are, since pjsip does strict routing.
-  ABSL_ASSIGN_OR_RETURN(const RequestTarget request, NextRequest(dialog));
-  (void)request;
+  if (absl::Status status = FindTarget(dialog).status(); !status.ok()) return status;
   ABSL_ASSIGN_OR_RETURN(const UriView target, CheckedUri(dialog.remote_target, "remote_target"));
   const CaptureTime now = options.now == CaptureTime{} ? dialog.last_seen : options.now;
   ABSL_ASSIGN_OR_RETURN(const std::uint32_t cseq, NextCseq(dialog, options.cseq, now));
@@ -303,54 +271,6 @@ absl::StatusOr<std::vector<ChannelVariable>> RecoveryVariables(const DialogState
     }
   }
   return variables;
-}
-
-absl::StatusOr<std::string> BuildReinvite(const DialogState& dialog,
-                                          const ReinviteOptions& options) {
-  if (absl::Status status = CheckIdentity(dialog); !status.ok()) return status;
-  ABSL_ASSIGN_OR_RETURN(const RequestTarget request, NextRequest(dialog));
-  const CaptureTime now = options.now == CaptureTime{} ? dialog.last_seen : options.now;
-  ABSL_ASSIGN_OR_RETURN(const std::uint32_t cseq, NextCseq(dialog, options.cseq, now));
-  ABSL_ASSIGN_OR_RETURN(const UriView contact,
-                        CheckedUri(options.contact, "ReinviteOptions::contact"));
-  if (dialog.secure && !contact.is_sips) {
-    return absl::InvalidArgumentError(
-        "no request can be made: the dialog is secure (sips) and the Contact is not: give a sips "
-        "URI");
-  }
-  for (const std::string* text : {&options.via_sent_by, &options.branch, &options.user_agent}) {
-    if (HasUnsafeBytes(*text)) {
-      return absl::InvalidArgumentError("no request can be made: an option holds CR, LF or NUL");
-    }
-  }
-  if (options.via_sent_by.empty() || options.branch.substr(0, 7) != "z9hG4bK") {
-    return absl::InvalidArgumentError(
-        "no request can be made: via_sent_by and a branch that starts with z9hG4bK are needed");
-  }
-  std::string text;
-  text.reserve(1024 + options.sdp.size());
-  text += "INVITE " + request.request_uri + " SIP/2.0\r\n";
-  text += "Via: SIP/2.0/" + std::string(ViaTransport(options.transport)) + ' ' +
-          options.via_sent_by + ";rport;branch=" + options.branch + "\r\n";
-  for (const std::string& route : request.route) text += "Route: <" + route + ">\r\n";
-  text += "Max-Forwards: 70\r\nFrom: ";
-  AppendParty(dialog.local, &text);
-  text += "To: ";
-  AppendParty(dialog.remote, &text);
-  text += "Call-ID: " + dialog.call_id + "\r\nCSeq: " + std::to_string(cseq) + " INVITE\r\n";
-  text += "Contact: <" + ContactWithUser(contact, dialog.local_target) + ">\r\n";
-  if (!options.user_agent.empty()) text += "User-Agent: " + options.user_agent + "\r\n";
-  if (dialog.session_timer.active()) {
-    const SessionTimer& timer = dialog.session_timer;
-    text += absl::StrFormat("Supported: timer\r\nSession-Expires: %d;refresher=uac\r\n",
-                            std::max(timer.interval, timer.min_interval).count());
-    if (timer.min_interval.count() > 0) {
-      text += absl::StrFormat("Min-SE: %d\r\n", timer.min_interval.count());
-    }
-  }
-  if (!options.sdp.empty()) text += "Content-Type: application/sdp\r\n";
-  text += "Content-Length: " + std::to_string(options.sdp.size()) + "\r\n\r\n" + options.sdp;
-  return text;
 }
 
 }  // namespace sipheal::inline v0_1::sip

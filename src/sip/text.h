@@ -2,6 +2,7 @@
 // Small text helpers of the SIP layer. Constant-size, allocation-free, locale-free.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -78,25 +79,47 @@ constexpr std::uint64_t HashBytes(std::string_view text, std::uint64_t seed = 0)
   return hash;
 }
 
-// The same for whole messages: eight bytes at a time.
+// The same for whole messages: four times eight bytes at a time, which do not wait for each other.
 inline std::uint32_t HashMessage(std::string_view text) {
-  std::uint64_t hash = 0x9e3779b97f4a7c15u ^ text.size();
+  constexpr std::uint64_t kPrime = 0x9fb21c651e98df25u;
+  constexpr std::size_t kLanes = 4;
+  std::uint64_t lanes[kLanes] = {0x9e3779b97f4a7c15u ^ text.size(), 0xc2b2ae3d27d4eb4fu,
+                                 0x165667b19e3779f9u, 0x85ebca77c2b2ae63u};
+  auto mix = [](std::uint64_t hash, std::uint64_t word) {
+    hash = (hash ^ word) * kPrime;
+    return hash ^ hash >> 29;
+  };
   std::size_t at = 0;
-  for (; at + 8 <= text.size(); at += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, text.data() + at, 8);
-    hash = (hash ^ word) * 0x9fb21c651e98df25u;
-    hash ^= hash >> 29;
+  for (; at + 8 * kLanes <= text.size(); at += 8 * kLanes) {
+    for (std::size_t lane = 0; lane < kLanes; ++lane) {
+      std::uint64_t word;
+      std::memcpy(&word, text.data() + at + 8 * lane, 8);
+      lanes[lane] = mix(lanes[lane], word);
+    }
   }
-  hash ^= HashBytes(text.substr(at));
-  hash *= 0xd6e8feb86659fd93u;
+  std::uint64_t hash = 0;
+  for (; at < text.size(); at += 8) {
+    std::uint64_t word = 0;
+    std::memcpy(&word, text.data() + at, std::min<std::size_t>(8, text.size() - at));
+    hash = mix(hash, word);
+  }
+  for (const std::uint64_t lane : lanes) hash = mix(hash, lane);
   return static_cast<std::uint32_t>(hash ^ (hash >> 32));
 }
 
 // True when the value cannot be put into a header or a channel variable.
-constexpr bool HasUnsafeBytes(std::string_view text) {
-  for (char c : text) {
-    if (c == '\r' || c == '\n' || c == '\0') return true;
+inline bool HasUnsafeBytes(std::string_view text) {
+  constexpr std::uint64_t kOnes = 0x0101010101010101u;
+  // Not zero when one of the eight bytes is.
+  auto zeros = [](std::uint64_t word) { return (word - kOnes) & ~word & (kOnes << 7); };
+  std::size_t at = 0;
+  for (; at + 8 <= text.size(); at += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, text.data() + at, 8);
+    if ((zeros(word) | zeros(word ^ kOnes * '\r') | zeros(word ^ kOnes * '\n')) != 0) return true;
+  }
+  for (; at < text.size(); ++at) {
+    if (text[at] == '\r' || text[at] == '\n' || text[at] == '\0') return true;
   }
   return false;
 }

@@ -72,7 +72,11 @@ struct ReinviteOptions {
   std::string user_agent;
 };
 
-// The text of the re-INVITE, for dry runs and tests; Asterisk writes its own.
+// Writes the text of the re-INVITE into `out` in place of what is there, for dry runs and tests;
+// Asterisk writes its own. Allocates nothing when `out` is large enough. On an error `out` is left
+// as it was.
+SIPHEAL_EXPORT absl::Status WriteReinvite(const DialogState& dialog, const ReinviteOptions& options,
+                                          std::string* out);
 SIPHEAL_EXPORT absl::StatusOr<std::string> BuildReinvite(const DialogState& dialog,
                                                          const ReinviteOptions& options);
 

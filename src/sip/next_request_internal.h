@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the variables and the text of the next request are both made of.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "sipheal/sip/dialog_state.h"
+#include "sipheal/sip/uri.h"
+
+namespace sipheal::inline v0_1::sip {
+
+// InvalidArgument, with `what` it is, when the text is no URI.
+absl::StatusOr<UriView> CheckedUri(std::string_view text, std::string_view what);
+
+// That Call-ID, tags and parties are known, hold nothing unsafe, and read back as what they are.
+absl::Status CheckIdentity(const DialogState& dialog);
+
+// Where the next request goes, as views into the dialog.
+struct WireTarget {
+  UriView request_uri;
+  std::span<const std::string> routes;
+  std::string_view last_route;  // behind a strict router: the target, without its headers
+};
+
+// As NextRequest.
+absl::StatusOr<WireTarget> FindTarget(const DialogState& dialog);
+
+// Calls fn with the pieces of a URI as a Request-URI may hold it: without headers and `method` (RFC
+// 3261 19.1.1, table 1).
+template <typename Fn>
+void ForRequestUri(const UriView& uri, Fn&& fn) {
+  if (!uri.is_sip) return fn(uri.text);
+  const std::size_t bare = uri.text.size() - uri.params.size() - uri.headers.size();
+  std::string_view params = uri.params;
+  if (!FindParam(params, "method")) return fn(uri.text.substr(0, bare + params.size()));
+  fn(uri.text.substr(0, bare));
+  while (!params.empty()) {
+    const std::size_t end = params.find(';', 1);
+    const std::string_view one = params.substr(0, end);
+    if (!FindParam(one, "method")) fn(one);
+    params = end == params.npos ? std::string_view() : params.substr(end);
+  }
+}
+
+}  // namespace sipheal::inline v0_1::sip
