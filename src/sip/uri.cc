@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sipheal/sip/uri.h"
 
+#include <algorithm>
+#include <array>
+
 #include "sip/text.h"
 
 namespace sipheal::inline v0_1::sip {
@@ -19,7 +22,33 @@ std::size_t SkipQuoted(std::string_view text, std::size_t at) {
   return text.npos;
 }
 
-bool IsHostChar(char c) { return IsAlpha(c) || IsDigit(c) || c == '.' || c == '-' || c == '_'; }
+// What a byte is to a URI.
+enum class UriByte : std::uint8_t { kOther, kHost, kAt, kQuestion, kForbidden };
+
+constexpr std::array<UriByte, 256> kUriBytes = [] {
+  std::array<UriByte, 256> bytes{};
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const char c = static_cast<char>(i);
+    if (i <= ' ' || i == 0x7f || c == '<' || c == '>' || c == '"') bytes[i] = UriByte::kForbidden;
+    if (IsAlpha(c) || IsDigit(c) || c == '.' || c == '-' || c == '_') bytes[i] = UriByte::kHost;
+  }
+  bytes['@'] = UriByte::kAt;
+  bytes['?'] = UriByte::kQuestion;
+  return bytes;
+}();
+
+bool IsHostChar(char c) { return kUriBytes[static_cast<unsigned char>(c)] == UriByte::kHost; }
+
+// The colon behind a scheme; npos when there is none.
+std::size_t FindSchemeEnd(std::string_view text) {
+  if (text.empty() || !IsAlpha(text[0])) return text.npos;
+  for (std::size_t i = 1; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == ':') return i;
+    if (!IsAlpha(c) && !IsDigit(c) && c != '+' && c != '-' && c != '.') return text.npos;
+  }
+  return text.npos;
+}
 
 // Reads "host", "host:port" or "[v6]:port" off the front of `text`. False when malformed.
 bool TakeHostPort(std::string_view* text, std::string_view* host, std::uint16_t* port) {
@@ -145,40 +174,50 @@ bool TakeNameAddr(std::string_view* rest, NameAddrView* value) {
 std::optional<UriView> UriView::Parse(std::string_view text) {
   UriView uri;
   uri.text = text;
-  const std::size_t colon = text.find(':');
-  if (colon == text.npos || colon == 0 || !IsAlpha(text[0])) return std::nullopt;
+  const std::size_t colon = FindSchemeEnd(text);
+  if (colon == text.npos || colon + 1 == text.size()) return std::nullopt;
   uri.scheme = text.substr(0, colon);
-  for (char c : uri.scheme) {
-    if (!IsAlpha(c) && !IsDigit(c) && c != '+' && c != '-' && c != '.') return std::nullopt;
-  }
-  for (char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte <= ' ' || byte == 0x7f || c == '<' || c == '>' || c == '"') return std::nullopt;
-  }
   uri.is_sips = EqualsIgnoreCase(uri.scheme, "sips");
   uri.is_sip = uri.is_sips || EqualsIgnoreCase(uri.scheme, "sip");
-  std::string_view rest = text.substr(colon + 1);
-  if (rest.empty()) return std::nullopt;
-  if (!uri.is_sip) {
-    if (std::size_t semicolon = rest.find(';'); semicolon != rest.npos) {
-      uri.params = rest.substr(semicolon);
+  // One look at each byte behind the scheme: whether it may stand in a URI at all, and where '@'
+  // and
+  // '?' are. '@' must be escaped everywhere but between user and host, so the first one is that
+  // one; the user part may hold ';' and '?' (RFC 4475 3.1.1.9).
+  const std::size_t begin = colon + 1;
+  std::size_t at = text.npos;
+  std::size_t question = text.npos;
+  for (std::size_t i = begin; i < text.size(); ++i) {
+    switch (kUriBytes[static_cast<unsigned char>(text[i])]) {
+      case UriByte::kForbidden:
+        return std::nullopt;
+      case UriByte::kAt:
+        if (uri.is_sip && (at != text.npos || i == begin)) return std::nullopt;
+        at = i;
+        question = text.npos;
+        break;
+      case UriByte::kQuestion:
+        if (question == text.npos) question = i;
+        break;
+      default:
+        break;
     }
+  }
+  if (!uri.is_sip) {
+    const std::size_t semicolon = text.find(';', begin);
+    if (semicolon != text.npos) uri.params = text.substr(semicolon);
     return uri;
   }
-  // '@' must be escaped everywhere but between user and host, so the first one is that one; the
-  // user part may hold ';' and '?' (RFC 4475 3.1.1.9).
-  if (std::size_t at = rest.find('@'); at != rest.npos) {
-    uri.user = rest.substr(0, at);
-    rest.remove_prefix(at + 1);
-    if (uri.user.empty() || rest.find('@') != rest.npos) return std::nullopt;
+  std::size_t host = begin;
+  if (at != text.npos) {
+    uri.user = text.substr(begin, at - begin);
+    host = at + 1;
   }
+  const std::size_t headers = std::min(question, text.size());
+  std::string_view rest = text.substr(host, headers - host);
   if (!TakeHostPort(&rest, &uri.host, &uri.port)) return std::nullopt;
-  if (std::size_t question = rest.find('?'); question != rest.npos) {
-    uri.headers = rest.substr(question);
-    rest = rest.substr(0, question);
-  }
   if (!rest.empty() && rest.front() != ';') return std::nullopt;
   uri.params = rest;
+  uri.headers = text.substr(headers);
   return uri;
 }
 
