@@ -11,6 +11,8 @@ constexpr std::size_t kMaxTags = 250;
 constexpr std::size_t kMaxEndpoints = 120;
 constexpr std::size_t kMaxPoolBytes = 60'000;
 constexpr std::size_t kMaxRivals = 1000;
+// A message brings two tags at most.
+constexpr std::size_t kTagsOfMessage = 2;
 // Completed re-INVITEs and UPDATEs that Compact keeps, besides those that made the dialog.
 constexpr std::size_t kKeptRefreshes = 6;
 // The same of REFER, SUBSCRIBE and NOTIFY, which show the dialog's other usages.
@@ -97,6 +99,7 @@ void CallFacts::Clear() {
   newest_us = 0;
   limits_reached = false;
   compacted = false;
+  dropped = true;
 }
 
 void CallFacts::Relink() {
@@ -116,12 +119,14 @@ AnswerFact* CallFacts::AddAnswer(Transaction* transaction) {
 }
 
 void CallFacts::EraseAnswer(Transaction* transaction, AnswerFact* answer) {
+  dropped = true;
   answers.erase(answers.begin() + (answer - answers.data()));
   --transaction->answers.count;
   Relink();
 }
 
 void CallFacts::EraseTransaction(std::vector<Transaction>::iterator transaction) {
+  dropped = true;
   const auto first = answers.begin() + (transaction->answers.begin() - answers.data());
   answers.erase(first, first + transaction->answers.count);
   transactions.erase(transaction);
@@ -234,7 +239,93 @@ void CallFacts::FillCommon(MessageFact* fact, const MessageRecord& record) {
   fact->transport = record.transport;
 }
 
+TagId CallFacts::FindTag(std::string_view tag) const {
+  for (std::size_t i = 1; i < tags.size(); ++i) {
+    if (texts.Get(tags[i]) == tag) return static_cast<TagId>(i);
+  }
+  return 0;
+}
+
+bool CallFacts::IsFromItsHop(const Transaction& transaction, const Endpoint& peer) const {
+  return !transaction.has_request || EndpointOf(transaction.request.peer).ip == peer.ip;
+}
+
+void CallFacts::Reclaim() {
+  TextPool used_texts;
+  const auto keep_text = [&](TextId* text) { *text = used_texts.Intern(texts.Get(*text)); };
+  std::vector<TextId> used_tags;
+  std::vector<TagId> new_ids(tags.size() + 1, 0);
+  const auto keep_tag = [&](TagId* tag) {
+    if (*tag == 0) return;
+    if (new_ids[*tag] == 0) {
+      if (used_tags.empty()) used_tags.push_back(0);
+      new_ids[*tag] = static_cast<TagId>(used_tags.size());
+      used_tags.push_back(used_texts.Intern(Tag(*tag)));
+    }
+    *tag = new_ids[*tag];
+  };
+  for (Transaction& at : transactions) {
+    keep_text(&at.method_text);
+    keep_tag(&at.from_tag);
+    if (at.has_request) {
+      keep_tag(&at.request.to_tag);
+      at.request.ForEachText(keep_text);
+    }
+    for (AnswerFact& answer : at.answers) {
+      keep_tag(&answer.to_tag);
+      answer.ForEachText(keep_text);
+    }
+  }
+  for (Floor& floor : floors) {
+    keep_tag(&floor.from_tag);
+    keep_tag(&floor.to_tag);
+  }
+  texts = std::move(used_texts);
+  tags = std::move(used_tags);
+  dropped = false;
+}
+
+// In which the server took no part, the newest.
+std::vector<Transaction>::iterator CallFacts::WorstTransaction() {
+  auto worst = transactions.end();
+  for (auto at = transactions.begin(); at != transactions.end(); ++at) {
+    if (ServerTookPart(*at)) continue;
+    if (worst == transactions.end() || StartOf(*at) > StartOf(*worst)) worst = at;
+  }
+  return worst;
+}
+
+void CallFacts::MakeRoomForTexts(const MessageRecord& record) {
+  std::size_t bytes = 0;
+  for (const std::string_view text :
+       {record.method_text, record.from_tag, record.to_tag, record.uri, record.route,
+        record.contact, record.record_route, record.sdp, record.from, record.to, record.supported,
+        record.notes}) {
+    bytes += text.size() + 2;
+  }
+  const auto crowded = [&] {
+    return tags.size() + kTagsOfMessage > kMaxTags + 1 || texts.size() + bytes > kMaxPoolBytes;
+  };
+  if (!crowded()) return;
+  if (dropped) Reclaim();
+  // What the server itself says, and answers from where it asked, go before what others made up.
+  const bool server_spoke = record.sent == record.is_request;
+  const bool asked = !record.is_request && record.sent &&
+                     std::any_of(transactions.begin(), transactions.end(), [&](const auto& at) {
+                       return at.sent && at.has_request && at.branch == record.branch &&
+                              IsFromItsHop(at, record.peer);
+                     });
+  while (crowded() && (server_spoke || asked)) {
+    const auto worst = WorstTransaction();
+    if (worst == transactions.end()) return;
+    limits_reached = true;
+    EraseTransaction(worst);
+    Reclaim();
+  }
+}
+
 FoldResult CallFacts::Merge(const MessageRecord& record, const RebuildOptions& options) {
+  MakeRoomForTexts(record);
   Transaction* transaction = FindOrAdd(record, options);
   if (transaction == nullptr) {
     limits_reached = true;
@@ -278,11 +369,13 @@ FoldResult CallFacts::MergeAnswer(Transaction* transaction, const MessageRecord&
     transaction->trying = true;
     return known ? FoldResult::kDuplicate : FoldResult::kFolded;
   }
-  const TagId to_tag = InternTag(record.to_tag);
-  if (to_tag == 0 && !record.to_tag.empty()) return FoldResult::kLimit;
+  TagId to_tag = FindTag(record.to_tag);
   AnswerFact* answer = nullptr;
   for (AnswerFact& known : transaction->answers) {
-    if (known.status == record.status && known.to_tag == to_tag && known.rseq == record.rseq) {
+    // A provisional answer may come again with a description that it did not have.
+    const bool same_kind = known.status >= 200 || known.has_sdp() == !record.sdp.empty();
+    if ((to_tag != 0 || record.to_tag.empty()) && known.status == record.status &&
+        known.to_tag == to_tag && known.rseq == record.rseq && same_kind) {
       answer = &known;
       break;
     }
@@ -294,23 +387,28 @@ FoldResult CallFacts::MergeAnswer(Transaction* transaction, const MessageRecord&
   } else {
     const AnswerList known = transaction->answers;
     if (known.count >= options.max_answers_per_transaction) {
-      // Finals before provisionals, then the oldest: a flood of 18x with made-up tags comes after
-      // the answers of the real phone and must not push them out.
+      // Those from where the request went, finals before provisionals, then the oldest: a flood of
+      // answers with made-up tags must not push out those of the real phone (rule 12.10).
       limits_reached = true;
-      AnswerFact* const worst = std::max_element(known.begin(), known.end(),
-                                                 [](const AnswerFact& a, const AnswerFact& b) {
-                                                   const bool a_final = a.status >= 200;
-                                                   const bool b_final = b.status >= 200;
-                                                   if (a_final != b_final) return a_final;
-                                                   return a.first.Better(b.first);
-                                                 });
-      const bool final = record.status >= 200;
-      const bool worst_final = worst != known.end() && worst->status >= 200;
-      const bool better = worst != known.end() &&
-                          (final != worst_final ? final : record.sighting.Better(worst->first));
-      if (!better) return FoldResult::kLimit;
+      const auto better = [&](const Endpoint& peer, int status, const Sighting& first,
+                              const AnswerFact& other) {
+        const bool here = IsFromItsHop(*transaction, peer);
+        const bool other_here = IsFromItsHop(*transaction, EndpointOf(other.peer));
+        if (here != other_here) return here;
+        if ((status >= 200) != (other.status >= 200)) return status >= 200;
+        return first.Better(other.first);
+      };
+      AnswerFact* const worst = std::max_element(
+          known.begin(), known.end(), [&](const AnswerFact& a, const AnswerFact& b) {
+            return better(EndpointOf(a.peer), a.status, a.first, b);
+          });
+      if (worst == known.end() || !better(record.peer, record.status, record.sighting, *worst)) {
+        return FoldResult::kLimit;
+      }
       EraseAnswer(transaction, worst);
     }
+    to_tag = InternTag(record.to_tag);
+    if (to_tag == 0 && !record.to_tag.empty()) return FoldResult::kLimit;
     answer = AddAnswer(transaction);
     answer->first = record.sighting;
     answer->status = record.status;
@@ -360,11 +458,7 @@ bool CallFacts::MakeRoom(const MessageRecord& record, const RebuildOptions& opti
   Compact();
   if (transactions.size() < options.max_transactions_per_call) return true;
   limits_reached = true;
-  auto worst = transactions.end();
-  for (auto at = transactions.begin(); at != transactions.end(); ++at) {
-    if (ServerTookPart(*at)) continue;
-    if (worst == transactions.end() || StartOf(*at) > StartOf(*worst)) worst = at;
-  }
+  const auto worst = WorstTransaction();
   if (worst == transactions.end()) return false;
   const bool server_spoke = record.sent == record.is_request;
   if (!server_spoke && StartOf(*worst) <= record.sighting.time_us) return false;
@@ -441,7 +535,7 @@ void CallFacts::Compact() {
       kept_answers.insert(kept_answers.end(), at.answers.begin(), at.answers.end());
       continue;
     }
-    compacted = true;
+    compacted = dropped = true;
     if (at.method == Method::kAck) continue;
     auto floor = std::find_if(floors.begin(), floors.end(), [&at](const Floor& known) {
       return known.sent == at.sent && known.from_tag == at.from_tag &&

@@ -40,6 +40,7 @@ class TextPool {
   std::string_view bytes() const { return {bytes_.data(), bytes_.size()}; }
   // Replaces everything by what bytes() of another pool gave.
   void Assign(std::string_view bytes);
+  std::size_t size() const { return bytes_.size(); }
 
  private:
   // Entries of a 16-bit size and the text; an id is the entry's offset + 1.
@@ -76,6 +77,10 @@ struct MessageFact {
   TextId to = 0;
   TextId note = 0;  // what few messages say: message_notes.h
   bool has_sdp() const { return sdp_origin != 0 || sdp != 0; }
+  template <typename Fn>
+  void ForEachText(Fn&& fn) {
+    for (TextId* text : {&contact, &record_route, &sdp_origin, &sdp, &from, &to, &note}) fn(text);
+  }
 
   // The next best sighting whose bytes differ: index + 1 into CallFacts::rivals; 0: none. Rare.
   std::uint16_t rival = 0;
@@ -91,6 +96,12 @@ struct RequestFact : MessageFact {
   std::uint16_t allow = 0;  // one bit for each Method
   TagId to_tag = 0;
   bool has_to_tag = false;
+
+  template <typename Fn>
+  void ForEachText(Fn&& fn) {
+    MessageFact::ForEachText(fn);
+    for (TextId* text : {&uri, &route, &supported}) fn(text);
+  }
 };
 
 struct AnswerFact : MessageFact {
@@ -101,6 +112,11 @@ struct AnswerFact : MessageFact {
   std::uint16_t allow = 0;
 
   bool reliable() const { return status >= 200 || rseq != 0; }
+  template <typename Fn>
+  void ForEachText(Fn&& fn) {
+    MessageFact::ForEachText(fn);
+    fn(&supported);
+  }
 };
 
 // The answers of one transaction, which stand together in CallFacts::answers.
@@ -191,6 +207,8 @@ class CallFacts {
   std::int64_t newest_us = 0;
   bool limits_reached = false;
   bool compacted = false;
+  // Something may have been dropped, so that tags and texts are held that nobody refers to.
+  bool dropped = true;
 
   // Forgets everything but keeps its memory.
   void Clear();
@@ -216,6 +234,14 @@ class CallFacts {
   EndpointId InternEndpoint(const Endpoint& endpoint);
   Transaction* FindOrAdd(const MessageRecord& record, const RebuildOptions& options);
   bool MakeRoom(const MessageRecord& record, const RebuildOptions& options);
+  // Makes room for the tags and texts of one message, if there is any to be made.
+  void MakeRoomForTexts(const MessageRecord& record);
+  std::vector<Transaction>::iterator WorstTransaction();
+  // Frees the tags and texts that nothing refers to. Changes their ids.
+  void Reclaim();
+  TagId FindTag(std::string_view tag) const;
+  // From where an answer to the request would come.
+  bool IsFromItsHop(const Transaction& transaction, const Endpoint& peer) const;
   FoldResult MergeAnswer(Transaction* transaction, const MessageRecord& record,
                          const RebuildOptions& options);
   enum class MergeStep { kSame, kWins, kLoses };

@@ -108,11 +108,20 @@ void Derivation::CanonicaliseTags() {
 bool Derivation::IsStrayAnswer(const Transaction& transaction) const {
   if (!transaction.sent || transaction.has_request || transaction.method == Method::kAck)
     return false;
-  return std::any_of(
-      facts_.transactions.begin(), facts_.transactions.end(), [&](const Transaction& other) {
-        return other.sent && other.has_request && other.cseq == transaction.cseq &&
-               other.method == transaction.method && other.from_tag == transaction.from_tag;
-      });
+  // Forks number their requests alike, so one within another fork is no sign.
+  const auto within_another = [&](const Transaction& other) {
+    return other.request.has_to_tag &&
+           std::none_of(transaction.answers.begin(), transaction.answers.end(),
+                        [&](const AnswerFact& answer) {
+                          return Canonical(answer.to_tag) == Canonical(other.request.to_tag);
+                        });
+  };
+  return std::any_of(facts_.transactions.begin(), facts_.transactions.end(),
+                     [&](const Transaction& other) {
+                       return other.sent && other.has_request && other.cseq == transaction.cseq &&
+                              other.method == transaction.method &&
+                              other.from_tag == transaction.from_tag && !within_another(other);
+                     });
 }
 
 // The ACK for a 2xx is a transaction of its own; that for a failure has the branch of its INVITE
@@ -120,32 +129,72 @@ bool Derivation::IsStrayAnswer(const Transaction& transaction) const {
 // tell.
 bool Derivation::AckIsFor2xx(const Transaction& ack, bool* proved) const {
   *proved = false;
-  bool possible = true;
+  bool failed = false;
   for (const Transaction& invite : facts_.transactions) {
     if (invite.method != Method::kInvite || invite.sent != ack.sent || invite.cseq != ack.cseq ||
         invite.from_tag != ack.from_tag) {
       continue;
     }
+    const AnswerFact* final = invite.FinalAnswer();
     if (invite.branch == ack.branch) {
       // RFC 2543 peers repeat the branch for a 2xx, too: then the answer decides.
-      const AnswerFact* final = invite.FinalAnswer();
-      if (final == nullptr || final->status >= 300) {
-        possible = false;
-      } else {
-        *proved = true;
-      }
-      continue;
+      *proved = final != nullptr && final->status < 300;
+      return *proved;
     }
     if (IsStrayAnswer(invite)) continue;
-    const AnswerFact* final = invite.FinalAnswer();
     if (final != nullptr && final->status >= 300) {
-      possible = false;
+      failed = true;  // unless it was a merged copy of one that did not (rule 1.9)
     } else {
       *proved = true;
     }
   }
-  if (!possible) *proved = false;
-  return possible;
+  return *proved || !failed;
+}
+
+bool Derivation::IsOfSeenInvite(const Draft& draft, const Transaction& ack) const {
+  for (const auto* list : {&draft.creating, ack.sent ? &draft.own : &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (at->method == Method::kInvite && at->sent == ack.sent && at->cseq == ack.cseq)
+        return true;
+    }
+  }
+  return false;
+}
+
+// A request within the dialog that was there before the answer to `invite`, and is none that may be
+// sent while it rings.
+bool Derivation::ShowsEarlierDialog(const Transaction& other, const Transaction& invite,
+                                    const AnswerFact& answer) const {
+  if (other.method == Method::kPrack || other.method == Method::kUpdate ||
+      other.method == Method::kCancel) {
+    return false;
+  }
+  return Canonical(other.request.to_tag) == Canonical(invite.from_tag) &&
+         other.request.first.time_us < answer.first.time_us;
+}
+
+// When the session, target or timer of a transaction came into force. Its 2xx may have been
+// captured late, from a retransmission; refreshes follow each other, so their requests tell the
+// order. But the first INVITE is settled by its answer, after the refreshes that were made while it
+// rang.
+std::int64_t Derivation::SettledAt(const Draft& draft, const Transaction& at,
+                                   const MessageFact& answer) const {
+  const bool opening =
+      std::find(draft.creating.begin(), draft.creating.end(), &at) != draft.creating.end();
+  std::int64_t settled = answer.first.time_us;
+  const auto not_after = [&settled](const MessageFact& fact) {
+    settled = std::min(settled, fact.first.time_us);
+  };
+  if (!opening && at.has_request) not_after(at.request);
+  for (const AnswerFact& one : at.answers) {
+    if (!opening) not_after(one);
+  }
+  for (const Transaction* ack : at.sent ? draft.own : draft.theirs) {
+    if (ack->method == Method::kAck && ack->cseq == at.cseq && ack->has_request) {
+      not_after(ack->request);
+    }
+  }
+  return settled;
 }
 
 // True for an INVITE that opens a call. When the request was not captured, the other facts decide.
@@ -153,11 +202,18 @@ bool Derivation::IsInitial(const Transaction& transaction) const {
   if (transaction.method != Method::kInvite) return false;
   if (transaction.has_request) return !transaction.request.has_to_tag;
   for (const AnswerFact& answer : transaction.answers) {
-    if (!CreatesDialog(answer) || answer.to_tag == 0) continue;
+    if (answer.to_tag == 0) continue;
     const TagId local = Canonical(transaction.sent ? transaction.from_tag : answer.to_tag);
     const TagId remote = Canonical(transaction.sent ? answer.to_tag : transaction.from_tag);
     for (const Transaction& other : facts_.transactions) {
       if (&other == &transaction) continue;
+      const bool other_way = other.sent != transaction.sent;
+      if (other_way && other.has_request && Canonical(other.from_tag) == Canonical(answer.to_tag) &&
+          (other.request.has_to_tag ? ShowsEarlierDialog(other, transaction, answer)
+                                    : other.method == Method::kInvite)) {
+        // This side answers under a tag that it made for a call of its own.
+        return false;
+      }
       if (other.method == Method::kInvite && other.has_request && !other.request.has_to_tag) {
         // Another INVITE is known to have opened this dialog.
         for (const AnswerFact& opening : other.answers) {
@@ -239,6 +295,8 @@ void Derivation::FindDialogs() {
 }
 
 void Derivation::Assign(Draft& draft) {
+  // The latest INVITE under this From tag of which no answer was captured.
+  const Transaction* unanswered = nullptr;
   for (const Transaction& at : facts_.transactions) {
     if (at.method == Method::kCancel) continue;
     if (IsStrayAnswer(at)) {
@@ -261,8 +319,9 @@ void Derivation::Assign(Draft& draft) {
             return CreatesDialog(answer) && Canonical(answer.to_tag) == to;
           });
       // Its 2xx was lost, and the ACK shows that there was one (rules 2.13, 6.9).
+      const AnswerFact* refusal = at.FinalAnswer();
       const bool acknowledged =
-          !creates && at.has_request &&
+          !creates && at.has_request && (refusal == nullptr || refusal->status < 300) &&
           std::any_of(
               facts_.transactions.begin(), facts_.transactions.end(), [&](const Transaction& ack) {
                 bool proved = false;
@@ -272,8 +331,12 @@ void Derivation::Assign(Draft& draft) {
               });
       if (creates || acknowledged) {
         draft.creating.push_back(&at);
-      } else if (at.sent) {
-        draft.attempts.push_back(&at);
+      } else {
+        if (at.sent) draft.attempts.push_back(&at);
+        if (at.has_request && refusal == nullptr &&
+            (unanswered == nullptr || unanswered->cseq < at.cseq)) {
+          unanswered = &at;
+        }
       }
       continue;
     }
@@ -286,9 +349,23 @@ void Derivation::Assign(Draft& draft) {
     }
     if (!ours) continue;
     bool proved = false;
-    if (at.method == Method::kAck && !AckIsFor2xx(at, &proved)) continue;
+    if (at.method == Method::kAck && !AckIsFor2xx(at, &proved)) {
+      if (at.sent) draft.attempts.push_back(&at);  // it shows a number that was used
+      continue;
+    }
     (at.sent ? draft.own : draft.theirs).push_back(&at);
   }
+  // A merged copy of the INVITE that was answered is not another one (rule 1.9).
+  const std::vector<const Transaction*> openings = draft.creating;
+  std::erase_if(draft.creating, [&](const Transaction* at) {
+    return FinalOf(draft, *at) == nullptr &&
+           std::any_of(openings.begin(), openings.end(), [&](const Transaction* other) {
+             return other->cseq == at->cseq && other->sent == at->sent &&
+                    FinalOf(draft, *other) != nullptr;
+           });
+  });
+  // A dialog that goes on was opened by something; what was lost were the answers.
+  if (draft.creating.empty() && unanswered != nullptr) draft.creating.push_back(unanswered);
   std::sort(draft.creating.begin(), draft.creating.end(), Earlier);
   std::sort(draft.attempts.begin(), draft.attempts.end(), Earlier);
   std::sort(draft.own.begin(), draft.own.end(), Earlier);

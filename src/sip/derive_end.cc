@@ -66,7 +66,7 @@ void Derivation::DeriveEnd(Draft& draft) const {
   if (state.phase == DialogPhase::kEarly) {
     for (const Transaction* opening : draft.creating) {
       for (const AnswerFact& answer : opening->answers) {
-        if (answer.status >= 300) {
+        if (answer.status >= 300 && end != DialogEnd::kEarlyTerminated) {
           ended(end == DialogEnd::kCancelled ? DialogEnd::kCancelled : DialogEnd::kInviteFailed,
                 answer, std::to_string(answer.status) + " to the first INVITE");
           state.phase = DialogPhase::kTerminated;

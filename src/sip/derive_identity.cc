@@ -4,13 +4,11 @@
 
 #include "sip/derive_internal.h"
 #include "sip/text.h"
+#include "sipheal/sip/next_request.h"
 #include "sipheal/sip/uri.h"
 
 namespace sipheal::inline v0_1::sip {
 namespace {
-
-// A CSeq that jumps further than this, without an answer, is not believed (rules 12.5, 12.6).
-constexpr std::uint32_t kSaneJump = 1'000'000;
 
 DialogParty PartyFrom(std::string_view text, std::string_view tag) {
   DialogParty party;
@@ -95,17 +93,24 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   if (state.local.uri.empty()) state.missing.push_back(Field::kLocalUri);
   if (state.remote.uri.empty()) state.missing.push_back(Field::kRemoteUri);
 
+  // Answers without their request may be those of a later INVITE; a first INVITE that was seen says
+  // more, since its From tag was minted by who sent it.
+  const Transaction* first_invite = FirstInviteSeen(draft);
   if (draft.creating.empty()) {
-    state.missing.push_back(Field::kRole);
+    if (first_invite == nullptr) {
+      state.missing.push_back(Field::kRole);
+    } else {
+      state.role = first_invite->sent ? DialogRole::kUac : DialogRole::kUas;
+      Cite(state, Field::kRole, first_invite->request,
+           first_invite->sent ? "the server sent the first INVITE"
+                              : "the server got the first INVITE");
+    }
   } else {
-    // Answers without their request may be those of a later INVITE; a first INVITE that was seen
-    // says more, since its From tag was minted by who sent it.
-    const Transaction* first = FirstInviteSeen(draft);
-    const Transaction& opening = first != nullptr ? *first : *draft.creating.front();
+    const Transaction& opening = first_invite != nullptr ? *first_invite : *draft.creating.front();
     const bool both_ways =
         std::any_of(draft.creating.begin(), draft.creating.end(),
                     [&](const Transaction* at) { return at->sent != opening.sent; });
-    if (draft.assumed && first == nullptr && both_ways) {
+    if (draft.assumed && first_invite == nullptr && both_ways) {
       state.missing.push_back(Field::kRole);
     } else {
       state.role = opening.sent ? DialogRole::kUac : DialogRole::kUas;
@@ -232,12 +237,17 @@ bool Derivation::IsNamedByOpening(const Draft& draft, const IpAddress& ip) const
     const std::optional<UriView> uri = UriView::Parse(text);
     return uri && IpAddress::Parse(uri->host) == ip;
   };
+  const auto opened_by = [&](const Transaction& opening) {
+    if (opening.sent || !opening.has_request) return false;
+    if (names(facts_.Text(opening.request.contact))) return true;
+    const std::vector<std::string> routes = UriList(opening.request.record_route);
+    return std::any_of(routes.begin(), routes.end(), names);
+  };
+  // Of a merged INVITE any copy will do.
+  const Transaction* first = FirstInviteSeen(draft);
+  if (first != nullptr && opened_by(*first)) return true;
   for (const Transaction* opening : draft.creating) {
-    if (opening->sent || !opening->has_request) continue;
-    if (names(facts_.Text(opening->request.contact))) return true;
-    for (const std::string& route : UriList(opening->request.record_route)) {
-      if (names(route)) return true;
-    }
+    if (opened_by(*opening)) return true;
   }
   return false;
 }
@@ -277,15 +287,27 @@ void Derivation::DeriveHops(Draft& draft) const {
   }
   for (const Transaction* at : draft.own) {
     if (!at->has_request) continue;
+    for (const AnswerFact& answer : at->answers) {
+      // Where the peer moved to, told in answer to the server's own request.
+      if (answer.status < 300 && Canonical(answer.to_tag) == draft.remote) {
+        add_uri(draft.known_hosts, facts_.Text(answer.contact));
+      }
+    }
+    // That nobody answers at a place shows nothing of it: such a request may be made up
+    // (rule 12.6).
+    const bool answered = at->method == Method::kAck || at->trying || !at->answers.empty();
+    if (!answered && !draft.known_hosts.empty()) continue;
     seen(at->request);
     // Where the server itself addressed a request in the dialog to, by name of address.
     const std::vector<std::string> routes = UriList(at->request.route);
     add_uri(draft.state.seen_hosts, routes.empty() ? facts_.Text(at->request.uri) : routes.front());
   }
   for (const Transaction* at : draft.theirs) {
-    if (!at->has_request) continue;
     const AnswerFact* final = FinalOf(draft, *at);
-    if (final != nullptr && final->status < 300) seen(at->request);
+    if (final != nullptr && final->status < 300) {
+      seen(at->has_request ? static_cast<const MessageFact&>(at->request) : *final);
+    }
+    if (!at->has_request) continue;
     // When the proxy that brought the INVITE left the call, the ACK is the first message from the
     // hop that the INVITE named (RFC 3261 24.2).
     bool proved = false;
@@ -455,7 +477,8 @@ void Derivation::DeriveSequence(Draft& draft) const {
   const bool has_agents = !server_.identity().agents.empty();
   for (const Claim& claim : claims) {
     const bool own_witness = has_agents && claim.fact->first.rank % 2 == 0;
-    const bool first_ever = !sure && best == nullptr;
+    // The first number is anybody's choice, but no stack begins where it could not count on.
+    const bool first_ever = !sure && best == nullptr && claim.cseq <= kMaxCseq;
     if (!claim.answered && !own_witness && !first_ever) {
       const std::uint32_t base = std::max(sure.value_or(0), best != nullptr ? best->cseq : 0);
       if (claim.cseq > base && claim.cseq - base > kSaneJump) {

@@ -17,6 +17,8 @@
 namespace sipheal::inline v0_1::sip {
 
 inline constexpr std::chrono::seconds kT1Times64{32};
+// A CSeq that jumps further than this, without an answer, is not believed (rules 12.5, 12.6).
+inline constexpr std::uint32_t kSaneJump = 1'000'000;
 
 // A dialog while it is derived. Pointers are into CallFacts.
 struct Draft {
@@ -26,7 +28,8 @@ struct Draft {
   std::vector<const Transaction*> creating;
   // None of `creating` has its request: it may have been a re-INVITE.
   bool assumed = false;
-  // Other initial INVITEs of the server under the same From tag: challenged, redirected, forked.
+  // Other requests of the server that show numbers which it used: initial INVITEs under the same
+  // From tag (challenged, redirected, forked) and ACKs of refused INVITEs in the dialog.
   std::vector<const Transaction*> attempts;
   std::vector<const Transaction*> own;     // in the dialog, sent by the server, lowest CSeq first
   std::vector<const Transaction*> theirs;  // in the dialog, sent by the peer, lowest CSeq first
@@ -58,8 +61,14 @@ class Derivation {
   void Assign(Draft& draft);
   bool IsStrayAnswer(const Transaction& transaction) const;
   bool AckIsFor2xx(const Transaction& ack, bool* proved) const;
+  // Something of the INVITE that the ACK is for was captured.
+  bool IsOfSeenInvite(const Draft& draft, const Transaction& ack) const;
   bool IsNamedByOpening(const Draft& draft, const IpAddress& ip) const;
   bool IsInitial(const Transaction& transaction) const;
+  bool ShowsEarlierDialog(const Transaction& other, const Transaction& invite,
+                          const AnswerFact& answer) const;
+  std::int64_t SettledAt(const Draft& draft, const Transaction& at,
+                         const MessageFact& answer) const;
   TagId Canonical(TagId tag) const { return canonical_[tag]; }
 
   // --- derive_identity.cc: parties, role, phase, sequence numbers, proof ---
@@ -73,6 +82,14 @@ class Derivation {
   bool OnPath(const Draft& draft, const MessageFact& fact) const;
 
   // --- derive_route.cc: route set, target, next hop ---
+  struct WireAddress {
+    std::vector<std::string> route_set;
+    std::string target;
+  };
+  bool IsContactOfPeer(const Draft& draft, std::string_view uri) const;
+  // Route set and target behind a request that the server sent; empty when that cannot be told.
+  std::optional<WireAddress> ReadWire(const Draft& draft, const RequestFact& request,
+                                      const std::vector<std::string>& predicted) const;
   void DeriveRoute(Draft& draft) const;
   void DeriveTarget(Draft& draft) const;
   void DeriveNextHop(Draft& draft) const;
@@ -89,6 +106,8 @@ class Derivation {
     }
   };
   std::vector<FailedReinvite> FailedReinvites(const Draft& draft) const;
+  const Transaction* AckSeen(const Draft& draft, const Transaction& invite) const;
+  bool Succeeded(const Draft& draft, const Transaction& ack) const;
   void DeriveSdp(Draft& draft) const;
   void DeriveTimer(Draft& draft) const;
   void DeriveOpen(Draft& draft) const;

@@ -29,23 +29,55 @@ bool IsLoose(const std::string& text) {
   return uri && uri->loose();
 }
 
-// Undoes RFC 3261 12.2.1.1: the route set and the target behind a request on the wire.
-void ReadWireRequest(std::string_view request_uri, std::vector<std::string> route,
-                     std::vector<std::string>* route_set, std::string* target) {
-  if (route.empty() || IsLoose(route.front())) {
-    *route_set = std::move(route);
-    *target = request_uri;
-    return;
-  }
-  // The first route was strict: it became the Request-URI, and the target went to the end
-  // (rule 3.6).
-  *target = route.back();
-  route.pop_back();
-  route.insert(route.begin(), std::string(request_uri));
-  *route_set = std::move(route);
+bool NamesAddress(std::string_view text, const IpAddress& ip) {
+  std::optional<UriView> uri = UriView::Parse(text);
+  return uri && !ip.empty() && IpAddress::Parse(uri->host) == ip;
 }
 
 }  // namespace
+
+// True for a Contact that the peer gave in this dialog.
+bool Derivation::IsContactOfPeer(const Draft& draft, std::string_view uri) const {
+  const auto names = [&](const MessageFact& fact) {
+    return fact.contact != 0 && SameUserHostPort(facts_.Text(fact.contact), uri);
+  };
+  for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (!at->sent && at->has_request && names(at->request)) return true;
+      if (!at->sent) continue;
+      for (const AnswerFact& answer : at->answers) {
+        if (Canonical(answer.to_tag) == draft.remote && names(answer)) return true;
+      }
+    }
+  }
+  return false;
+}
+
+// Undoes RFC 3261 12.2.1.1. A strict first route became the Request-URI, and the target went to the
+// end (rule 3.6); where loose ones follow, that looks like a request to the strict router by their
+// way, and only what is known besides can tell.
+std::optional<Derivation::WireAddress> Derivation::ReadWire(
+    const Draft& draft, const RequestFact& request,
+    const std::vector<std::string>& predicted) const {
+  const std::string_view uri = facts_.Text(request.uri);
+  WireAddress loose{UriList(request.route), std::string(uri)};
+  if (loose.route_set.empty()) return loose;
+  WireAddress strict = loose;
+  strict.target = strict.route_set.back();
+  strict.route_set.pop_back();
+  strict.route_set.insert(strict.route_set.begin(), std::string(uri));
+  if (!IsLoose(loose.route_set.front())) return strict;
+  if (IsLoose(loose.target) || SameRoutes(loose.route_set, predicted)) return loose;
+  if (SameRoutes(strict.route_set, predicted)) return strict;
+  if (IsContactOfPeer(draft, loose.target) || IsLoose(strict.target)) return loose;
+  if (IsContactOfPeer(draft, strict.target)) return strict;
+  // A loose route is sent to its first entry, a strict one to the Request-URI.
+  const IpAddress& hop = facts_.EndpointOf(request.peer).ip;
+  const bool to_route = NamesAddress(loose.route_set.front(), hop);
+  const bool to_uri = NamesAddress(uri, hop);
+  if (to_route != to_uri) return to_route ? loose : strict;
+  return std::nullopt;
+}
 
 void Derivation::DeriveRoute(Draft& draft) const {
   DialogState& state = draft.state;
@@ -129,13 +161,20 @@ void Derivation::DeriveRoute(Draft& draft) const {
     }
   }
 
-  // What the server itself put on the wire is the best witness (rule 2.13).
+  // What the server itself put on the wire is the best witness (rule 2.13); but while it rang, the
+  // route was that of the provisional answer (RFC 3261 13.2.2.4).
+  const auto while_ringing = [&](const Transaction& at) {
+    return state.role == DialogRole::kUac && state.phase == DialogPhase::kConfirmed &&
+           (at.method == Method::kPrack || at.method == Method::kUpdate) &&
+           TimeOf(at.request) < state.confirmed_at;
+  };
   const Transaction* shown = nullptr;
   for (const Transaction* at : draft.own) {
     if (!at->has_request) continue;
     const AnswerFact* final = FinalOf(draft, *at);
     const bool worked = at->method == Method::kAck || (final != nullptr && final->status < 300);
     if (!worked) continue;
+    if (while_ringing(*at)) continue;
     if (at->method == Method::kAck) {
       bool proved = false;
       AckIsFor2xx(*at, &proved);
@@ -146,20 +185,17 @@ void Derivation::DeriveRoute(Draft& draft) const {
   if (shown == nullptr && !known) {
     // A request that nobody answered is still the server's word, when there is nothing else.
     for (const Transaction* at : draft.own) {
-      if (at->has_request) shown = at;
+      if (at->has_request && !while_ringing(*at)) shown = at;
     }
   }
   if (shown != nullptr) {
-    std::vector<std::string> routes;
-    std::string target;
-    ReadWireRequest(facts_.Text(shown->request.uri), UriList(shown->request.route), &routes,
-                    &target);
-    if (!known || !SameRoutes(routes, state.route_set)) {
+    std::optional<WireAddress> wire = ReadWire(draft, shown->request, state.route_set);
+    if (wire && (!known || !SameRoutes(wire->route_set, state.route_set))) {
       if (known) {
         state.conflicts.push_back({Field::kRouteSet, RefOf(*proof), Join(state.route_set),
                                    "the server used another route in the dialog", false});
       }
-      state.route_set = std::move(routes);
+      state.route_set = std::move(wire->route_set);
       known = true;
       proof = &shown->request;
       reason = "Route of the server's own " + std::string(ToString(shown->method));
@@ -220,7 +256,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
         target = source->contact;
         proof = source;
         reason = source->status >= 200 ? "Contact of the 2xx" : "Contact of the provisional answer";
-        since = source->first.time_us;
+        since = SettledAt(draft, opening, *source);
         since_is_own = true;
         since_cseq = opening.cseq;
       }
@@ -240,6 +276,8 @@ void Derivation::DeriveTarget(Draft& draft) const {
   };
   Refresh by_peer;
   Refresh by_server;
+  // A refresh of the peer that it acknowledges, while the server's 2xx was not captured.
+  std::pair<const Transaction*, const MessageFact*> unproved;
   for (const Transaction* at : draft.theirs) {
     if (!refreshes(at->method) || !at->has_request || at->request.contact == 0) continue;
     const AnswerFact* accepted = nullptr;
@@ -250,7 +288,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
       if (accepted == nullptr || answer.first.Better(accepted->first)) accepted = &answer;
     }
     if (accepted != nullptr) {
-      by_peer = {&at->request, accepted->first.time_us, at->method, at->cseq};
+      by_peer = {&at->request, SettledAt(draft, *at, *accepted), at->method, at->cseq};
       continue;
     }
     const std::string_view offered = facts_.Text(at->request.contact);
@@ -263,6 +301,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
       by_peer = {&at->request, at->request.first.time_us, at->method, at->cseq};
     } else if (FinalOf(draft, *at) == nullptr && OnPath(draft, at->request)) {
       state.pending_remote_target = offered;
+      if (const Transaction* ack = AckSeen(draft, *at)) unproved = {at, &ack->request};
     } else {
       ++state.quarantined;
       state.conflicts.push_back({Field::kRemoteTarget, RefOf(at->request), std::string(offered),
@@ -283,7 +322,9 @@ void Derivation::DeriveTarget(Draft& draft) const {
         source = &answer;
       }
     }
-    if (source != nullptr) by_server = {source, source->first.time_us, at->method, at->cseq};
+    if (source != nullptr) {
+      by_server = {source, SettledAt(draft, *at, *source), at->method, at->cseq};
+    }
   }
   const Refresh* latest = by_peer.fact != nullptr ? &by_peer : nullptr;
   if (by_server.fact != nullptr && (latest == nullptr || by_server.at > by_peer.at)) {
@@ -302,6 +343,11 @@ void Derivation::DeriveTarget(Draft& draft) const {
                                  "two refreshes crossed; the peer's request was taken", false});
     }
   }
+  // The answer to the first INVITE came after what was refreshed while it rang.
+  if (latest != nullptr && draft.created_by_2xx != nullptr && draft.created_in->sent &&
+      draft.created_by_2xx->contact != 0 && latest->at < since) {
+    latest = nullptr;
+  }
   if (latest != nullptr) {
     target = latest->fact->contact;
     proof = latest->fact;
@@ -314,13 +360,25 @@ void Derivation::DeriveTarget(Draft& draft) const {
   }
   // A refresh of the peer that the server accepted, and whose request was lost: the target may be
   // another since then, unless the server shows it (rule 11.9).
-  const AnswerFact* blind = nullptr;
+  const MessageFact* blind = nullptr;
   for (const Transaction* at : draft.theirs) {
     if (at->has_request || !refreshes(at->method)) continue;
     if (by_peer.fact != nullptr && at->cseq < by_peer.cseq) continue;
     const AnswerFact* final = FinalOf(draft, *at);
     if (final == nullptr || final->status >= 300) continue;
     if (blind == nullptr || blind->first.time_us < final->first.time_us) blind = final;
+  }
+  // Of another only the ACK is left: it may have been one, too.
+  for (const Transaction* at : draft.theirs) {
+    if (at->method != Method::kAck || !at->has_request || !OnPath(draft, at->request)) continue;
+    if (IsOfSeenInvite(draft, *at)) continue;
+    if (by_peer.fact != nullptr && at->cseq < by_peer.cseq) continue;
+    if (blind == nullptr || blind->first.time_us < at->request.first.time_us) blind = &at->request;
+  }
+  if (unproved.first != nullptr &&
+      !SameUri(facts_.Text(unproved.first->request.contact), facts_.Text(target)) &&
+      (blind == nullptr || blind->first.time_us < unproved.second->first.time_us)) {
+    blind = unproved.second;
   }
   if (blind != nullptr && blind->first.time_us < since) blind = nullptr;
   if (blind != nullptr) {
@@ -344,12 +402,11 @@ void Derivation::DeriveTarget(Draft& draft) const {
     if (shown == nullptr || shown->request.first.time_us <= at->request.first.time_us) shown = at;
   }
   if (shown != nullptr) {
-    std::vector<std::string> routes;
-    std::string used;
-    ReadWireRequest(facts_.Text(shown->request.uri), UriList(shown->request.route), &routes, &used);
+    const std::optional<WireAddress> wire = ReadWire(draft, shown->request, state.route_set);
     // Parameters that an old stack left out are kept; another host or port was on purpose.
-    if (UriView::Parse(used) && !SameUserHostPort(used, state.remote_target)) {
-      state.remote_target = used;
+    if (wire && UriView::Parse(wire->target) &&
+        !SameUserHostPort(wire->target, state.remote_target)) {
+      state.remote_target = wire->target;
       proof = &shown->request;
       reason = target == 0
                    ? "Request-URI of the server's own " + std::string(ToString(shown->method))

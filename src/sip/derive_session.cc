@@ -12,15 +12,42 @@
 namespace sipheal::inline v0_1::sip {
 namespace {
 
-// An offer with its answer.
+// An offer with its answer, as far as they were captured.
 struct Exchange {
   const MessageFact* offer = nullptr;
   const MessageFact* answer = nullptr;
   bool offered_by_server = false;
+  // It is known to have come to its end, so what was not captured of it is in force all the same.
+  bool accepted = false;
   const Transaction* transaction = nullptr;
 
-  std::int64_t done_us() const { return (answer != nullptr ? answer : offer)->first.time_us; }
+  std::int64_t done_us() const {
+    return (answer != nullptr ? answer : offer != nullptr ? offer : shown)->first.time_us;
+  }
+  const MessageFact* shown = nullptr;  // what was captured of it, when it is neither
+  std::int64_t settled_us = 0;
 };
+
+// Those of one side by their numbers, which no clock can disturb; the two sides by time.
+std::vector<Exchange> InOrder(std::vector<Exchange> exchanges) {
+  std::sort(exchanges.begin(), exchanges.end(), [](const Exchange& a, const Exchange& b) {
+    return std::tuple(a.transaction->sent, a.transaction->cseq, a.settled_us,
+                      a.transaction->branch) < std::tuple(b.transaction->sent, b.transaction->cseq,
+                                                          b.settled_us, b.transaction->branch);
+  });
+  auto theirs = exchanges.begin();
+  const auto own = std::find_if(exchanges.begin(), exchanges.end(),
+                                [](const Exchange& one) { return one.transaction->sent; });
+  auto ours = own;
+  std::vector<Exchange> ordered;
+  ordered.reserve(exchanges.size());
+  while (theirs != own || ours != exchanges.end()) {
+    const bool take_ours =
+        theirs == own || (ours != exchanges.end() && ours->settled_us < theirs->settled_us);
+    ordered.push_back(take_ours ? *ours++ : *theirs++);
+  }
+  return ordered;
+}
 
 bool IsHold(const ParsedSdp& sdp) {
   return sdp.zero_connection || sdp.summary.direction == SdpDirection::kSendOnly ||
@@ -67,13 +94,19 @@ void Derivation::DeriveSdp(Draft& draft) const {
         reliable = &answer;
       }
     }
-    const bool early = draft.created_in == at && state.phase == DialogPhase::kEarly;
-    if (success == nullptr && !early) {
-      // A 2xx that was lost shows in its ACK only for the opening INVITE.
-      if (draft.created_in != at || state.phase != DialogPhase::kConfirmed) return;
-    }
+    const Transaction* const ack = AckSeen(draft, *at);
+    const bool opening = draft.created_in == at;
     Exchange exchange;
     exchange.transaction = at;
+    exchange.accepted =
+        success != nullptr || ack != nullptr || (opening && state.phase == DialogPhase::kConfirmed);
+    if (!exchange.accepted && !(opening && state.phase == DialogPhase::kEarly)) return;
+    if (success == nullptr && ack != nullptr && !opening && !at->sent) {
+      // The peer alone says that the server accepted (rule 12.1): enough to doubt, not to believe.
+      exchange.shown = &ack->request;
+      exchanges.push_back(exchange);
+      return;
+    }
     if (at->has_request && at->request.has_sdp()) {
       exchange.offer = &at->request;
       exchange.answer = reliable;
@@ -92,17 +125,39 @@ void Derivation::DeriveSdp(Draft& draft) const {
       exchange.offered_by_server = !at->sent;
       // The answer is in the ACK, or in the PRACK for a reliable provisional.
       const auto& followers = at->sent ? draft.own : draft.theirs;
+      bool went_on = reliable->status < 200;
       for (const Transaction* follower : followers) {
-        if (!follower->has_request || !follower->request.has_sdp()) continue;
-        const bool ack = follower->method == Method::kAck && follower->cseq == at->cseq &&
-                         reliable->status >= 200;
-        const bool prack = follower->method == Method::kPrack && reliable->status < 200;
-        if (ack || prack) exchange.answer = &follower->request;
+        if (!follower->has_request) continue;
+        const bool is_ack = follower->method == Method::kAck && follower->cseq == at->cseq &&
+                            reliable->status >= 200;
+        const bool is_prack = follower->method == Method::kPrack && reliable->status < 200;
+        // Whoever sends another request after the 2xx, had it.
+        went_on |= follower->cseq > at->cseq && follower->cseq - at->cseq <= kSaneJump &&
+                   follower->method != Method::kPrack &&
+                   follower->request.first.time_us > reliable->first.time_us;
+        if ((is_ack || is_prack) && follower->request.has_sdp()) {
+          exchange.answer = &follower->request;
+        }
       }
-      if (!at->has_request) {
-        // Offer or answer, it is what that side said last.
-        exchange.answer = nullptr;
+      for (const Transaction* other : draft.attempts) {
+        went_on |= at->sent && other->method == Method::kAck && other->cseq > at->cseq;
       }
+      // Without the request, this may be the offer or the answer; it is what that side said last.
+      // With an offer in the 2xx, nothing is settled before the ACK.
+      if (at->has_request && ack == nullptr && !went_on) exchange.accepted = false;
+      if (!at->has_request && !opening && ack == nullptr && reliable->status >= 200 &&
+          at->method == Method::kInvite) {
+        exchange.shown = reliable;
+        exchange.offer = nullptr;
+      }
+    } else if (ack != nullptr && ack->request.has_sdp()) {
+      exchange.answer = &ack->request;
+      exchange.offered_by_server = !at->sent;
+    } else if (at->method == Method::kInvite && exchange.accepted) {
+      exchange.shown = success != nullptr ? static_cast<const MessageFact*>(success)
+                       : ack != nullptr   ? &ack->request
+                                          : nullptr;
+      if (exchange.shown == nullptr) return;
     } else {
       return;
     }
@@ -116,15 +171,32 @@ void Derivation::DeriveSdp(Draft& draft) const {
     exchanges.push_back(exchange);
   };
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
-    for (const Transaction* at : *list) pair_up(at);
-  }
-  std::sort(exchanges.begin(), exchanges.end(), [](const Exchange& a, const Exchange& b) {
-    if (a.transaction->sent == b.transaction->sent && a.transaction->cseq != b.transaction->cseq) {
-      return a.transaction->cseq < b.transaction->cseq;
+    for (const Transaction* at : *list) {
+      pair_up(at);
+      // An ACK of whose INVITE nothing was captured.
+      if (at->method != Method::kAck || IsOfSeenInvite(draft, *at) ||
+          !(at->sent || OnPath(draft, at->request))) {
+        continue;
+      }
+      Exchange exchange;
+      exchange.transaction = at;
+      exchange.accepted = true;
+      exchange.shown = &at->request;
+      if (at->request.has_sdp()) exchange.answer = &at->request;
+      exchange.offered_by_server = !at->sent;
+      exchanges.push_back(exchange);
     }
-    if (a.done_us() != b.done_us()) return a.done_us() < b.done_us();
-    return a.transaction->branch < b.transaction->branch;
-  });
+  }
+  for (Exchange& one : exchanges) {
+    const MessageFact& answer = one.answer != nullptr  ? *one.answer
+                                : one.offer != nullptr ? *one.offer
+                                                       : *one.shown;
+    one.settled_us = SettledAt(draft, *one.transaction, answer);
+    // What the 2xx does not repeat was agreed while it rang, before anything else was (RFC
+    // 3311 5.1).
+    if (one.transaction == draft.created_in && one.shown != nullptr) one.settled_us = INT64_MIN;
+  }
+  exchanges = InOrder(std::move(exchanges));
 
   // A part of a failed re-INVITE had been carried out, and no later pair set the session right.
   for (const FailedReinvite& one : failed) {
@@ -137,6 +209,10 @@ void Derivation::DeriveSdp(Draft& draft) const {
 
   const MessageFact* local = nullptr;
   const MessageFact* remote = nullptr;
+  bool local_lost = false;
+  bool remote_lost = false;
+  bool hold_of_local_lost = false;
+  bool hold_of_remote_lost = false;
   // The last pair, read: what is described below is mostly one of them.
   const MessageFact* offer_of = nullptr;
   const MessageFact* answer_of = nullptr;
@@ -145,11 +221,26 @@ void Derivation::DeriveSdp(Draft& draft) const {
   for (const Exchange& exchange : exchanges) {
     const MessageFact* by_server = exchange.offered_by_server ? exchange.offer : exchange.answer;
     const MessageFact* by_peer = exchange.offered_by_server ? exchange.answer : exchange.offer;
-    // An offer whose answer is not known is taken only when nothing better is.
-    const bool complete = exchange.answer != nullptr;
-    if (by_server != nullptr && (complete || local == nullptr)) local = by_server;
-    if (by_peer != nullptr && (complete || remote == nullptr)) remote = by_peer;
-    if (!complete) continue;
+    const bool complete = exchange.offer != nullptr && exchange.answer != nullptr;
+    if (exchange.accepted) {
+      // What was not captured of it is in force as well, so what was before is not.
+      local = by_server;
+      remote = by_peer;
+      local_lost = by_server == nullptr;
+      remote_lost = by_peer == nullptr;
+    } else {
+      // An offer whose answer is not known is taken only when nothing better is.
+      if (by_server != nullptr && (complete || (local == nullptr && !local_lost))) {
+        local = by_server;
+      }
+      if (by_peer != nullptr && (complete || (remote == nullptr && !remote_lost))) {
+        remote = by_peer;
+      }
+    }
+    if (!complete) {
+      if (exchange.accepted) hold_of_local_lost = hold_of_remote_lost = true;
+      continue;
+    }
     offer_of = exchange.offer;
     answer_of = exchange.answer;
     offer_sdp = ParseSdp(facts_.SdpText(*offer_of));
@@ -157,14 +248,22 @@ void Derivation::DeriveSdp(Draft& draft) const {
     if (!offer_sdp || !answer_sdp) continue;
     bool& offerer = exchange.offered_by_server ? state.held_by_local : state.held_by_remote;
     bool& answerer = exchange.offered_by_server ? state.held_by_remote : state.held_by_local;
+    bool& answerer_lost = exchange.offered_by_server ? hold_of_remote_lost : hold_of_local_lost;
+    (exchange.offered_by_server ? hold_of_local_lost : hold_of_remote_lost) = false;
     offerer = IsHold(*offer_sdp);
     // An answer can only narrow the offer; it shows the answerer's wish where the offer left it
     // one.
     if (offer_sdp->summary.direction == SdpDirection::kSendRecv && !offer_sdp->zero_connection) {
       answerer = IsHold(*answer_sdp);
+      answerer_lost = false;
+    } else if (offer_sdp->summary.direction == SdpDirection::kSendOnly &&
+               answer_sdp->summary.direction == SdpDirection::kRecvOnly) {
+      answerer = false;  // it would receive, were something sent
+      answerer_lost = false;
     } else if (offer_sdp->summary.direction == SdpDirection::kRecvOnly &&
                answer_sdp->summary.direction == SdpDirection::kSendOnly) {
       answerer = true;
+      answerer_lost = false;
     }
     if (state.held_by_local || state.held_by_remote) {
       std::erase_if(state.evidence,
@@ -175,8 +274,10 @@ void Derivation::DeriveSdp(Draft& draft) const {
                     [](const Evidence& entry) { return entry.field == Field::kHold; });
     }
   }
-  if (preview != nullptr && preview_by_server && local == nullptr) local = preview;
-  if (preview != nullptr && !preview_by_server && remote == nullptr) remote = preview;
+  if (preview != nullptr && exchanges.empty()) (preview_by_server ? local : remote) = preview;
+  if (hold_of_local_lost || hold_of_remote_lost) {
+    state.missing.push_back(Field::kHold);
+  }
 
   auto describe = [&](const MessageFact* fact, Field field, SdpSummary* summary) {
     std::optional<ParsedSdp> sdp;
@@ -201,26 +302,63 @@ void Derivation::DeriveSdp(Draft& draft) const {
   describe(remote, Field::kRemoteSdp, &state.remote_sdp);
 
   // The version must rise above all that the server ever wrote, refused offers included (F40).
-  auto version = [&](const MessageFact& fact) {
+  std::string session_id = state.local_sdp.origin_session_id;
+  std::int64_t session_us = INT64_MIN;
+  auto written = [&](auto&& use) {
+    for (const auto* list : {&draft.attempts, &draft.creating, &draft.own, &draft.theirs}) {
+      for (const Transaction* at : *list) {
+        if (at->sent && at->has_request && at->request.has_sdp()) use(at->request);
+        if (at->sent) continue;
+        for (const AnswerFact& answer : at->answers) {
+          if (answer.has_sdp() && Canonical(answer.to_tag) == draft.local) use(answer);
+        }
+      }
+    }
+  };
+  if (state.local_sdp.empty()) {
+    // What is in force is not known, but what the server wrote last is of the same session.
+    written([&](const MessageFact& fact) {
+      std::optional<ParsedSdp> sdp = ParseSdp(facts_.SdpText(fact));
+      if (!sdp || fact.first.time_us < session_us) return;
+      session_us = fact.first.time_us;
+      session_id = sdp->summary.origin_session_id;
+    });
+  }
+  written([&](const MessageFact& fact) {
     // Its o= line is apart when it stands first, as it must.
     const std::optional<ParsedSdp> sdp = fact.sdp_origin != 0
                                              ? ParseSdp(facts_.Text(fact.sdp_origin))
                                              : ParseSdp(facts_.SdpText(fact));
     if (!sdp || !AllDigits(sdp->summary.origin_version)) return;
-    if (sdp->summary.origin_session_id != state.local_sdp.origin_session_id) return;
+    if (sdp->summary.origin_session_id != session_id) return;
     if (LongerDecimal(sdp->summary.origin_version, state.highest_local_sdp_version)) {
       state.highest_local_sdp_version = sdp->summary.origin_version;
     }
-  };
-  for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
-    for (const Transaction* at : *list) {
-      if (at->sent && at->has_request && at->request.has_sdp()) version(at->request);
-      if (at->sent) continue;
-      for (const AnswerFact& answer : at->answers) {
-        if (answer.has_sdp() && Canonical(answer.to_tag) == draft.local) version(answer);
-      }
+  });
+}
+
+// The ACK for a 2xx to this INVITE, as far as it may be believed.
+const Transaction* Derivation::AckSeen(const Draft& draft, const Transaction& invite) const {
+  if (invite.method != Method::kInvite) return nullptr;
+  for (const Transaction* at : invite.sent ? draft.own : draft.theirs) {
+    if (at->method == Method::kAck && at->cseq == invite.cseq && at->has_request &&
+        (at->sent || OnPath(draft, at->request))) {
+      return at;
     }
   }
+  return nullptr;
+}
+
+// The 2xx that the ACK is for was captured.
+bool Derivation::Succeeded(const Draft& draft, const Transaction& ack) const {
+  for (const auto* list : {&draft.creating, ack.sent ? &draft.own : &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (at->method != Method::kInvite || at->sent != ack.sent || at->cseq != ack.cseq) continue;
+      const AnswerFact* final = FinalOf(draft, *at);
+      if (final != nullptr && final->status < 300) return true;
+    }
+  }
+  return false;
 }
 
 // Re-INVITEs that were refused, by either side (rule 6.6).
@@ -229,6 +367,7 @@ std::vector<Derivation::FailedReinvite> Derivation::FailedReinvites(const Draft&
   for (const auto* list : {&draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {
       if (at->method != Method::kInvite || !at->has_request) continue;
+      if (!at->sent && !OnPath(draft, at->request)) continue;
       const AnswerFact* final = FinalOf(draft, *at);
       if (final == nullptr || final->status < 300) continue;
       FailedReinvite& one = failed.emplace_back();
@@ -262,6 +401,7 @@ void Derivation::DeriveTimer(Draft& draft) const {
   DialogState& state = draft.state;
   const Transaction* latest = nullptr;
   const AnswerFact* success = nullptr;
+  std::int64_t latest_us = INT64_MIN;
   auto asked = [&](const MessageFact& fact) {
     const std::string_view text = FindNote(NotesOf(fact), Note::kMinInterval);
     const std::chrono::seconds least(ParseUnsigned(text, 0x7fffffffu).value_or(0));
@@ -275,13 +415,29 @@ void Derivation::DeriveTimer(Draft& draft) const {
       if (at->has_request && (at->sent || final != nullptr)) asked(at->request);
       if (final != nullptr && final->status == 422) asked(*final);
       if (final == nullptr || final->status >= 300) continue;
-      const bool newer = success == nullptr ||
-                         (latest->sent == at->sent ? at->cseq > latest->cseq
-                                                   : final->first.time_us > success->first.time_us);
+      // Refreshes of one side follow each other; but an INVITE is answered after UPDATEs within it.
+      const bool by_number =
+          success != nullptr && latest->sent == at->sent && latest->method == at->method;
+      const std::int64_t settled = SettledAt(draft, *at, *final);
+      const bool newer =
+          success == nullptr || (by_number ? at->cseq > latest->cseq : settled > latest_us);
+      if (newer) latest_us = settled;
       if (newer) {
         latest = at;
         success = final;
       }
+    }
+  }
+  // A later 2xx of which only the ACK is left may have set another.
+  const std::int64_t known_us = success != nullptr ? success->first.time_us : INT64_MIN;
+  for (const auto* list : {&draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (at->method != Method::kAck || !at->has_request || at->request.first.time_us < known_us) {
+        continue;
+      }
+      if (!at->sent && !OnPath(draft, at->request)) continue;
+      if (latest != nullptr && latest->sent == at->sent && latest->cseq == at->cseq) continue;
+      if (!Succeeded(draft, *at)) state.missing.push_back(Field::kSessionTimer);
     }
   }
   if (success == nullptr || success->session_expires == 0) return;

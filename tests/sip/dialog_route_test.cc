@@ -82,6 +82,31 @@ TEST(NextRequest, Rule3_6_ReadsTheTargetBehindAStrictRouter) {
   EXPECT_EQ(Next(dialog).request_uri, "sip:p3");
 }
 
+TEST(NextRequest, Rule3_6_ReadsAStrictRouterBeforeLooseOnes) {
+  // By itself the ACK looks like one to sip:p1 by way of p2.
+  CallScript call;
+  Request invite = call.Send({});
+  call.Reply(invite, {.to_tag = "b", .record_route = {"<sip:p2;lr>", "<sip:p1>"}});
+  call.Send({.method = "ACK",
+             .to_tag = "b",
+             .uri = "sip:p1",
+             .route = {"<sip:p2;lr>", "<sip:phone@198.51.100.7:5060>"}});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.remote_target, "sip:phone@198.51.100.7:5060");
+  EXPECT_THAT(dialog.route_set, ElementsAre("sip:p1", "sip:p2;lr"));
+  EXPECT_EQ(Next(dialog).request_uri, "sip:p1");
+}
+
+TEST(NextRequest, Rule2_3_WhatWasSentWhileItRangDoesNotOverruleTheRouteOfThe2xx) {
+  CallScript call;
+  Request invite = call.Send({});
+  call.Reply(invite, {.status = 183, .to_tag = "b", .extra = "RSeq: 1\r\n"});
+  Request prack = call.Send({.method = "PRACK", .cseq = 2, .to_tag = "b"});
+  call.Reply(prack, {.contact = "-"});
+  call.Reply(invite, {.to_tag = "b", .record_route = {"<sip:p1;lr>"}});
+  EXPECT_THAT(call.Only().route_set, ElementsAre("sip:p1;lr"));
+}
+
 TEST(NextRequest, Rule3_8_GivesTheHopThatTheServerUsed) {
   CallScript call;
   Request invite = call.Send({});
@@ -252,6 +277,16 @@ TEST(TargetRefresh, Rule4_5_CrossingRefreshesTakeThePeersRequestAndSaySo) {
   call.Reply(ours, {.contact = "<sip:x@198.51.100.7>"});
   EXPECT_EQ(call.Only().remote_target, "sip:y@198.51.100.7");
   EXPECT_THAT(call.Only().conflicts, SizeIs(1));
+}
+
+TEST(TargetRefresh, Rule11_9_AnAckOfALostReinviteOfThePeerLeavesTheTargetUnknown) {
+  CallScript call;
+  call.AnsweredByPeer();
+  call.Receive({.method = "ACK", .cseq = 7, .from_tag = "b", .to_tag = "a"});
+  const DialogState dialog = call.Only();
+  EXPECT_TRUE(dialog.IsMissing(sip::Field::kRemoteTarget));
+  EXPECT_TRUE(dialog.IsMissing(sip::Field::kSessionTimer));
+  EXPECT_TRUE(dialog.IsMissing(sip::Field::kHold));
 }
 
 TEST(TargetRefresh, Rule4_9_KeepsTheServersOwnContact) {

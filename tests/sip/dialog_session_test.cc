@@ -345,5 +345,28 @@ TEST(Sdp, Rule9_11_TakesTheSdpPartOfAMultipartBody) {
   EXPECT_EQ(sdp->summary.origin_version, "2");
 }
 
+TEST(SessionTimer, Rule8_1_The2xxToTheInviteIsLaterThanAnUpdateWhileItRang) {
+  CallScript call;
+  Request invite = call.Send({.sdp = Sdp("192.0.2.10", 20000, "1")});
+  call.Reply(invite, {.status = 183, .to_tag = "b", .extra = "RSeq: 1\r\n"});
+  Request update = call.Send({.method = "UPDATE", .cseq = 2, .to_tag = "b"});
+  call.Reply(update, {.extra = "Session-Expires: 600;refresher=uas\r\n"});
+  call.Reply(invite, {.to_tag = "b", .extra = "Session-Expires: 1800;refresher=uac\r\n"});
+  EXPECT_EQ(call.Only().session_timer.interval.count(), 1800);
+}
+
+TEST(SessionDescription, Rule11_9_ALostReinviteWhoseAnswerWasSeenLeavesNoStaleHold) {
+  CallScript call;
+  call.AnsweredByServer();
+  // The peer held; its re-INVITE was not captured, the server's answer was.
+  Request lost{.cseq = 2, .from_tag = "a", .to_tag = "b", .branch = "z9hG4bKlost"};
+  call.Reply(lost, {.to_tag = "b", .sdp = Sdp("192.0.2.10", 20000, "2", "recvonly")});
+  call.Receive({.method = "ACK", .cseq = 2, .to_tag = "b"});
+  const sip::DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.local_sdp.origin_version, "2");
+  EXPECT_TRUE(dialog.IsMissing(sip::Field::kRemoteSdp));
+  EXPECT_TRUE(dialog.IsMissing(sip::Field::kHold));
+}
+
 }  // namespace
 }  // namespace sipheal::testing

@@ -366,5 +366,25 @@ TEST(Folder, AQuietCallShrinksAndKeepsItsState) {
   EXPECT_EQ(late[0].remote_target, before[0].remote_target);
 }
 
+TEST(Threats, Rule12_6_AForgedFirstRequestOfTheServerUsesUpNoNumbers) {
+  CallScript call;
+  call.AnsweredByServer();
+  call.Send(call.FromCallee({.method = "INFO", .cseq = 2147483646}));
+  const sip::DialogState dialog = call.Only();
+  EXPECT_FALSE(dialog.local_seq.has_value());
+  EXPECT_TRUE(call.Judge().recoverable());
+}
+
+TEST(Threats, Rule12_2_AForgedRequestOfTheServerMakesNoPathForAForgedBye) {
+  CallScript call;
+  call.AnsweredByServer();
+  Request forged = call.FromCallee({.method = "INFO", .cseq = 2});
+  forged.peer = "6.6.6.6:5060";
+  call.Send(forged);
+  call.Receive({.method = "BYE", .cseq = 9, .to_tag = "b", .peer = "6.6.6.6:5060"});
+  EXPECT_EQ(call.Only().end, sip::DialogEnd::kNone);
+  EXPECT_TRUE(call.Judge().recoverable());
+}
+
 }  // namespace
 }  // namespace sipheal::testing
