@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// A random call between a server and its peers, as the server's interface saw it until the server
+// died, and all that is true about its dialogs by then. A pure function of the seed.
+//
+// The truth is what the server's own user agent knows (user_agent.h), not what anybody concludes
+// from the capture. For captures with holes, each message is noted with what it proves, so that it
+// can be told what is still to be known without it.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "sipheal/sip/captured_message.h"
+#include "sipheal/sip/dialog_state.h"
+#include "sipheal/sip/server_identity.h"
+#include "tests/sip/generator/dice.h"
+#include "tests/sip/generator/proxy.h"
+#include "tests/sip/generator/user_agent.h"
+
+namespace sipheal::testing::generator {
+
+enum class Stage { kNone, kEarly, kConfirmed, kOver };
+
+inline constexpr int kAllLegs = -1;
+
+// What one message proves about the dialog (leg) that it belongs to.
+struct Note {
+  int leg = kAllLegs;
+  std::uint32_t local_seq = 0;    // the server used this number
+  std::uint32_t remote_seq = 0;   // the server accepted this number
+  std::uint64_t sdp_version = 0;  // the server wrote this version
+  bool over = false;              // the dialog is over or ending
+  bool first_invite = false;
+};
+
+// Facts that replace each other in the course of the dialog.
+enum class Fact { kRoute, kTarget, kLocalSdp, kRemoteSdp, kHeldByLocal, kHeldByRemote, kTimer };
+inline constexpr std::size_t kFactCount = 7;
+
+// One such replacement. Messages are numbered as in GeneratedCall::notes.
+struct Change {
+  std::string value;
+  // Whoever sees one of these knows that there was a change.
+  std::vector<int> traces;
+  // Whoever sees all of one of these sets knows the value.
+  std::vector<std::vector<int>> proofs;
+  // Not a change, but a trace that may be taken for one, unless one of these is seen.
+  std::vector<int> dispelled_by;
+  // Whoever sees the 2xx of this number and a later request of this side knows that the ACK, the
+  // last message of the change, was sent. Of kAnybody the later request alone is enough.
+  enum class By { kNobody, kServer, kPeer, kAnybody } implied_by = By::kNobody;
+  int success = -1;
+  std::vector<int> later;
+};
+
+// One dialog of the call: the server's with one peer.
+struct Leg {
+  UserAgent server;
+  UserAgent peer;
+  ProxyChain chain;
+  Dialog server_side;
+  Dialog peer_side;
+  Stage stage = Stage::kNone;
+  sip::DialogEnd end = sip::DialogEnd::kNone;
+  bool was_confirmed = false;
+  bool peer_changed_host = false;  // what it says unanswered is not believed any more (rule 12.2)
+  std::int64_t timer_since = 0;
+  std::string pending_target;
+  bool pair_is_open = false;  // an offer without its answer: the other side must not offer
+  std::array<std::vector<Change>, kFactCount> history;
+  struct StageProof {
+    Stage stage;
+    std::vector<int> messages;
+  };
+  std::vector<StageProof> stages;
+  int early_id = -1;  // the message that began it
+
+  std::vector<Change>& Of(Fact fact) { return history[static_cast<std::size_t>(fact)]; }
+  const std::vector<Change>& Of(Fact fact) const { return history[static_cast<std::size_t>(fact)]; }
+};
+
+struct Copy {
+  int note = -1;  // -1: forged, or of another hop
+  sip::CapturedMessage message;
+};
+
+struct GeneratedCall {
+  std::uint64_t seed = 0;
+  bool server_called = false;  // it is the UAC
+  std::uint32_t loss_percent = 0;
+  bool forged = false;
+  bool flooded = false;
+  std::string call_id;
+  std::vector<std::unique_ptr<Leg>> legs;
+  std::vector<Note> notes;
+  std::vector<Copy> copies;    // in the order of capture; what was lost is gone
+  std::vector<bool> survives;  // by note
+  std::int64_t first_2xx_us = 0;
+  std::int64_t end_us = 0;
+  sip::ServerIdentity server;
+  std::vector<std::string> story;  // what happened, in words
+
+  std::vector<sip::CapturedMessage> Messages() const;
+};
+
+GeneratedCall Generate(std::uint64_t seed);
+
+}  // namespace sipheal::testing::generator

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sip/generator/simulation.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace sipheal::testing::generator {
+
+std::vector<sip::CapturedMessage> GeneratedCall::Messages() const {
+  std::vector<sip::CapturedMessage> messages;
+  messages.reserve(copies.size());
+  for (const Copy& copy : copies) messages.push_back(copy.message);
+  return messages;
+}
+
+GeneratedCall Generate(std::uint64_t seed) { return Simulation(seed).Run(); }
+
+Simulation::Simulation(std::uint64_t seed) : dice_(seed), now_us_(1'700'000'000'000'000) {
+  call_.seed = seed;
+}
+
+GeneratedCall Simulation::Run() {
+  MakeWorld();
+  try {
+    if (call_.server_called) {
+      ServerCalls();
+    } else {
+      PeerCalls();
+    }
+    while (!finished_) {
+      Leg* alive = nullptr;
+      for (const auto& leg : call_.legs) {
+        if (leg->stage == Stage::kConfirmed && leg->end == sip::DialogEnd::kNone) alive = leg.get();
+      }
+      if (alive == nullptr) break;
+      Act(*alive);
+    }
+  } catch (const ServerDied&) {
+    Tell("the server dies");
+  }
+  call_.end_us = now_us_;
+  // A copy that was on its way when the server died, was not captured.
+  std::erase_if(call_.copies, [this](const Copy& copy) {
+    return copy.message.time.time_since_epoch().count() > now_us_;
+  });
+  if (call_.forged) Forge();
+  std::stable_sort(call_.copies.begin(), call_.copies.end(),
+                   [](const Copy& a, const Copy& b) { return a.message.time < b.message.time; });
+  Lose();
+  if (!call_.flooded && dice_.Chance(30)) dice_.Shuffle(call_.copies);
+  for (std::size_t i = 0; i < call_.copies.size(); ++i) call_.copies[i].message.sequence = i + 1;
+  return std::move(call_);
+}
+
+// What arrives late, from a retransmission, and without the copy that was in time, would show an
+// order in which things did not happen; nobody could tell. Such copies are lost, too.
+void Simulation::Lose() {
+  std::vector<std::int64_t> in_time(call_.notes.size() + 1, INT64_MAX);
+  for (const Copy& copy : call_.copies) {
+    if (copy.note < 0) continue;
+    std::int64_t& first = in_time[static_cast<std::size_t>(copy.note)];
+    first = std::min(first, copy.message.time.time_since_epoch().count());
+  }
+  std::vector<bool> captured(call_.notes.size(), false);
+  std::erase_if(call_.copies, [&](const Copy& copy) {
+    if (copy.note < 0) return false;
+    const auto note = static_cast<std::size_t>(copy.note);
+    const bool late = copy.message.time.time_since_epoch().count() >= in_time[note + 1];
+    if (dice_.Chance(call_.loss_percent) || (late && !captured[note])) return true;
+    captured[note] = true;
+    return false;
+  });
+  call_.survives = captured;
+}
+
+void Simulation::MakeWorld() {
+  call_.server_called = dice_.Chance(50);
+  const std::uint32_t kind = dice_.Below(100);
+  if (kind >= 85) {
+    call_.forged = true;
+  } else if (kind >= 45) {
+    call_.loss_percent = dice_.Range(1, 20);
+  }
+  budget_ = static_cast<int>(dice_.Chance(70) ? dice_.Range(4, 45) : dice_.Range(1, 12));
+  ipv6_ = dice_.Chance(15);
+  if (dice_.Chance(10)) transport_ = sip::Transport::kTcp;
+  server_ = MakeUserAgent(true);
+  peer_ = MakeUserAgent(false);
+  call_.call_id = dice_.Hex(10) + (dice_.Chance(80) ? "@" + peer_.ip : "-<x>\"{}?");
+  call_.server.addresses.push_back({sip::Endpoint::Parse(server_.address())->ip,
+                                    static_cast<std::uint16_t>(server_.port),
+                                    sip::Transport::kUnknown});
+  MakeProxies();
+}
+
+std::string Simulation::MakeUri(const std::string& user, const std::string& host) {
+  static constexpr const char* kUsers[] = {"", ";x=1", "%61", "+1555", "!$&'", "-_.~"};
+  static constexpr const char* kParams[] = {"", "", "", ";user=phone", ";x", ";method=INFO"};
+  return "sip:" + user + dice_.Pick(kUsers) + '@' + host + dice_.Pick(kParams);
+}
+
+UserAgent Simulation::MakeUserAgent(bool is_server) {
+  static constexpr const char* kDisplays[] = {"",
+                                              "",
+                                              "Alice",
+                                              "Alice van Dijk",
+                                              "\"Bob\"",
+                                              "\"Doe, Jane\"",
+                                              "\"a \\\"b\\\" <sip:c@d>;tag=x\""};
+  UserAgent agent;
+  agent.ipv6 = ipv6_;
+  const std::string number = std::to_string(is_server ? 10 : 20 + call_.legs.size());
+  agent.ip = is_server ? (ipv6_ ? "2001:db8::" : "192.0.2.") + number
+                       : (ipv6_ ? "2001:db8:1::" : "198.51.100.") + number;
+  if (!is_server && dice_.Chance(30)) agent.port = static_cast<int>(dice_.Range(1024, 65000));
+  agent.identity.display = dice_.Pick(kDisplays);
+  agent.identity.uri = dice_.Chance(8) ? "tel:+1-555-" + number
+                                       : MakeUri(is_server ? "pbx" : "phone", "example.com");
+  if (dice_.Chance(10)) agent.identity.params = ";p=\"a;tag=b\"";
+  agent.identity.tag = dice_.Hex(8);
+  if (is_server) {
+    agent.contact = (dice_.Chance(30) ? "sip:" : "sip:asterisk@") + agent.address();
+  } else {
+    static constexpr const char* kTails[] = {"",
+                                             "",
+                                             "",
+                                             ";transport=udp",
+                                             ";ob",
+                                             ";gr=urn:uuid:f81d",
+                                             ";rinstance=5e;x",
+                                             ";method=BYE;x=1?Subject=evil"};
+    agent.contact =
+        (dice_.Chance(10) ? "sip:" : "sip:u%20s;er@") + agent.address() + dice_.Pick(kTails);
+  }
+  agent.session.user = is_server ? "root" : "-";
+  agent.session.id = std::to_string(dice_.Range(1, 4'000'000'000u));
+  agent.session.version = dice_.Chance(20) ? 14'000'000'000'000'000'000u : dice_.Range(0, 99999);
+  agent.session.address = agent.ip;
+  agent.session.port = static_cast<int>(dice_.Range(10000, 20000));
+  agent.session.ipv6 = ipv6_;
+  agent.holds_with_zero = !is_server && dice_.Chance(10);
+  Style& style = agent.style;
+  style.compact = dice_.Chance(15);
+  style.upper = dice_.Chance(5);
+  style.space_colon = dice_.Chance(5);
+  style.folds = dice_.Chance(10);
+  style.comma_lists = dice_.Chance(30);
+  style.bare_uris = dice_.Chance(10);
+  style.route_params = dice_.Chance(10);
+  style.routes_last = dice_.Chance(20);
+  style.zeros_in_cseq = dice_.Chance(5);
+  return agent;
+}
+
+void Simulation::MakeProxies() {
+  const std::uint32_t count = dice_.Chance(40) ? 0 : dice_.Range(1, 3);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    Proxy proxy;
+    const std::string number = std::to_string(i + 1);
+    const std::string ip = ipv6_ ? "[2001:db8:2::" + number + ']' : "203.0.113." + number;
+    proxy.address = ip + ":5060";
+    proxy.loose = !dice_.Chance(15);
+    proxy.records = !dice_.Chance(15);
+    proxy.records_later = dice_.Chance(30);
+    proxy.mirrors_in_1xx = !dice_.Chance(10);
+    static constexpr const char* kLoose[] = {";lr", ";lr", ";lr=on", ";ftag=x;lr=true",
+                                             ";lr;did=a.b1"};
+    static constexpr const char* kStrict[] = {"", ";lrx=1", ";transport=udp"};
+    const std::string tail = proxy.loose ? dice_.Pick(kLoose) : dice_.Pick(kStrict);
+    proxy.toward_caller = "sip:" + ip + tail;
+    proxy.toward_callee = proxy.toward_caller;
+    if (proxy.loose && dice_.Chance(25)) {
+      proxy.toward_callee = "sip:out@" + ip + ":5080" + tail;
+      proxy.twice = dice_.Chance(60);
+    }
+    chain_.proxies.push_back(proxy);
+  }
+}
+
+// A request of this side: it had what was sent to it before.
+void Simulation::GoesOn(Leg& leg, bool by_server, int id) {
+  const Change::By by = by_server ? Change::By::kServer : Change::By::kPeer;
+  for (std::vector<Change>& changes : leg.history) {
+    for (Change& change : changes) {
+      if (change.implied_by == by || change.implied_by == Change::By::kAnybody) {
+        change.later.push_back(id);
+      }
+    }
+  }
+}
+
+Leg& Simulation::AddLeg(int like) {
+  auto leg = std::make_unique<Leg>();
+  leg->server = server_;
+  leg->peer = like == 0 ? peer_ : MakeUserAgent(false);
+  leg->peer.identity.uri = peer_.identity.uri;
+  leg->peer.identity.display = peer_.identity.display;
+  leg->peer.identity.params = peer_.identity.params;
+  leg->chain = chain_;
+  call_.legs.push_back(std::move(leg));
+  return *call_.legs.back();
+}
+
+int Simulation::LegNumber(const Leg& leg) const {
+  for (std::size_t i = 0; i < call_.legs.size(); ++i) {
+    if (call_.legs[i].get() == &leg) return static_cast<int>(i);
+  }
+  return kAllLegs;
+}
+
+std::string Simulation::ViaOf(const UserAgent& agent, const std::string& branch) const {
+  return (transport_ == sip::Transport::kTcp ? "SIP/2.0/TCP " : "SIP/2.0/UDP ") + agent.address() +
+         ";rport;branch=" + branch;
+}
+
+int Simulation::Capture(const Message& message, bool sent, const std::string& hop, Note note) {
+  if (static_cast<int>(call_.notes.size()) >= budget_) throw ServerDied{};
+  Pause(300, 50'000);
+  const int id = static_cast<int>(call_.notes.size());
+  call_.notes.push_back(note);
+  Copy copy;
+  copy.note = id;
+  sip::CapturedMessage& captured = copy.message;
+  captured.bytes = Render(message, sent ? server_.style : peer_.style);
+  captured.source = *sip::Endpoint::Parse(sent ? server_.address() : hop);
+  captured.destination = *sip::Endpoint::Parse(sent ? hop : server_.address());
+  captured.transport = transport_;
+  captured.time = sip::CaptureTime(std::chrono::microseconds(now_us_));
+  const bool again = dice_.Chance(8);
+  const bool mirrored = dice_.Chance(3);
+  call_.copies.push_back(copy);
+  if (again) {
+    copy.message.time += std::chrono::microseconds(dice_.Range(100'000, 900'000));
+    call_.copies.push_back(copy);
+  }
+  if (mirrored) {
+    copy.message.time += std::chrono::microseconds(dice_.Range(1, 300));
+    call_.copies.push_back(copy);
+  }
+  std::string line = std::to_string(id) + (sent ? " S>P " : " P>S ");
+  line += message.request ? message.method : std::to_string(message.status) + ' ' + message.method;
+  Tell(line + ' ' + std::to_string(message.cseq));
+  return id;
+}
+
+Transaction Simulation::Send(Leg& leg, bool by_server, Message request, Note note) {
+  Transaction transaction;
+  transaction.by_server = by_server;
+  const std::string branch = Branch();
+  request.via = {ViaOf(Agent(leg, by_server), branch)};
+  const bool from_caller = by_server == call_.server_called;
+  Message arrived = leg.chain.Forward(request, from_caller, false, branch);
+  // The proxies work by their own rules; that the request arrives shows that the dialog is right.
+  if (!arrived.route.empty() ||
+      RequestUriOf(arrived.uri) != RequestUriOf(DialogOf(leg, by_server).target)) {
+    throw std::logic_error("the generated request does not arrive: " + arrived.uri +
+                           " instead of " + RequestUriOf(DialogOf(leg, by_server).target));
+  }
+  transaction.hop = leg.chain.Neighbour(call_.server_called, false);
+  if (transaction.hop.empty()) transaction.hop = leg.peer.address();
+  transaction.at_server = by_server ? std::move(request) : arrived;
+  transaction.at_peer = by_server ? std::move(arrived) : request;
+  note.leg = LegNumber(leg);
+  if (by_server) note.local_seq = transaction.at_server.cseq;
+  transaction.id = Capture(transaction.at_server, by_server, transaction.hop, note);
+  if (transaction.at_server.method != "ACK") GoesOn(leg, by_server, transaction.id);
+  if (by_server && transaction.at_server.method != "PRACK")
+    ShowsRouteAndTarget(leg, transaction.at_server.method, transaction.id);
+  return transaction;
+}
+
+int Simulation::Answer(Leg& leg, const Transaction& request, int status,
+                       const AnswerOptions& options, Note note) {
+  const bool by_server = !request.by_server;
+  const UserAgent& agent = Agent(leg, by_server);
+  Message response = ResponseTo(request.received(), status, options.to_tag);
+  if (options.contact) response.contact = agent.contact;
+  if (!options.other_contact.empty()) response.contact = options.other_contact;
+  if (options.session != nullptr) response.sdp = options.session->Text();
+  response.extra = options.extra;
+  if (options.rseq != 0) {
+    response.extra.push_back("Require: 100rel");
+    response.extra.push_back("RSeq: " + std::to_string(options.rseq));
+  }
+  response.via = request.at_server.via;
+  if (!by_server) leg.chain.Return(&response);
+  note.leg = LegNumber(leg);
+  if (status > 100) {
+    if (request.by_server) note.local_seq = request.at_server.cseq;
+    if (!request.by_server && status != 500) note.remote_seq = request.at_server.cseq;
+  }
+  if (by_server && options.session != nullptr) note.sdp_version = options.session->version;
+  return Capture(response, by_server, request.hop, note);
+}
+
+int Simulation::AckOf2xx(Leg& leg, const Transaction& invite, const Session* session) {
+  Message ack = DialogOf(leg, invite.by_server).Ack(invite.at_server.cseq);
+  Note note;
+  if (session != nullptr) {
+    ack.sdp = session->Text();
+    if (invite.by_server) note.sdp_version = session->version;
+  }
+  return Send(leg, invite.by_server, std::move(ack), note).id;
+}
+
+int Simulation::AckOfFailure(Leg& leg, const Transaction& invite, const std::string& to_tag) {
+  Message ack;
+  ack.method = "ACK";
+  ack.cseq = invite.at_server.cseq;
+  ack.uri = invite.at_server.uri;
+  ack.route = invite.at_server.route;
+  ack.via = {invite.at_server.via.front()};
+  ack.from = invite.at_server.from;
+  ack.to = invite.at_server.to;
+  if (ack.to.tag.empty()) ack.to.tag = to_tag;
+  ack.call_id = call_.call_id;
+  Note note;
+  note.leg = LegNumber(leg);
+  if (invite.by_server) note.local_seq = ack.cseq;
+  const int id = Capture(ack, invite.by_server, invite.hop, note);
+  if (!invite.at_server.to.tag.empty()) GoesOn(leg, invite.by_server, id);
+  return id;
+}
+
+}  // namespace sipheal::testing::generator
