@@ -68,8 +68,9 @@ class Collector {
       TakeHep(message.origin, message.bytes);
       return;
     }
-    TakeSip(message.origin, message.source, message.destination, sip::Transport::kTcp,
-            message.bytes);
+    const bool web_socket = message.kind == pcap::StreamKind::kWebSocket;
+    TakeSip(message.origin, message.source, message.destination,
+            web_socket ? sip::Transport::kWs : sip::Transport::kTcp, message.bytes);
     if (message.cut) ++contents_.cut_messages;
   }
 

@@ -21,6 +21,7 @@ bool IsSipPort(std::uint16_t port) { return port == 5060 || port == 5061; }
 
 StreamKind KindOf(std::string_view bytes) {
   if (bytes.starts_with("HEP3")) return StreamKind::kHep;
+  if (LooksLikeFramedSip(bytes) == WebSocketFramer::Step::kMessage) return StreamKind::kWebSocket;
   return LooksLikeSip(bytes) ? StreamKind::kSip : StreamKind::kUnknown;
 }
 
@@ -28,6 +29,7 @@ StreamKind KindOf(std::string_view bytes) {
 bool MayBecomeKnown(std::string_view bytes) {
   constexpr std::size_t kMaxHead = 4096;
   if (bytes.size() > kMaxHead) return false;
+  if (LooksLikeFramedSip(bytes) == WebSocketFramer::Step::kNeedMore) return !bytes.empty();
   while (!bytes.empty() && (bytes.front() == '\r' || bytes.front() == '\n')) bytes.remove_prefix(1);
   if (std::string_view("HEP3").starts_with(bytes)) return true;
   if (bytes.find('\n') != std::string_view::npos) return false;
@@ -187,6 +189,7 @@ void TcpStreams::Hole(Stream& stream) {
   stream.was_sip = stream.kind == StreamKind::kSip;
   stream.framer.Reset();
   stream.hep.clear();
+  stream.web_socket = {};
   stream.kind = StreamKind::kUnknown;  // until a segment brings what can be read again
 }
 
@@ -222,11 +225,23 @@ void TcpStreams::Consume(Stream& stream, std::string_view bytes) {
   if (stream.kind == StreamKind::kUnknown) bytes = Recognise(stream, bytes, joined);
   if (stream.kind == StreamKind::kHep) {
     ConsumeHep(stream, bytes);
+  } else if (stream.kind == StreamKind::kWebSocket) {
+    ConsumeWebSocket(stream, bytes);
   } else if (stream.kind == StreamKind::kSip) {
     stream.framer.Append(bytes);
     std::string message;
     while (stream.framer.Next(&message)) HandOut(stream, StreamKind::kSip, message, false);
   }
+}
+
+void TcpStreams::ConsumeWebSocket(Stream& stream, std::string_view bytes) {
+  stream.web_socket.Append(bytes);
+  std::string message;
+  WebSocketFramer::Step step;
+  while ((step = stream.web_socket.Next(&message)) == WebSocketFramer::Step::kMessage) {
+    if (LooksLikeSip(message)) HandOut(stream, StreamKind::kWebSocket, message, false);
+  }
+  if (step == WebSocketFramer::Step::kFailed) Hole(stream);
 }
 
 void TcpStreams::ConsumeHep(Stream& stream, std::string_view bytes) {

@@ -12,15 +12,17 @@
 #include <tuple>
 
 #include "pcap/packet_decoder.h"
+#include "pcap/websocket_framer.h"
 #include "sipheal/sip/stream_framer.h"
 
 namespace sipheal::inline v0_1::pcap {
 
 // What a direction carries. Told by how a segment begins, so that a capture that starts in the
 // middle of a connection is still read.
-enum class StreamKind : std::uint8_t { kUnknown, kSip, kHep };
+enum class StreamKind : std::uint8_t { kUnknown, kSip, kHep, kWebSocket };
 
-// A whole SIP message or HEP packet; or, `cut`, a message of which the capture has no more.
+// A whole SIP message or HEP packet, as `kind` says; or, `cut`, a message of which the capture has
+// no more.
 struct StreamMessage {
   // The frame that completed it: without it the receiver could not have read it.
   Origin origin;
@@ -67,12 +69,15 @@ class TcpStreams {
     StreamKind kind = StreamKind::kUnknown;
     bool was_sip = false;  // before a hole
     sip::StreamFramer framer;
-    std::string head;                         // too little to tell the kind
-    std::string hep;                          // less than one packet
+    std::string head;  // too little to tell the kind
+    std::string hep;   // less than one packet
+    WebSocketFramer web_socket;
     std::map<std::int64_t, Waiting> waiting;  // came too early; by place
     std::size_t waiting_cost = 0;
     Origin newest;  // of all that was read
-    std::size_t held() const { return framer.pending() + head.size() + hep.size(); }
+    std::size_t held() const {
+      return framer.pending() + head.size() + hep.size() + web_socket.pending();
+    }
   };
   using Streams = std::list<Stream>;
 
@@ -90,6 +95,7 @@ class TcpStreams {
   void SkipHole(Stream& stream);
   void Consume(Stream& stream, std::string_view bytes);
   void ConsumeHep(Stream& stream, std::string_view bytes);
+  void ConsumeWebSocket(Stream& stream, std::string_view bytes);
   // Finds out what an unknown stream carries; empty: nothing that is read, or not told yet.
   std::string_view Recognise(Stream& stream, std::string_view bytes, std::string& joined);
   void Hole(Stream& stream);

@@ -57,7 +57,7 @@ struct PcapContents {
 // microseconds); a pcapng may have interfaces of several link types: Ethernet (VLAN tags, also
 // stacked, MPLS, PPPoE), raw IP, PPP, Linux cooked v1 and v2, BSD loopback. IPv4 and IPv6 with
 // fragments; IP in IP, GRE, ERSPAN, VXLAN and GTP-U, whose inner addresses count; UDP, and TCP with
-// reassembly; SIP, and HEP3 over either; HEP of versions 1 and 2 over UDP.
+// reassembly; SIP, also in WebSockets, and HEP3 over either; HEP of versions 1 and 2 over UDP.
 //
 // A message that came in pieces belongs to the frame without which it could not have been read.
 // Bytes that the capture does not have are no reason to drop what it has: a message with whole
