@@ -61,6 +61,7 @@ void MeasureInTurn(std::vector<Contender>& contenders, double seconds, int round
   const double end = WallSeconds() + seconds;
   for (int round = 0; round < rounds || WallSeconds() < end; ++round) {
     for (Contender& contender : contenders) {
+      contender.pass();  // the caches hold what this contender needs, not what the last one did
       const std::uint64_t allocated = Allocations();
       const double start = CpuSeconds();
       contender.pass();

@@ -40,8 +40,9 @@ struct Contender {
   }
 };
 
-// Runs all of them in turn, one pass each, until `seconds` are over and at least `rounds` rounds
-// are done: whatever disturbs the machine disturbs all alike, and the best of each counts.
+// Runs all of them in turn, one pass each after one that is not timed, until `seconds` are over and
+// at least `rounds` rounds are done: whatever disturbs the machine disturbs all alike, and the best
+// of each counts.
 void MeasureInTurn(std::vector<Contender>& contenders, double seconds, int rounds);
 
 }  // namespace sipheal::bench

@@ -543,7 +543,7 @@ void CallFacts::Compact() {
     });
     if (floor == floors.end()) {
       floors.push_back(
-          {at.from_tag, at.request.to_tag, at.sent, at.cseq, at.request.first, at.request.peer});
+          {at.request.first, at.cseq, at.from_tag, at.request.to_tag, at.request.peer, at.sent});
     } else if (floor->cseq < at.cseq) {
       floor->cseq = at.cseq;
       floor->sighting = at.request.first;
@@ -556,26 +556,17 @@ void CallFacts::Compact() {
   DropUnusedTexts();
 }
 
+// Tags stay, whoever used them: a tombstone tells by them that a message is of the call that ended.
 void CallFacts::DropUnusedTexts() {
   TextPool used;
-  auto keep = [&](TextId& id) { id = used.Intern(texts.Get(id)); };
-  auto keep_common = [&](MessageFact& fact) {
-    for (TextId* id :
-         {&fact.contact, &fact.record_route, &fact.sdp_origin, &fact.sdp, &fact.from, &fact.to}) {
-      keep(*id);
-    }
-  };
-  for (TextId& tag : tags) keep(tag);
+  const auto keep = [&](TextId* text) { *text = used.Intern(texts.Get(*text)); };
+  for (TextId& tag : tags) keep(&tag);
   for (Transaction& at : transactions) {
-    keep(at.method_text);
-    keep_common(at.request);
-    for (TextId* id : {&at.request.uri, &at.request.route, &at.request.supported}) keep(*id);
+    keep(&at.method_text);
+    at.request.ForEachText(keep);
   }
-  for (AnswerFact& answer : answers) {
-    keep_common(answer);
-    keep(answer.supported);
-  }
-  texts.Assign(used.bytes());
+  for (AnswerFact& answer : answers) answer.ForEachText(keep);
+  texts = std::move(used);
 }
 
 }  // namespace sipheal::inline v0_1::sip

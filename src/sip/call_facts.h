@@ -149,12 +149,12 @@ struct Transaction {
 
 // What is left of transactions that can no longer matter by themselves.
 struct Floor {
+  Sighting sighting;
+  std::uint32_t cseq = 0;
   TagId from_tag = 0;
   TagId to_tag = 0;
-  bool sent = false;
-  std::uint32_t cseq = 0;
-  Sighting sighting;
   EndpointId peer = 0;
+  bool sent = false;
 };
 
 // A message, read and ready to be merged. Texts point into the message or into the reader's

@@ -100,6 +100,7 @@ void CallStore::Load(const StoredCall& call, CallFacts& facts) const {
   facts.newest_us = call.newest_us;
   facts.limits_reached = call.limits_reached;
   facts.compacted = call.compacted;
+  facts.dropped = true;  // not known any more
   facts.Relink();
 }
 

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "absl/strings/str_format.h"
 #include "sip/text.h"
@@ -48,6 +49,9 @@ enum Tag : std::uint8_t {
 
 class Writer {
  public:
+  explicit Writer(std::size_t expected) { bytes_.reserve(expected); }
+  void Clear() { bytes_.clear(); }
+  void Bytes(std::string_view bytes) { bytes_ += bytes; }
   void Number(std::uint64_t value) {
     while (value >= 0x80) {
       bytes_ += static_cast<char>(value | 0x80);
@@ -68,6 +72,7 @@ class Writer {
     for (const std::string& text : texts) Text(text);
   }
   const std::string& bytes() const { return bytes_; }
+  std::string Take() && { return std::move(bytes_); }
 
  private:
   std::string bytes_;
@@ -514,20 +519,19 @@ std::uint16_t Check(std::uint8_t tag, std::string_view payload) {
 }  // namespace
 
 std::string EncodeDialog(const DialogState& dialog) {
-  Writer out;
+  Writer out(3072);
+  out.Bytes(kMagic);
+  out.Number(kVersion);
+  out.Number(std::size(kFields));
+  Writer payload(1024);
   for (const FieldCodec& field : kFields) {
-    Writer payload;
+    payload.Clear();
     field.put(payload, dialog);
     out.Number(field.tag);
     out.Text(payload.bytes());
-    const std::uint16_t check = Check(field.tag, payload.bytes());
-    out.Number(check);
+    out.Number(Check(field.tag, payload.bytes()));
   }
-  Writer head;
-  head.Number(std::size(kFields));
-  std::string bytes(kMagic);
-  bytes += static_cast<char>(kVersion);
-  return bytes + head.bytes() + out.bytes();
+  return std::move(out).Take();
 }
 
 absl::StatusOr<DecodedDialog> DecodeDialog(std::string_view bytes) {

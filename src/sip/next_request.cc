@@ -2,6 +2,7 @@
 #include "sipheal/sip/next_request.h"
 
 #include <algorithm>
+#include <array>
 
 #include "absl/strings/str_format.h"
 #include "base/absl_compat.h"
@@ -75,14 +76,36 @@ std::string MediaValue(const DialogState& dialog) {
   return text;
 }
 
+// 0: plain in any display name; 1: in a quoted one alone; 2: look closer.
+constexpr std::array<std::uint8_t, 256> kDisplayBytes = [] {
+  std::array<std::uint8_t, 256> bytes{};
+  bytes['<'] = bytes[','] = 1;
+  bytes['"'] = bytes['\\'] = 2;
+  return bytes;
+}();
+
+constexpr std::array<bool, 256> kTokenBytes = [] {
+  std::array<bool, 256> bytes{};
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = IsTokenChar(static_cast<char>(i));
+  return bytes;
+}();
+
+bool IsTagToken(std::string_view tag) {
+  bool token = !tag.empty();
+  for (const char c : tag) token &= kTokenBytes[static_cast<unsigned char>(c)];
+  return token;
+}
+
 // Whether a From or To made of the party reads back as what it was made from.
 bool ReadsBack(const DialogParty& party) {
   const std::string_view display = party.display;
   const bool quoted = display.size() >= 2 && display.front() == '"' && display.back() == '"';
   const std::string_view inside = quoted ? display.substr(1, display.size() - 2) : display;
-  const bool plain = std::all_of(inside.begin(), inside.end(), [&](char c) {
-    return c != '"' && c != '\\' && (quoted || (c != '<' && c != ','));
-  });
+  bool plain = true;
+  for (const char c : inside) {
+    const std::uint8_t kind = kDisplayBytes[static_cast<unsigned char>(c)];
+    plain = plain && (kind == 0 || (kind == 1 && quoted));
+  }
   // Nothing but the URI then decides: its grammar knows neither '>' nor white space.
   if (plain && party.params.empty() && display == TrimLws(display)) {
     return UriView::Parse(party.uri).has_value();
@@ -128,7 +151,7 @@ absl::Status CheckIdentity(const DialogState& dialog) {
           absl::StrFormat("no request can be made: %s holds CR, LF or NUL: refused", field.name));
     }
   }
-  if (!IsToken(dialog.local.tag) || !IsToken(dialog.remote.tag)) {
+  if (!IsTagToken(dialog.local.tag) || !IsTagToken(dialog.remote.tag)) {
     return absl::InvalidArgumentError("no request can be made: a tag is no token: refused");
   }
   for (const std::string* text : {&dialog.local.display, &dialog.remote.display,

@@ -22,7 +22,7 @@ std::size_t SkipQuoted(std::string_view text, std::size_t at) {
   return text.npos;
 }
 
-// What a byte is to a URI.
+// What a byte is to a URI; most are one of the first two.
 enum class UriByte : std::uint8_t { kOther, kHost, kAt, kQuestion, kForbidden };
 
 constexpr std::array<UriByte, 256> kUriBytes = [] {
@@ -187,20 +187,16 @@ std::optional<UriView> UriView::Parse(std::string_view text) {
   std::size_t at = text.npos;
   std::size_t question = text.npos;
   for (std::size_t i = begin; i < text.size(); ++i) {
-    switch (kUriBytes[static_cast<unsigned char>(text[i])]) {
-      case UriByte::kForbidden:
-        return std::nullopt;
-      case UriByte::kAt:
-        if (uri.is_sip && (at != text.npos || i == begin)) return std::nullopt;
-        at = i;
-        question = text.npos;
-        break;
-      case UriByte::kQuestion:
-        if (question == text.npos) question = i;
-        break;
-      default:
-        break;
+    const UriByte kind = kUriBytes[static_cast<unsigned char>(text[i])];
+    if (kind <= UriByte::kHost) continue;
+    if (kind == UriByte::kForbidden) return std::nullopt;
+    if (kind == UriByte::kQuestion) {
+      question = std::min(question, i);
+      continue;
     }
+    if (uri.is_sip && (at != text.npos || i == begin)) return std::nullopt;
+    at = i;
+    question = text.npos;
   }
   if (!uri.is_sip) {
     const std::size_t semicolon = text.find(';', begin);
