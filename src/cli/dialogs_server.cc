@@ -202,10 +202,19 @@ class Search {
 
   // When nobody uses the port that was given, whose may be meant?
   void Settle(const ServerAddress& address) {
-    if (address.port == 0 || !hosts_.contains(address.ip)) return;
+    if (!hosts_.contains(address.ip)) return;
     const auto fits = [&](bool stream) {
       return address.transport == Transport::kUnknown || sip::IsStream(address.transport) == stream;
     };
+    const bool heard = std::any_of(sockets_.begin(), sockets_.end(), [&](const Socket& socket) {
+      return socket.endpoint.ip == address.ip && fits(socket.stream);
+    });
+    if (!heard) {
+      notes_.push_back(absl::StrFormat("%s: nothing came from or went to it over %s",
+                                       address.ip.ToString(),
+                                       std::string(sip::ToString(address.transport))));
+    }
+    if (!heard || address.port == 0) return;
     std::set<std::uint16_t> ports;  // where programs of this address listen, or send datagrams from
     for (const Socket& socket : sockets_) {
       if (Covers(address, socket)) return;

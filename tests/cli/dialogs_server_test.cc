@@ -218,9 +218,11 @@ TEST(DialogsServer, APortThatNobodyUsesIsSaidAndTheOnlyOtherIsTaken) {
   EXPECT_THAT(found.calls, IsEmpty());
   EXPECT_THAT(found.notes, ElementsAre(HasSubstr("5060, 5080")));
   // The transport that was given stays.
-  EXPECT_THAT(
-      Find("192.0.2.1:5060/tcp", call.Messages({"192.0.2.1:5060", "198.51.100.7:5060"})).calls,
-      IsEmpty());
+  for (const char* server : {"192.0.2.1:5060/tcp", "192.0.2.1/tcp"}) {
+    found = Find(server, call.Messages({"192.0.2.1:5060", "198.51.100.7:5060"}));
+    EXPECT_THAT(found.calls, IsEmpty());
+    EXPECT_THAT(found.notes, ElementsAre(HasSubstr("over tcp")));
+  }
   found = Find("203.0.113.9", call.Messages({"192.0.2.1:5060", "198.51.100.7:5060"}));
   EXPECT_THAT(found.calls, IsEmpty());
   EXPECT_THAT(found.notes, ElementsAre(HasSubstr("198.51.100.7, 192.0.2.1")));
