@@ -5,71 +5,42 @@
 #include <cstdlib>
 #include <memory>
 
+#include "sip/kernel/kernel.h"
 #include "sipheal/sip/dialog_codec.h"
 #include "sipheal/sip/dialog_folder.h"
+#include "sipheal/sip/message_fields.h"
 #include "sipheal/sip/message_view.h"
 #include "sipheal/sip/next_request.h"
-#include "sipheal/sip/uri.h"
 #include "sipheal/sip/verdict.h"
 
 namespace sipheal::bench {
 namespace {
 
-bool Split(std::string_view text, UriFields& fields) {
-  const std::optional<sip::UriView> uri = sip::UriView::Parse(text);
-  if (!uri) return false;
-  fields = {uri->user, uri->host, uri->port};
-  return true;
-}
+UriFields Split(const sip::UriView& uri) { return {uri.user, uri.host, uri.port}; }
 
-bool ReadParty(std::string_view value, UriFields& uri, std::string_view& tag) {
-  const std::optional<sip::NameAddrView> party = sip::NameAddrView::Parse(value);
-  if (!party || !Split(party->uri, uri)) return false;
-  tag = party->Param("tag").value_or(std::string_view());
-  return true;
-}
-
-unsigned Number(std::string_view digits) {
-  unsigned value = 0;
-  for (char c : digits) {
-    if (c < '0' || c > '9') break;
-    value = value * 10 + static_cast<unsigned>(c - '0');
-  }
-  return value;
-}
-
-bool ReadFields(const sip::MessageView& view, Fields& fields) {
-  fields = Fields();
-  if (!ReadParty(view.Get(sip::HeaderId::kFrom), fields.from, fields.from_tag)) return false;
-  if (!ReadParty(view.Get(sip::HeaderId::kTo), fields.to, fields.to_tag)) return false;
+// What the peers are asked for, from what sipheal read.
+Fields ToFields(const sip::MessageView& view, const sip::MessageFields& read) {
+  Fields fields;
+  fields.from = Split(read.from.uri);
+  fields.to = Split(read.to.uri);
+  fields.from_tag = read.from_tag;
+  fields.to_tag = read.to_tag;
   fields.call_id = view.call_id();
   fields.cseq = view.cseq();
   fields.cseq_method = view.method_text();
-  sip::NameAddrView entry;
-  if (std::string_view contact = view.Get(sip::HeaderId::kContact); !contact.empty()) {
-    if (NextNameAddr(&contact, &entry) != sip::ListStep::kValue) return false;
-    if (!Split(entry.uri, fields.contact)) return false;
+  fields.contact = Split(read.contact.uri);
+  for (const sip::UriView& uri : read.record_route.uris()) {
+    if (fields.record_route_count == Fields::kMaxRoutes) break;
+    fields.record_routes[fields.record_route_count++] = Split(uri);
   }
-  bool good = true;
-  view.ForEach(sip::HeaderId::kRecordRoute, [&](std::string_view list) {
-    while (good && NextNameAddr(&list, &entry) == sip::ListStep::kValue &&
-           fields.record_route_count < Fields::kMaxRoutes) {
-      good = Split(entry.uri, fields.record_routes[fields.record_route_count++]);
-    }
-  });
-  std::string_view vias = view.Get(sip::HeaderId::kVia);
-  sip::ViaView via;
-  if (!good || NextVia(&vias, &via) != sip::ListStep::kValue) return false;
-  fields.via_host = via.host;
-  fields.via_port = via.port;
-  fields.via_branch = via.branch;
-  const std::string_view expires = view.Get(sip::HeaderId::kSessionExpires);
-  fields.session_expires = Number(expires);
-  if (const std::size_t semicolon = expires.find(';'); semicolon != expires.npos) {
-    fields.refresher =
-        sip::FindParam(expires.substr(semicolon), "refresher").value_or(std::string_view());
+  fields.via_host = read.top_via.host;
+  fields.via_port = read.top_via.port;
+  fields.via_branch = read.top_via.branch;
+  fields.session_expires = read.session_expires;
+  if (read.refresher != sip::Refresher::kNone) {
+    fields.refresher = read.refresher == sip::Refresher::kUac ? "uac" : "uas";
   }
-  return true;
+  return fields;
 }
 
 [[noreturn]] void Fail(const char* what) {
@@ -100,11 +71,14 @@ class Work {
       Keep(view_.Parse(message.bytes).ok());
     }
   }
-  void ReadAll() {
-    Fields fields;
+  void ReadAll() { ReadAllBy(sip::kernel::BestKernel()); }
+  // By one instruction set; the scans are there with and without AVX2, too.
+  void ReadAllBy(const sip::kernel::Kernel& kernel) {
     for (const sip::CapturedMessageView& message : corpus_.messages) {
-      Keep(view_.Parse(message.bytes).ok() && ReadFields(view_, fields));
-      Keep(fields);
+      if (!view_.ParseBy(kernel, message.bytes).ok() || !kernel.read_fields(view_, &fields_).ok()) {
+        Fail("read a message of the corpus");
+      }
+      Keep(fields_);
     }
   }
   void RebuildAll() {
@@ -144,6 +118,7 @@ class Work {
   const Corpus& corpus_;
   sip::DialogFolder folder_;
   sip::MessageView view_;
+  sip::MessageFields fields_;
   sip::ReinviteOptions options_;
   std::string text_;
   std::vector<sip::DialogState> dialogs_;
@@ -153,7 +128,10 @@ class Work {
 
 bool ReadOwn(std::string_view bytes, Fields& fields) {
   sip::MessageView view;
-  return view.Parse(bytes).ok() && ReadFields(view, fields);
+  sip::MessageFields read;
+  if (!view.Parse(bytes).ok() || !read.Read(view).ok()) return false;
+  fields = ToFields(view, read);
+  return true;
 }
 
 std::vector<Contender> OwnContenders(const Corpus& corpus) {
@@ -168,7 +146,7 @@ std::vector<Contender> OwnContenders(const Corpus& corpus) {
     contender.bytes = items == all ? corpus.bytes : 0;
     return contender;
   };
-  return {
+  std::vector<Contender> contenders = {
       make("sipheal: parse", &Work::ParseAll, all),
       make("sipheal: parse and fields", &Work::ReadAll, all),
       make("sipheal: rebuild (parse, fold, derive)", &Work::RebuildAll, all),
@@ -177,6 +155,13 @@ std::vector<Contender> OwnContenders(const Corpus& corpus) {
       make("sipheal: encode for the store", &Work::EncodeAll, corpus.dialogs),
       make("sipheal: rebuild and write the INVITE", &Work::TogetherAll, all),
   };
+  for (const sip::kernel::Kernel* kernel : sip::kernel::RunnableKernels()) {
+    Contender contender = contenders[1];
+    contender.name += std::string(" by ") + kernel->name;
+    contender.pass = [work, kernel] { work->ReadAllBy(*kernel); };
+    contenders.push_back(std::move(contender));
+  }
+  return contenders;
 }
 
 }  // namespace sipheal::bench

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <memory>
 #include <tuple>
 #include <unordered_map>
 
@@ -73,7 +74,9 @@ class Folding {
   };
   TextMap<Grave> graves_;
   std::deque<std::string> grave_order_;
-  MessageReader reader_;
+  // Large, and no part of what is kept; apart from it, so that size_bytes() tells what calls cost.
+  std::unique_ptr<MessageFields> fields_ = std::make_unique<MessageFields>();
+  std::unique_ptr<MessageReader> reader_ = std::make_unique<MessageReader>();
   MessageRecord record_;
   // The call that is folded into or looked at just now.
   mutable CallFacts facts_;
@@ -83,19 +86,20 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
   FoldOutcome outcome;
   outcome.call_id = view.call_id();
   if (!IsDialogMethod(view.method())) return outcome;
-  std::string_view vias = view.Get(HeaderId::kVia);
-  ViaView top_via;
-  if (NextVia(&vias, &top_via) != ListStep::kValue) {
+  // The top Via is read first: it alone tells whose message it is.
+  const ParseResult fields = fields_->Read(view);
+  if (fields.error == ParseError::kBadVia) {
     outcome.result = FoldResult::kMalformed;
-    outcome.parse = {ParseError::kBadVia, 0};
+    outcome.parse = fields;
     return outcome;
   }
-  const Adjacency adjacency = matcher_.Classify(message, view, top_via);
+  const Adjacency adjacency = matcher_.Classify(message, view, fields_->top_via);
   if (!adjacency.ours()) {
     outcome.result = FoldResult::kNotOurs;
     return outcome;
   }
-  outcome.parse = reader_.Read(message, view, top_via, adjacency, &record_);
+  outcome.parse = fields;
+  if (fields.ok()) outcome.parse = reader_->Read(message, view, *fields_, adjacency, &record_);
   if (!outcome.parse.ok()) {
     outcome.result = FoldResult::kMalformed;
     return outcome;

@@ -17,7 +17,13 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/explain.cc
   sip/header_id.cc
   sip/hep_packet.cc
+  sip/kernel/kernel.cc
+  sip/kernel/kernel_avx2.cc
+  sip/kernel/kernel_plain.cc
+  sip/kernel/kernel_sse2.cc
+  sip/kernel/slow_path.cc
   sip/ladder.cc
+  sip/message_fields.cc
   sip/message_notes.cc
   sip/message_reader.cc
   sip/message_view.cc
@@ -40,6 +46,7 @@ list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/sip/explain.h
   sipheal/sip/header_id.h
   sipheal/sip/hep_packet.h
+  sipheal/sip/message_fields.h
   sipheal/sip/message_view.h
   sipheal/sip/method.h
   sipheal/sip/next_request.h

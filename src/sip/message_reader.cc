@@ -8,14 +8,10 @@
 namespace sipheal::inline v0_1::sip {
 namespace {
 
-// More proxies than Max-Forwards allows cannot have recorded themselves (rule 10.14).
-constexpr int kMaxRoutes = 70;
 constexpr std::size_t kMaxAbilities = 512;
 
-ParseResult Fail(ParseError error, const MessageView& view, std::string_view where) {
-  const std::string_view all = view.bytes();
-  const bool inside = where.data() >= all.data() && where.data() <= all.data() + all.size();
-  return {error, inside ? static_cast<std::uint32_t>(where.data() - all.data()) : 0u};
+ParseResult Malformed(const MessageView& view, std::string_view value) {
+  return {ParseError::kBadNameAddr, static_cast<std::uint32_t>(value.data() - view.bytes().data())};
 }
 
 // Puts a folded value on one line: CRLF and white space become one space (RFC 3261 7.3.1).
@@ -53,17 +49,6 @@ void AppendOtherParams(std::string_view params, std::string* out) {
   }
 }
 
-void ReadSessionExpires(std::string_view value, MessageRecord* record) {
-  const std::size_t semicolon = value.find(';');
-  record->session_expires =
-      ParseUnsigned(TrimLws(value.substr(0, semicolon)), 0x7fffffffu).value_or(0);
-  if (semicolon == value.npos) return;
-  const std::string_view refresher =
-      FindParam(value.substr(semicolon), "refresher").value_or(std::string_view());
-  if (EqualsIgnoreCase(refresher, "uac")) record->refresher = 1;
-  if (EqualsIgnoreCase(refresher, "uas")) record->refresher = 2;
-}
-
 // The methods that have rules of their own; a bit each.
 void ReadAllow(std::string_view list, MessageRecord* record) {
   while (!list.empty()) {
@@ -90,64 +75,42 @@ bool IsDialogMethod(Method method) {
   return method != Method::kRegister && method != Method::kPublish;
 }
 
-ParseResult MessageReader::ReadParty(std::string_view value, const MessageView& view,
-                                     std::string* unfolded, std::string* text,
-                                     std::string_view* tag, bool* has_tag) {
-  Unfold(value, unfolded);
-  std::optional<NameAddrView> party = NameAddrView::Parse(*unfolded);
-  if (!party) return Fail(ParseError::kBadNameAddr, view, value);
-  if (HasUnsafeBytes(*unfolded)) return Fail(ParseError::kUnsafeBytes, view, value);
-  std::optional<std::string_view> found = party->Param("tag");
-  // An empty tag is none: it can match nothing.
-  *has_tag = found && !found->empty();
-  *tag = found.value_or(std::string_view());
-  text->assign(party->display);
-  *text += '\x01';
-  *text += party->uri;
-  *text += '\x01';
-  AppendOtherParams(party->params, text);
-  return {};
-}
-
-ParseResult MessageReader::ReadContact(const MessageView& view) {
-  contact_.clear();
-  std::string_view value = view.Get(HeaderId::kContact);
-  if (value.empty() || value == "*") return {};
-  NameAddrView contact;
-  ListStep step = NextNameAddr(&value, &contact);
-  if (step != ListStep::kValue) return Fail(ParseError::kBadNameAddr, view, value);
-  std::optional<UriView> uri = UriView::Parse(contact.uri);
-  // Only SIP can be a dialog's target (RFC 3261 12.1.1).
-  if (uri && uri->is_sip) contact_.assign(contact.uri);
-  while ((step = NextNameAddr(&value, &contact)) == ListStep::kValue) {
-  }
-  if (step == ListStep::kError) return Fail(ParseError::kBadNameAddr, view, value);
-  return {};
-}
-
-ParseResult MessageReader::ReadUriList(const MessageView& view, HeaderId id, std::string* out) {
-  out->clear();
-  ParseResult result;
-  int count = 0;
-  view.ForEach(id, [&](std::string_view value) {
-    NameAddrView entry;
-    for (;;) {
-      const ListStep step = NextNameAddr(&value, &entry);
-      if (step == ListStep::kEnd || !result.ok()) return;
-      if (step == ListStep::kError || !entry.in_brackets || ++count > kMaxRoutes) {
-        result = Fail(ParseError::kBadNameAddr, view, value);
-        return;
-      }
-      *out += entry.uri;
-      *out += '\n';
+// Puts together what is kept of From or To; folds become single spaces. `value` is all of it. False
+// when it means something else without its folds.
+bool MessageReader::KeepParty(const AddressField& field, std::string_view tag,
+                              std::string_view value, std::string* text) {
+  std::string_view display = field.display;
+  std::string_view params = field.params;
+  if (field.folded) {
+    Unfold(value, &unfolded_);
+    std::optional<NameAddrView> flat = NameAddrView::Parse(unfolded_);
+    if (!flat || flat->uri != field.uri.text || flat->Param("tag").value_or("") != tag) {
+      return false;
     }
-  });
-  return result;
+    display = flat->display;
+    params = flat->params;
+  }
+  text->assign(display);
+  *text += '\x01';
+  *text += field.uri.text;
+  *text += '\x01';
+  const std::size_t only_tag = tag.empty() ? 0 : std::string_view(";tag=").size() + tag.size();
+  if (params.size() != only_tag) AppendOtherParams(params, text);
+  return true;
+}
+
+void MessageReader::KeepRoutes(const RouteList& routes, std::string* text) {
+  text->clear();
+  for (const UriView& uri : routes.uris()) {
+    *text += uri.text;
+    *text += '\n';
+  }
 }
 
 ParseResult MessageReader::Read(const CapturedMessageView& message, const MessageView& view,
-                                const ViaView& top_via, const Adjacency& adjacency,
+                                const MessageFields& fields, const Adjacency& adjacency,
                                 MessageRecord* record) {
+  const ViaView& top_via = fields.top_via;
   *record = MessageRecord();
   record->is_request = view.is_request();
   record->method = view.method();
@@ -160,35 +123,25 @@ ParseResult MessageReader::Read(const CapturedMessageView& message, const Messag
   branch = HashBytes(scratch_, branch + top_via.port);
   record->branch = branch;
 
-  bool from_has_tag = false;
-  if (ParseResult result = ReadParty(view.Get(HeaderId::kFrom), view, &from_raw_, &from_,
-                                     &record->from_tag, &from_has_tag);
-      !result.ok()) {
-    return result;
-  }
-  if (ParseResult result = ReadParty(view.Get(HeaderId::kTo), view, &to_raw_, &to_, &record->to_tag,
-                                     &record->has_to_tag);
-      !result.ok()) {
-    return result;
-  }
+  const std::string_view from = view.Get(HeaderId::kFrom);
+  if (!KeepParty(fields.from, fields.from_tag, from, &from_)) return Malformed(view, from);
   record->from = from_;
+  record->from_tag = fields.from_tag;
+  const std::string_view to = view.Get(HeaderId::kTo);
+  if (!KeepParty(fields.to, fields.to_tag, to, &to_)) return Malformed(view, to);
   record->to = to_;
-
-  if (ParseResult result = ReadContact(view); !result.ok()) return result;
-  record->contact = contact_;
-  if (ParseResult result = ReadUriList(view, HeaderId::kRecordRoute, &record_route_);
-      !result.ok()) {
-    return result;
-  }
+  record->to_tag = fields.to_tag;
+  record->has_to_tag = !fields.to_tag.empty();
+  // Only SIP can be a dialog's target (RFC 3261 12.1.1).
+  if (fields.contact.uri.is_sip) record->contact = fields.contact.uri.text;
+  KeepRoutes(fields.record_route, &record_route_);
   record->record_route = record_route_;
   if (view.is_request()) {
-    if (ParseResult result = ReadUriList(view, HeaderId::kRoute, &route_); !result.ok()) {
-      return result;
-    }
+    if (ParseResult result = routes_.Read(view, HeaderId::kRoute); !result.ok()) return result;
+    KeepRoutes(routes_, &route_);
     record->route = route_;
     // Of requests to the server only the scheme of the first matters (rule 2.10).
-    const bool sips = EqualsIgnoreCase(view.request_uri().substr(0, 5), "sips:");
-    if (adjacency.sent || sips) record->uri = view.request_uri();
+    if (adjacency.sent || view.split_request_uri().is_sips) record->uri = view.request_uri();
     if (view.method() == Method::kNotify) {
       // "Event: refer;id=93809823": the id is the CSeq of the REFER (RFC 3515 2.4.6).
       std::string_view event = view.Get(HeaderId::kEvent);
@@ -205,7 +158,8 @@ ParseResult MessageReader::Read(const CapturedMessageView& message, const Messag
                        ? ParseUnsigned(view.Get(HeaderId::kRseq), 0xffffffffu).value_or(0)
                        : 0;
   }
-  ReadSessionExpires(view.Get(HeaderId::kSessionExpires), record);
+  record->session_expires = fields.session_expires;
+  record->refresher = static_cast<std::uint8_t>(fields.refresher);
   // What the peer can do; what the server can is the successor's to say.
   if (view.method() == Method::kInvite && !adjacency.sent) {
     record->supported = view.Get(HeaderId::kSupported).substr(0, kMaxAbilities);

@@ -8,6 +8,7 @@
 #include "sip/call_facts.h"
 #include "sip/server_match.h"
 #include "sipheal/sip/captured_message.h"
+#include "sipheal/sip/message_fields.h"
 #include "sipheal/sip/message_view.h"
 
 namespace sipheal::inline v0_1::sip {
@@ -19,21 +20,19 @@ bool IsDialogMethod(Method method);
 // views are valid until the next Read.
 class MessageReader {
  public:
-  // `record->sent` is left to the caller: a message may be both.
+  // `fields` are those of `view`. `record->sent` is left to the caller: a message may be both.
   ParseResult Read(const CapturedMessageView& message, const MessageView& view,
-                   const ViaView& top_via, const Adjacency& adjacency, MessageRecord* record);
+                   const MessageFields& fields, const Adjacency& adjacency, MessageRecord* record);
 
  private:
-  ParseResult ReadParty(std::string_view value, const MessageView& view, std::string* unfolded,
-                        std::string* text, std::string_view* tag, bool* has_tag);
-  ParseResult ReadContact(const MessageView& view);
-  ParseResult ReadUriList(const MessageView& view, HeaderId id, std::string* out);
+  bool KeepParty(const AddressField& field, std::string_view tag, std::string_view value,
+                 std::string* text);
+  void KeepRoutes(const RouteList& routes, std::string* text);
 
-  std::string from_raw_;
-  std::string to_raw_;
+  RouteList routes_;
+  std::string unfolded_;
   std::string from_;
   std::string to_;
-  std::string contact_;
   std::string record_route_;
   std::string route_;
   std::string sdp_;

@@ -18,8 +18,13 @@
 #include "sipheal/export.h"
 #include "sipheal/sip/header_id.h"
 #include "sipheal/sip/method.h"
+#include "sipheal/sip/uri.h"
 
 namespace sipheal::inline v0_1::sip {
+
+namespace kernel {
+struct Kernel;
+}
 
 // Why a message was not taken. Each names the rule it breaks.
 enum class ParseError : std::uint8_t {
@@ -58,10 +63,51 @@ struct ParseLimits {
   std::size_t max_bytes = 256 * 1024;
 };
 
+namespace kernel {
+
+// Where a field's value stands; not trimmed, a fold still in it.
+struct HeaderRow {
+  std::uint32_t begin;
+  std::uint32_t end;
+  std::uint32_t next;  // number of the next row of the same field; 0: none
+};
+
+// The rows of the fields that are read, chained by field in the order of the message. Rows count
+// from 1; row 0 takes what belongs to none, so that adding one needs no branch.
+struct HeaderTable {
+  static constexpr std::size_t kMaxRows = 256;
+  // The limit is checked after a batch of lines, not after each.
+  static constexpr std::size_t kSlack = 128;
+
+  std::array<std::uint16_t, kHeaderIdCount> first{};
+  std::array<std::uint16_t, kHeaderIdCount> last{};
+  std::array<HeaderRow, kMaxRows + kSlack + 1> rows;  // not cleared: only those in chains are read
+};
+
+// What a parse leaves behind.
+struct ParsedMessage {
+  std::string_view bytes;
+  std::string_view method_text;
+  UriView request_uri;
+  std::string_view reason;
+  std::string_view call_id;
+  std::string_view body;
+  std::size_t size = 0;
+  std::uint32_t cseq = 0;
+  int status = 0;
+  Method method = Method::kOther;
+  bool body_truncated = false;
+  HeaderTable table;
+};
+
+constexpr bool IsHeaderSpace(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+
+}  // namespace kernel
+
 class SIPHEAL_EXPORT MessageView {
  public:
   // Of the fields in HeaderId; 70 each of Via, Route and Record-Route fit (rule 10.14).
-  static constexpr int kMaxIndexedHeaders = 256;
+  static constexpr int kMaxIndexedHeaders = kernel::HeaderTable::kMaxRows;
 
   MessageView() = default;
 
@@ -70,64 +116,59 @@ class SIPHEAL_EXPORT MessageView {
   // A view into a temporary would dangle.
   ParseResult Parse(std::string&& bytes, const ParseLimits& limits = {}) = delete;
 
-  bool is_request() const { return status_ == 0; }
+  bool is_request() const { return parsed_.status == 0; }
   // Of a response: the CSeq's method.
-  Method method() const { return method_; }
-  std::string_view method_text() const { return method_text_; }
-  std::string_view request_uri() const { return request_uri_; }
-  int status() const { return status_; }  // 0 for a request
-  std::string_view reason_phrase() const { return reason_; }
+  Method method() const { return parsed_.method; }
+  std::string_view method_text() const { return parsed_.method_text; }
+  // Of a request, as it was sent and split; empty of a response.
+  std::string_view request_uri() const { return parsed_.request_uri.text; }
+  const UriView& split_request_uri() const { return parsed_.request_uri; }
+  int status() const { return parsed_.status; }  // 0 for a request
+  std::string_view reason_phrase() const { return parsed_.reason; }
 
-  std::string_view call_id() const { return call_id_; }
-  std::uint32_t cseq() const { return cseq_; }
-  std::string_view body() const { return body_; }
+  std::string_view call_id() const { return parsed_.call_id; }
+  std::uint32_t cseq() const { return parsed_.cseq; }
+  std::string_view body() const { return parsed_.body; }
   // Content-Length promised more than was captured: the body is not to be believed.
-  bool body_truncated() const { return body_truncated_; }
+  bool body_truncated() const { return parsed_.body_truncated; }
   // Bytes of this message, without what follows it.
-  std::size_t size() const { return size_; }
-  std::string_view bytes() const { return bytes_.substr(0, size_); }
+  std::size_t size() const { return parsed_.size; }
+  std::string_view bytes() const { return {parsed_.bytes.data(), parsed_.size}; }
 
-  bool Has(HeaderId id) const { return first_[static_cast<std::size_t>(id)] != 0; }
+  bool Has(HeaderId id) const { return FirstRow(id) != 0; }
   // The first row's value, trimmed, folding still in it; empty when there is none.
-  std::string_view Get(HeaderId id) const;
+  std::string_view Get(HeaderId id) const {
+    const std::size_t at = FirstRow(id);
+    return at == 0 ? std::string_view() : RowValue(parsed_.table.rows[at]);
+  }
 
   // Calls fn(value) for each row of that field, in order.
   template <typename Fn>
   void ForEach(HeaderId id, Fn&& fn) const {
-    for (int at = first_[static_cast<std::size_t>(id)]; at != 0; at = rows_[at - 1].next) {
-      fn(RowValue(rows_[at - 1]));
+    for (std::size_t at = FirstRow(id); at != 0; at = parsed_.table.rows[at].next) {
+      fn(RowValue(parsed_.table.rows[at]));
     }
   }
 
+  // Parses with a chosen kernel, for tests and benchmarks; the one above takes the best.
+  ParseResult ParseBy(const kernel::Kernel& kernel, std::string_view bytes,
+                      const ParseLimits& limits = {});
+  // For the reader of fields.
+  const kernel::ParsedMessage& parsed() const { return parsed_; }
+
  private:
-  struct Row {
-    std::uint32_t offset;
-    std::uint32_t size;
-    std::uint16_t next;  // index + 1 of the next row of the same field; 0: none
-  };
+  std::size_t FirstRow(HeaderId id) const {
+    return parsed_.table.first[static_cast<std::size_t>(id)];
+  }
+  std::string_view RowValue(const kernel::HeaderRow& row) const {
+    const char* begin = parsed_.bytes.data() + row.begin;
+    const char* end = parsed_.bytes.data() + row.end;
+    while (begin != end && kernel::IsHeaderSpace(*begin)) ++begin;
+    while (begin != end && kernel::IsHeaderSpace(end[-1])) --end;
+    return {begin, static_cast<std::size_t>(end - begin)};
+  }
 
-  std::string_view RowValue(const Row& row) const { return bytes_.substr(row.offset, row.size); }
-  ParseResult ParseStartLine(std::string_view line);
-  ParseResult AddRow(HeaderId id, std::size_t begin, std::size_t end);
-  ParseResult Finish(std::size_t body_begin);
-  ParseResult ParseCseq();
-  ParseResult ParseBody(std::size_t body_begin);
-
-  std::string_view bytes_;
-  std::string_view method_text_;
-  std::string_view request_uri_;
-  std::string_view reason_;
-  std::string_view call_id_;
-  std::string_view body_;
-  std::size_t size_ = 0;
-  std::uint32_t cseq_ = 0;
-  int status_ = 0;
-  int row_count_ = 0;
-  Method method_ = Method::kOther;
-  bool body_truncated_ = false;
-  std::array<std::uint16_t, kHeaderIdCount> first_{};
-  std::array<std::uint16_t, kHeaderIdCount> last_{};
-  std::array<Row, kMaxIndexedHeaders> rows_;  // not cleared: only row_count_ of them are read
+  kernel::ParsedMessage parsed_;
 };
 
 }  // namespace sipheal::inline v0_1::sip

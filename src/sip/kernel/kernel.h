@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// Parsing is written once (impl.inc) and compiled for several instruction sets; the best one that
+// the processor has is taken at run time. All of them give the same result on the same bytes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "sipheal/sip/message_fields.h"
+#include "sipheal/sip/message_view.h"
+
+namespace sipheal::inline v0_1::sip::kernel {
+
+struct Kernel {
+  const char* name;
+  ParseResult (*parse)(std::string_view bytes, kernel::ParsedMessage* out);
+  ParseResult (*read_fields)(const MessageView& view, MessageFields* out);
+  ParseResult (*read_routes)(const MessageView& view, HeaderId id, RouteList* out);
+};
+
+// Those that run on this processor, the best first.
+std::span<const Kernel* const> RunnableKernels();
+inline const Kernel& BestKernel() {
+  static const Kernel& best = *RunnableKernels().front();
+  return best;
+}
+
+ParseResult ParseWith(const Kernel& kernel, std::string_view bytes, const ParseLimits& limits,
+                      kernel::ParsedMessage* out);
+
+extern const Kernel kPlain;
+#if defined(__x86_64__)
+extern const Kernel kSse2;
+extern const Kernel kAvx2;
+#endif
+
+// --- what the kernels leave to code that need not be fast --------------------------------------
+
+inline ParseResult Fail(ParseError error, std::size_t offset) {
+  return {error, static_cast<std::uint32_t>(offset)};
+}
+
+// While lines are added to a table: how many rows it has, and the row that a continuation extends.
+struct LineState {
+  static constexpr std::uint32_t kStartLine = 0xffffffffu;
+  std::uint32_t rows = 0;
+  std::uint32_t open = kStartLine;  // 0: of a field that is not read
+};
+
+enum class OddLine : std::uint8_t { kAdded, kEndOfHeaders, kContinuesStartLine };
+// A header line [begin, end) that has no plain name: a continuation, the empty line, white space
+// before the colon, a long name, no colon; or so near to the end of the bytes that no vector fits.
+OddLine AddOddLine(std::string_view bytes, std::uint32_t begin, std::uint32_t end,
+                   kernel::HeaderTable* table, LineState* state);
+// Two rows of a field that may stand once. Content-Length may stand twice when it says the same.
+ParseResult CheckDuplicates(const kernel::ParsedMessage& parsed);
+ParseResult TooManyRows(const kernel::HeaderTable& table);
+// No white space, no control character.
+bool IsPrintable(std::string_view text);
+
+ParseResult ParseStartLineSlowly(std::string_view line, kernel::ParsedMessage* out);
+// `value` is the trimmed value of CSeq; `offset` is where it stands.
+ParseResult ParseCseqSlowly(std::string_view value, std::size_t offset, kernel::ParsedMessage* out);
+
+// One From or To; `offset` is where the value stands.
+ParseResult ReadPartySlowly(std::string_view value, std::size_t offset, AddressField* out,
+                            std::string_view* tag);
+// The first value of a Contact list; all of the list is checked.
+ParseResult ReadContactSlowly(std::string_view value, std::size_t offset, MessageFields* out);
+// Takes one URI off the front of a list. kValue: `uri` is read and `rest` is behind the separator.
+ListStep NextRouteSlowly(std::string_view* rest, UriView* uri);
+void ReadSessionExpiresSlowly(std::string_view value, MessageFields* out);
+
+}  // namespace sipheal::inline v0_1::sip::kernel

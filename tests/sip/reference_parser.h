@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// A slow and plain reader of the same messages, written apart from the fast one, and what a message
+// comes to as text, so that the two can be compared.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "sip/kernel/kernel.h"
+
+namespace sipheal::testing {
+
+// "error: ..." or all that was read, a line each.
+std::string ReadByReference(std::string_view bytes);
+// The same by a kernel. `offset` gets the offset of an error.
+std::string ReadByKernel(const sip::kernel::Kernel& kernel, std::string_view bytes,
+                         std::size_t* offset);
+
+}  // namespace sipheal::testing
