@@ -94,7 +94,8 @@ inline ReferenceMessage ReferenceParse(const std::string& bytes) {
   message.start_line = lines.front();
   for (std::size_t i = 1; i < lines.size(); ++i) {
     const std::size_t colon = lines[i].find(':');
-    if (colon == std::string::npos) continue;
+    // A name and its colon stand on one line (HCOLON, RFC 3261 25.1).
+    if (colon == std::string::npos || lines[i].find('\n') < colon) continue;
     message.headers.emplace_back(ReferenceName(lines[i].substr(0, colon)),
                                  ReferenceUnfold(lines[i].substr(colon + 1)));
   }
