@@ -214,6 +214,14 @@ bool Derivation::IsInitial(const Transaction& transaction) const {
         // This side answers under a tag that it made for a call of its own.
         return false;
       }
+      if (other.method == Method::kInvite && !other.has_request && !other_way &&
+          other.cseq < transaction.cseq && other.from_tag == transaction.from_tag &&
+          std::any_of(other.answers.begin(), other.answers.end(), [&](const AnswerFact& earlier) {
+            return earlier.status >= 200 && earlier.status < 300 &&
+                   Canonical(earlier.to_tag) == Canonical(answer.to_tag);
+          })) {
+        return false;  // the call had been answered before
+      }
       if (other.method == Method::kInvite && other.has_request && !other.request.has_to_tag) {
         // Another INVITE is known to have opened this dialog.
         for (const AnswerFact& opening : other.answers) {
@@ -357,11 +365,15 @@ void Derivation::Assign(Draft& draft) {
   }
   // A merged copy of the INVITE that was answered is not another one (rule 1.9).
   const std::vector<const Transaction*> openings = draft.creating;
+  const auto answered = [&](const Transaction* at) {
+    return std::any_of(at->answers.begin(), at->answers.end(), [&](const AnswerFact& answer) {
+      return Canonical(answer.to_tag) == AnswerTag(draft, *at);
+    });
+  };
   std::erase_if(draft.creating, [&](const Transaction* at) {
-    return FinalOf(draft, *at) == nullptr &&
+    return !answered(at) &&
            std::any_of(openings.begin(), openings.end(), [&](const Transaction* other) {
-             return other->cseq == at->cseq && other->sent == at->sent &&
-                    FinalOf(draft, *other) != nullptr;
+             return other->cseq == at->cseq && other->sent == at->sent && answered(other);
            });
   });
   // A dialog that goes on was opened by something; what was lost were the answers.

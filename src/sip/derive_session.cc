@@ -139,8 +139,12 @@ void Derivation::DeriveSdp(Draft& draft) const {
           exchange.answer = &follower->request;
         }
       }
-      for (const Transaction* other : draft.attempts) {
-        went_on |= at->sent && other->method == Method::kAck && other->cseq > at->cseq;
+      // So did who sent an INVITE since, of which only the ACK of its refusal is left.
+      for (const Transaction& other : facts_.transactions) {
+        went_on |= other.method == Method::kAck && other.sent == at->sent && other.has_request &&
+                   other.cseq > at->cseq && other.cseq - at->cseq <= kSaneJump &&
+                   Canonical(other.from_tag) == Canonical(at->from_tag) &&
+                   Canonical(other.request.to_tag) == AnswerTag(draft, *at);
       }
       // Without the request, this may be the offer or the answer; it is what that side said last.
       // With an offer in the 2xx, nothing is settled before the ACK.

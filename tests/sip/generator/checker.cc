@@ -240,7 +240,8 @@ class LegChecker {
     const std::vector<Change>& changes = leg_.Of(fact);
     if (changes.empty()) return;
     // It looks as if it were still ringing, with the route and target of that time.
-    if (!lossless() && state_.phase == DialogPhase::kEarly && leg_.was_confirmed) return;
+    const bool looks_unanswered = state_.confirmed_at == sip::CaptureTime{};
+    if (!lossless() && looks_unanswered && leg_.was_confirmed) return;
     // Of a call that was never answered, nothing is to be recovered.
     if (!lossless() && !leg_.was_confirmed) return;
     const bool missing = state_.IsMissing(FieldOf(fact));
