@@ -423,6 +423,7 @@ std::vector<DialogState> Derivation::Run() {
     DeriveTimer(draft);
     DeriveOpen(draft);
     DeriveUsages(draft);
+    DeriveReferences(draft);
     NoteForeignCredentials(draft);
     NoteForeignTags(draft);
     DeriveEnd(draft);

@@ -118,6 +118,9 @@ class Derivation {
 
   // --- derive_usages.cc: subscriptions within the dialog ---
   void DeriveUsages(Draft& draft) const;
+  // --- derive_references.cc: how its messages point to other dialogs ---
+  void DeriveReferences(Draft& draft) const;
+
   // The NOTIFY that opened a dialog without a call (rule 7.5); else nullptr.
   const Transaction* OpeningNotify(const Draft& draft) const;
 

@@ -270,6 +270,23 @@ void Get(Reader& r, DialogLink& link) {
   link.reason = r.Text();
 }
 
+void Put(Writer& w, const ToldDialog& told) {
+  w.Text(told.call_id);
+  w.Text(told.notifier_tag);
+  w.Text(told.other_tag);
+  w.Number(told.notifier_seq);
+  w.Number(told.other_seq);
+  Put(w, told.message);
+}
+void Get(Reader& r, ToldDialog& told) {
+  told.call_id = r.Text();
+  told.notifier_tag = r.Text();
+  told.other_tag = r.Text();
+  told.notifier_seq = static_cast<std::uint32_t>(r.Below(0xffffffffu));
+  told.other_seq = static_cast<std::uint32_t>(r.Below(0xffffffffu));
+  Get(r, told.message);
+}
+
 void Put(Writer& w, const Evidence& evidence) {
   w.Number(static_cast<std::uint64_t>(evidence.field));
   Put(w, evidence.message);
@@ -498,8 +515,24 @@ const FieldCodec kFields[] = {
        d.redirect_targets = r.Texts();
      },
      std::nullopt, true},
-    {kLinks, [](Writer& w, const DialogState& d) { PutList(w, d.links); },
-     [](Reader& r, DialogState& d) { GetList(r, d.links); }, std::nullopt, true},
+    {kLinks,
+     [](Writer& w, const DialogState& d) {
+       PutList(w, d.links);
+       w.Text(d.references.replaces);
+       w.Text(d.references.session_id);
+       w.Text(d.references.charging_id);
+       w.Text(d.references.other_call_id);
+       PutList(w, d.references.told);
+     },
+     [](Reader& r, DialogState& d) {
+       GetList(r, d.links);
+       d.references.replaces = r.Text();
+       d.references.session_id = r.Text();
+       d.references.charging_id = r.Text();
+       d.references.other_call_id = r.Text();
+       GetList(r, d.references.told);
+     },
+     std::nullopt, true},
     {kPace,
      [](Writer& w, const DialogState& d) {
        w.Number(static_cast<std::uint64_t>(d.local_pace.count()));

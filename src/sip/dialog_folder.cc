@@ -10,6 +10,8 @@
 #include "sip/call_facts.h"
 #include "sip/call_store.h"
 #include "sip/derive.h"
+#include "sip/link_dialogs.h"
+#include "sip/message_notes.h"
 #include "sip/message_reader.h"
 #include "sip/server_match.h"
 #include "sip/text.h"
@@ -31,6 +33,9 @@ using TextMap = std::unordered_map<std::string, T, TextHash, TextEqual>;
 constexpr std::chrono::hours kSilentUnanswered{1};
 // A quiet call with more transactions than this is shrunk again.
 constexpr std::size_t kQuietTransactions = 12;
+// Calls that others speak of, and how many others of one.
+constexpr std::size_t kMaxMentioned = 65'536;
+constexpr std::size_t kMaxMentions = 8;
 
 // Such a message starts nothing by itself. Its answers are common (keep-alive OPTIONS), each with a
 // Call-ID of its own, so they must not make an entry.
@@ -74,13 +79,39 @@ class Folding {
   };
   TextMap<Grave> graves_;
   std::deque<std::string> grave_order_;
+  // Which calls speak of a call: those that replace it, or tell how far it had come. Few do.
+  TextMap<std::vector<std::string>> mentions_;
   // Large, and no part of what is kept; apart from it, so that size_bytes() tells what calls cost.
   std::unique_ptr<MessageFields> fields_ = std::make_unique<MessageFields>();
   std::unique_ptr<MessageReader> reader_ = std::make_unique<MessageReader>();
   MessageRecord record_;
   // The call that is folded into or looked at just now.
   mutable CallFacts facts_;
+
+ private:
+  void NoteMentions(std::string_view call_id);
 };
+
+void Folding::NoteMentions(std::string_view call_id) {
+  std::string_view notes = record_.notes;
+  Note key;
+  std::string_view value;
+  while (NextNote(&notes, &key, &value)) {
+    std::string_view named;
+    if (key == Note::kReplaces) named = TrimLws(value.substr(0, value.find(';')));
+    if (key == Note::kDialogInfo) named = value.substr(0, value.find('\x01'));
+    if (named.empty()) continue;
+    auto mentioned = mentions_.find(named);
+    if (mentioned == mentions_.end()) {
+      if (mentions_.size() >= kMaxMentioned) return;
+      mentioned = mentions_.emplace(std::string(named), std::vector<std::string>()).first;
+    }
+    std::vector<std::string>& by = mentioned->second;
+    if (by.size() < kMaxMentions && std::find(by.begin(), by.end(), call_id) == by.end()) {
+      by.emplace_back(call_id);
+    }
+  }
+}
 
 FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView& view, bool batch) {
   FoldOutcome outcome;
@@ -133,6 +164,7 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
   } else {
     calls_.Load(*call, facts_);
   }
+  if (!batch && !record_.notes.empty()) NoteMentions(view.call_id());
   const bool limits_reached = facts_.limits_reached;
   outcome.result = FoldResult::kDuplicate;
   for (bool sent : {true, false}) {
@@ -188,10 +220,24 @@ bool DialogFolder::Tracks(std::string_view call_id) const {
 }
 
 std::vector<DialogState> DialogFolder::Snapshot(std::string_view call_id) const {
+  const auto derive = [this](const StoredCall& call) {
+    impl_->calls_.Load(call, impl_->facts_);
+    return DeriveDialogs(call.call_id(), impl_->facts_, impl_->matcher_, impl_->options_);
+  };
   const StoredCall* const call = impl_->calls_.Find(call_id);
   if (call == nullptr) return {};
-  impl_->calls_.Load(*call, impl_->facts_);
-  return DeriveDialogs(call_id, impl_->facts_, impl_->matcher_, impl_->options_);
+  std::vector<DialogState> dialogs = derive(*call);
+  const auto mentioned = impl_->mentions_.find(call_id);
+  if (mentioned == impl_->mentions_.end()) return dialogs;
+  const auto own = static_cast<std::ptrdiff_t>(dialogs.size());
+  for (const std::string& other : mentioned->second) {
+    const StoredCall* const at = impl_->calls_.Find(other);
+    if (at == nullptr || at == call) continue;
+    for (DialogState& dialog : derive(*at)) dialogs.push_back(std::move(dialog));
+  }
+  ApplyReferences(dialogs);
+  dialogs.erase(dialogs.begin() + own, dialogs.end());
+  return dialogs;
 }
 
 void DialogFolder::ForEachCall(const std::function<void(std::string_view call_id)>& fn) const {
@@ -248,6 +294,11 @@ std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
     impl.grave_order_.push_back(call_id);
     return false;
   });
+  std::erase_if(impl.mentions_, [&impl](const auto& mentioned) {
+    return std::none_of(
+        mentioned.second.begin(), mentioned.second.end(),
+        [&impl](const std::string& other) { return impl.calls_.Find(other) != nullptr; });
+  });
   const CaptureTime oldest = now - tombstone_ttl;
   while (!impl.grave_order_.empty()) {
     auto grave = impl.graves_.find(impl.grave_order_.front());
@@ -287,6 +338,10 @@ std::size_t DialogFolder::size_bytes() const {
     return key.capacity() > 15 ? key.capacity() + 17 : 0;
   };
   total += impl_->calls_.size_bytes() + impl_->graves_.bucket_count() * sizeof(void*);
+  for (const auto& [call_id, by] : impl_->mentions_) {
+    total += kNode + key_bytes(call_id) + by.capacity() * sizeof(std::string);
+    for (const std::string& other : by) total += key_bytes(other);
+  }
   for (const auto& [call_id, grave] : impl_->graves_) {
     total += 2 * (kNode + key_bytes(call_id)) + sizeof(Impl::Grave) +
              grave.tags.capacity() * sizeof(std::uint64_t);
@@ -311,6 +366,7 @@ std::vector<DialogState> Rebuild(std::span<const CapturedMessage> messages,
       dialogs.push_back(std::move(dialog));
     }
   });
+  ApplyReferences(dialogs);
   std::sort(dialogs.begin(), dialogs.end(), [](const DialogState& a, const DialogState& b) {
     return std::tie(a.call_id, a.created_at, a.local.tag, a.remote.tag) <
            std::tie(b.call_id, b.created_at, b.local.tag, b.remote.tag);

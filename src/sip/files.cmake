@@ -7,12 +7,14 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/derive_connected.cc
   sip/derive_end.cc
   sip/derive_identity.cc
+  sip/derive_references.cc
   sip/derive_route.cc
   sip/derive_session.cc
   sip/derive_trust.cc
   sip/derive_usages.cc
   sip/dialog_codec.cc
   sip/dialog_folder.cc
+  sip/dialog_info.cc
   sip/dialog_state.cc
   sip/explain.cc
   sip/header_id.cc
@@ -23,6 +25,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/kernel/kernel_sse2.cc
   sip/kernel/slow_path.cc
   sip/ladder.cc
+  sip/link_dialogs.cc
   sip/message_fields.cc
   sip/message_notes.cc
   sip/message_reader.cc
@@ -46,6 +49,7 @@ list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/sip/explain.h
   sipheal/sip/header_id.h
   sipheal/sip/hep_packet.h
+  sipheal/sip/link_legs.h
   sipheal/sip/message_fields.h
   sipheal/sip/message_view.h
   sipheal/sip/method.h

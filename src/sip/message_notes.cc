@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "sip/dialog_info.h"
 #include "sip/text.h"
 #include "sipheal/sip/uri.h"
 
@@ -98,6 +99,37 @@ void ReadLinks(const MessageView& view, std::string* out) {
   AddIfThere(view, HeaderId::kOtherLegCallId, Note::kOtherLeg, out);
 }
 
+void ReadDialogInfo(const MessageView& view, std::string* out) {
+  constexpr std::string_view kType = "application/dialog-info+xml";
+  constexpr int kMaxDialogs = 8;
+  if (view.body_truncated() ||
+      !EqualsIgnoreCase(view.Get(HeaderId::kContentType).substr(0, kType.size()), kType)) {
+    return;
+  }
+  std::string_view body = view.body();
+  DialogInfoView info;
+  for (int count = 0; count < kMaxDialogs && NextDialogInfo(&body, &info); ++count) {
+    const std::size_t size = info.call_id.size() + info.local_tag.size() + info.remote_tag.size();
+    const auto holds_separator = [](std::string_view text) {
+      return text.find('\x01') != text.npos;
+    };
+    if (size > kMaxValue || holds_separator(info.call_id) || holds_separator(info.local_tag) ||
+        holds_separator(info.remote_tag)) {
+      continue;
+    }
+    std::string text(info.call_id);
+    for (const std::string_view tag : {info.local_tag, info.remote_tag}) {
+      text += '\x01';
+      text += tag;
+    }
+    for (const std::uint32_t cseq : {info.local_cseq, info.remote_cseq}) {
+      text += '\x01';
+      text += std::to_string(cseq);
+    }
+    Add(Note::kDialogInfo, text, out);
+  }
+}
+
 void ReadAlternatives(const MessageView& view, std::string* out) {
   int count = 0;
   view.ForEach(HeaderId::kContact, [&](std::string_view list) {
@@ -132,6 +164,7 @@ void ReadNotes(const MessageView& view, std::string* out) {
     Add(Note::kMinInterval, TrimLws(seconds.substr(0, seconds.find(';'))), out);
   }
   if (view.is_request()) {
+    if (method == Method::kNotify) ReadDialogInfo(view, out);
     if (method == Method::kInvite) ReadLinks(view, out);
     if (method == Method::kPrack) {
       const std::string_view rack = view.Get(HeaderId::kRack);

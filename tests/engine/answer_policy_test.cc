@@ -40,7 +40,7 @@ TEST(AnswerPolicy, F75_ACodeThatEndsTheDialogIsNotTriedAgain) {
   EXPECT_EQ(DecideAfterFailure(Status(481), First()).step, NextStep::kClose);
 }
 
-TEST(AnswerPolicy, NeitherFollowsARedirectNorInsistsAfter403) {
+TEST(AnswerPolicy, Rule12_14_NeitherFollowsARedirectNorInsistsAfter403) {
   for (int status : {300, 301, 302, 305, 380, 403}) {
     EXPECT_EQ(DecideAfterFailure(Status(status), First()).step, NextStep::kBye) << status;
   }

@@ -65,6 +65,8 @@ DialogState FullState() {
   d.usages = {{"refer", "3", true, true, {5, At(8)}, At(10)},
               {"dialog", "", false, false, {6, At(8)}, std::nullopt}};
   d.links = {{"other@h", "l2", "r2", "same Session-ID"}};
+  d.references = {
+      "c;to-tag=x;from-tag=y", "uuid", "icid", "x@h", {{"t@h", "n", "o", 7, 8, {9, At(9)}}}};
   d.remote_supported = "timer";
   d.remote_allow = "INVITE";
   d.created_at = At(1);
@@ -155,6 +157,7 @@ TEST(DialogCodec, ReadsRecordsOfOlderReleases_F98) {
   state.redirect_targets.clear();
   state.usages.clear();
   state.links.clear();
+  state.references = {};
   std::string bytes = sip::EncodeDialog(state);
   constexpr unsigned char kFirstLater = 21;
   std::size_t at = 6;

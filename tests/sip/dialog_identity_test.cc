@@ -325,6 +325,19 @@ TEST(DialogStart, F24_CommasInRoutesSeparateOnlyOutsideOfBrackets) {
   EXPECT_THAT(call.Only().route_set, ElementsAre("sip:a,b@p;lr", "sip:q;lr"));
 }
 
+TEST(DialogStart, Rule2_6_TheTargetIsTheContactOfWhatMadeTheDialog) {
+  CallScript caller;
+  Request invite = caller.Send({});
+  caller.Reply(invite, {.to_tag = "b", .contact = "<sip:b@1.1.1.1>"});
+  EXPECT_EQ(caller.Only().remote_target, "sip:b@1.1.1.1");
+  EXPECT_EQ(caller.Only().FindEvidence(Field::kRemoteTarget)->message.sequence, 2u);
+  CallScript callee;
+  Request received = callee.Receive({.contact = "<sip:a@1.1.1.2>"});
+  callee.Reply(received, {.to_tag = "b", .contact = "<sip:s@192.0.2.10>"});
+  EXPECT_EQ(callee.Only().remote_target, "sip:a@1.1.1.2");
+  EXPECT_EQ(callee.Only().FindEvidence(Field::kRemoteTarget)->message.sequence, 1u);
+}
+
 TEST(DialogStart, Rule2_7_ALaterUnreliableProvisionalDoesNotMoveTheTarget) {
   CallScript call;
   Request invite = call.Send({});

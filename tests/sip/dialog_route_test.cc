@@ -118,6 +118,20 @@ TEST(NextRequest, Rule3_8_GivesTheHopThatTheServerUsed) {
   EXPECT_EQ(call.Only().next_hop.ToString(), "203.0.113.9:5060");
 }
 
+// The Via of an answer tells the way back of answers, not where the peer is.
+TEST(NextRequest, Rule3_9_ReceivedAndRportAreNoTarget) {
+  CallScript call;
+  Request invite = call.Send({});
+  call.Reply(invite, {.to_tag = "b"});
+  std::string& bytes = call.messages.back().bytes;
+  const std::string via = ";branch=" + invite.branch;
+  ASSERT_NE(bytes.find(via), std::string::npos);
+  bytes.insert(bytes.find(via), ";received=203.0.113.4;rport=40000");
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.remote_target, "sip:phone@198.51.100.7:5060");
+  EXPECT_EQ(dialog.next_hop.ToString(), kPeer);
+}
+
 TEST(NextRequest, Rule3_10_SendsWhereTheServerSentNotWhereTheContactSays_F32) {
   CallScript call;
   Request invite = call.Send({.peer = "203.0.113.4:40123"});
@@ -289,6 +303,33 @@ TEST(TargetRefresh, Rule11_9_AnAckOfALostReinviteOfThePeerLeavesTheTargetUnknown
   EXPECT_TRUE(dialog.IsMissing(sip::Field::kHold));
 }
 
+TEST(TargetRefresh, Rule4_6_AnUpdateInTheEarlyDialogMovesTheTarget) {
+  for (const bool by_peer : {true, false}) {
+    CallScript call;
+    Request invite = call.Send({});
+    call.Reply(invite, {.status = 183, .to_tag = "b", .extra = "Require: 100rel\r\nRSeq: 1\r\n"});
+    Request prack = call.Send({.method = "PRACK", .cseq = 2, .to_tag = "b"});
+    call.Reply(prack, {});
+    if (by_peer) {
+      Request update = call.Receive({.method = "UPDATE",
+                                     .cseq = 3,
+                                     .from_tag = "b",
+                                     .to_tag = "a",
+                                     .from = "<sip:bob@example.com>",
+                                     .to = "<sip:alice@example.com>",
+                                     .contact = "<sip:n@198.51.100.7:5090>"});
+      call.Reply(update, {});
+    } else {
+      Request update = call.Send({.method = "UPDATE", .cseq = 3, .to_tag = "b"});
+      call.Reply(update, {.contact = "<sip:n@198.51.100.7:5090>"});
+    }
+    EXPECT_EQ(call.Only().phase, sip::DialogPhase::kEarly);
+    EXPECT_EQ(call.Only().remote_target, "sip:n@198.51.100.7:5090");
+    call.Reply(invite, {.to_tag = "b", .contact = "<sip:n@198.51.100.7:5090>"});
+    EXPECT_EQ(call.Only().remote_target, "sip:n@198.51.100.7:5090");
+  }
+}
+
 TEST(TargetRefresh, Rule4_9_KeepsTheServersOwnContact) {
   CallScript call;
   Request invite = call.Receive({});
@@ -423,6 +464,60 @@ TEST(Cseq, F14_DroppingTheLastOwnRequestsStaysWithinTheHeadRoom) {
     ASSERT_TRUE(next.ok());
     EXPECT_GT(*next, 11u) << dropped;
   }
+}
+
+// Lower is answered 500, and equal is taken for a retransmission (RFC 3261 12.2.2).
+TEST(Cseq, Rule5_6_TheNextNumberIsAboveAllThatThePeerMayHaveSeen) {
+  CallScript call;
+  call.AnsweredByPeer();
+  for (unsigned cseq = 2; cseq <= 9; ++cseq) {
+    Request info = call.Send({.method = "INFO", .cseq = cseq, .to_tag = "b"});
+    call.Reply(info, {.status = cseq % 2 == 0 ? 200 : 500});
+  }
+  for (const bool complete : {true, false}) {
+    for (const std::uint32_t headroom : {0u, 1u, 1000u}) {
+      const auto next =
+          sip::NextCseq(call.Only(), {.headroom = headroom, .capture_is_complete = complete}, {});
+      ASSERT_TRUE(next.ok());
+      EXPECT_GT(*next, 9u);
+    }
+  }
+}
+
+TEST(Cseq, Rule5_8_AServerThatWasSendingFastGetsTwiceWhatItCouldHaveSent) {
+  CallScript call;
+  call.step_us = 10'000;  // an INFO and its answer: fifty a second
+  call.AnsweredByPeer();
+  for (unsigned cseq = 2; cseq <= 40; ++cseq) {
+    Request info = call.Send({.method = "INFO", .cseq = cseq, .to_tag = "b"});
+    call.Reply(info, {});
+  }
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.local_pace, std::chrono::microseconds(20'000));
+  const sip::CaptureTime last = dialog.FindEvidence(Field::kLocalSeq)->message.time;
+  EXPECT_EQ(*sip::NextCseq(dialog, {}, last), 1041u);
+  EXPECT_EQ(*sip::NextCseq(dialog, {}, last + std::chrono::seconds(32)), 40u + 1 + 2 * 32 * 50);
+  EXPECT_EQ(*sip::NextCseq(dialog, {.capture_is_complete = true}, last + std::chrono::seconds(32)),
+            41u);
+  // One that sent nothing but its INVITE has no pace.
+  CallScript quiet;
+  quiet.AnsweredByPeer();
+  EXPECT_EQ(*sip::NextCseq(quiet.Only(), {}, last + std::chrono::hours(5)), 1002u);
+}
+
+TEST(Cseq, Rule5_13_AnAckIsNeitherTheHighestNumberNorAStepBack) {
+  CallScript call;
+  Request invite = call.Send({});
+  for (unsigned rseq = 1; rseq <= 2; ++rseq) {
+    call.Reply(invite, {.status = 183,
+                        .to_tag = "b",
+                        .extra = "Require: 100rel\r\nRSeq: " + std::to_string(rseq) + "\r\n"});
+    Request prack = call.Send({.method = "PRACK", .cseq = 1 + rseq, .to_tag = "b"});
+    call.Reply(prack, {});
+  }
+  call.Reply(invite, {.to_tag = "b"});
+  call.Send({.method = "ACK", .to_tag = "b"});
+  EXPECT_EQ(call.Only().local_seq, 3u);
 }
 
 TEST(Cseq, Rule5_7_RefusesAboveTheLimit_F17) {

@@ -94,6 +94,32 @@ TEST(DialogEnd, Rule6_5_A481ToANotifyEndsItsOwnUsageOnly) {
   EXPECT_TRUE(call.Judge().recoverable());
 }
 
+TEST(DialogEnd, Rule6_10_AForeignTagInTheAnswerToAReinviteIsAConflict) {
+  CallScript call;
+  call.AnsweredByPeer();
+  Request reinvite = call.Send({.cseq = 2, .to_tag = "b"});
+  call.Reply(reinvite, {.to_tag = "other", .contact = "<sip:evil@203.0.113.66>"});
+  call.Reply(reinvite, {.contact = "<sip:phone@198.51.100.7:5090>"});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.remote.tag, "b");
+  EXPECT_EQ(dialog.remote_target, "sip:phone@198.51.100.7:5090");
+  ASSERT_THAT(dialog.conflicts, SizeIs(1));
+  EXPECT_EQ(dialog.conflicts[0].field, sip::Field::kRemoteTag);
+  EXPECT_EQ(dialog.conflicts[0].loser, "other");
+  EXPECT_FALSE(dialog.conflicts[0].undecided);
+}
+
+// Nobody sends 408 to what is no INVITE (RFC 4320): it was made on the way, and the BYE had ended
+// the call before it.
+TEST(DialogEnd, Rule6_11_A408ToByeDoesNotBringTheCallBack) {
+  CallScript call;
+  call.AnsweredByPeer();
+  Request bye = call.Send({.method = "BYE", .cseq = 2, .to_tag = "b"});
+  call.Reply(bye, {.status = 408});
+  EXPECT_EQ(call.Only().end, DialogEnd::kByeSent);
+  EXPECT_EQ(call.Judge().token, VerdictToken::kEnded);
+}
+
 TEST(DialogEnd, Rule7_1_TheServersByeEndsAtOnce_F10) {
   for (bool answered : {true, false}) {
     CallScript call;
@@ -200,6 +226,66 @@ TEST(SessionTimer, Rule8_3_Rule8_4_Rule8_5_DeadlineOfEitherRefresher) {
     EXPECT_EQ(*dialog.deadline, t0 + (peer ? seconds(932) : seconds(40)));
     EXPECT_EQ(sip::Judge(dialog, {.now = *dialog.deadline}).token, VerdictToken::kExpired);
   }
+}
+
+TEST(SessionTimer, Rule8_6_A422LeavesTheTimerAndRaisesTheNextOffer) {
+  CallScript call;
+  Request invite = call.Send({});
+  call.Reply(invite, {.to_tag = "b", .extra = "Session-Expires: 1800;refresher=uac\r\n"});
+  call.Send({.method = "ACK", .to_tag = "b"});
+  const sip::SessionTimer before = call.Only().session_timer;
+  Request refresh = call.Send({.cseq = 2, .to_tag = "b", .extra = "Session-Expires: 1800\r\n"});
+  call.Reply(refresh, {.status = 422, .extra = "Min-SE: 3600\r\n"});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.session_timer.expires_at, before.expires_at);
+  EXPECT_EQ(dialog.session_timer.interval, seconds(1800));
+  EXPECT_EQ(dialog.session_timer.min_interval, seconds(3600));
+  EXPECT_TRUE(call.Judge().recoverable());
+  const auto text = sip::BuildReinvite(dialog, {.contact = "sip:n@192.0.2.11:5060",
+                                                .via_sent_by = "192.0.2.11:5060",
+                                                .branch = "z9hG4bKnew"});
+  ASSERT_TRUE(text.ok());
+  EXPECT_THAT(*text,
+              ::testing::HasSubstr("Session-Expires: 3600;refresher=uac\r\nMin-SE: 3600\r\n"));
+}
+
+TEST(SessionTimer, Rule8_4_TheTakeoverRestartsTheTimerWithItsOwnRefresher) {
+  CallScript call;
+  Request invite = call.Send({});
+  call.Reply(invite, {.to_tag = "b", .extra = "Session-Expires: 1800;refresher=uas\r\n"});
+  const auto text = sip::BuildReinvite(call.Only(), {.contact = "sip:n@192.0.2.11:5060",
+                                                     .via_sent_by = "192.0.2.11:5060",
+                                                     .branch = "z9hG4bKnew"});
+  ASSERT_TRUE(text.ok());
+  EXPECT_THAT(*text,
+              ::testing::HasSubstr("Supported: timer\r\nSession-Expires: 1800;refresher=uac\r\n"));
+}
+
+// RFC 3264 8 wants one more than the last: who cannot know the last goes well above it.
+TEST(Sdp, Rule9_2_AnUnknownTailGetsAMarginInTheVersion) {
+  CallScript call;
+  call.AnsweredByPeer();
+  EXPECT_EQ(sip::NextSdpVersion(call.Only()), "2");
+  EXPECT_EQ(sip::NextSdpVersion(call.Only(), 1000), "1002");
+}
+
+TEST(Sdp, Rule9_4_ThePayloadNumbersOfTheServerAreKept) {
+  CallScript call;
+  const std::string offer =
+      "v=0\r\no=- 1 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n"
+      "m=audio 20000 RTP/AVP 96 0 101\r\na=rtpmap:96 opus/48000/2\r\n"
+      "a=rtpmap:101 telephone-event/8000\r\n";
+  Request invite = call.Send({.sdp = offer});
+  call.Reply(invite, {.to_tag = "b", .sdp = Sdp("198.51.100.7", 30000, "1")});
+  call.Send({.method = "ACK", .to_tag = "b"});
+  const DialogState dialog = call.Only();
+  ASSERT_THAT(dialog.local_sdp.media, SizeIs(1));
+  EXPECT_EQ(dialog.local_sdp.media[0].formats, "96 0 101");
+  EXPECT_EQ(dialog.local_sdp.media[0].rtpmaps, "96 opus/48000/2,101 telephone-event/8000");
+  const auto variables = sip::RecoveryVariables(dialog);
+  ASSERT_TRUE(variables.ok());
+  EXPECT_THAT(*variables, ::testing::Contains(std::pair<std::string, std::string>(
+                              "PJSIP_RECOVERY_SDP_MEDIA", "audio 20000 RTP/AVP 96 0 101")));
 }
 
 TEST(Sdp, Rule9_1_ContinuesOriginOfTheServersLastDescription) {

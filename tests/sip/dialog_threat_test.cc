@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "sipheal/sip/dialog_codec.h"
 #include "sipheal/sip/explain.h"
 #include "sipheal/sip/next_request.h"
 #include "tests/sip/call_script.h"
@@ -300,6 +301,84 @@ TEST(Threat, Rule12_11_NewTagsAfterAnEndAreANewDialog) {
   ASSERT_THAT(dialogs, SizeIs(2));
   EXPECT_EQ(sip::Judge(dialogs[0]).token, VerdictToken::kEnded);
   EXPECT_TRUE(sip::Judge(dialogs[1]).recoverable());
+}
+
+TEST(Threat, Rule12_13_CredentialsThatAnswerNoChallengeAreNoted) {
+  for (const bool issued : {true, false}) {
+    CallScript call;
+    Request first = call.Send({});
+    call.Reply(first, {.status = 407,
+                       .to_tag = "p",
+                       .extra = std::string("Proxy-Authenticate: Digest realm=\"a, b\", nonce=\"") +
+                                (issued ? "n1" : "n2") + "\", qop=\"auth\"\r\n"});
+    call.Send({.method = "ACK", .to_tag = "p", .branch = first.branch});
+    Request second = call.Send(
+        {.cseq = 2,
+         .extra = "Proxy-Authorization: Digest username=\"alice\", realm=\"a, b\", nonce=\"n1\", "
+                  "response=\"0123456789abcdef0123456789abcdef\"\r\n"});
+    call.Reply(second, {.to_tag = "b"});
+    call.Send({.method = "ACK", .cseq = 2, .to_tag = "b"});
+    EXPECT_THAT(call.Only().warnings, SizeIs(issued ? 0 : 1));
+    EXPECT_TRUE(call.Judge().recoverable());
+    // What was captured is not sent again.
+    const auto text = sip::BuildReinvite(
+        call.Only(),
+        {.contact = "sip:n@192.0.2.11", .via_sent_by = "192.0.2.11", .branch = "z9hG4bKx"});
+    ASSERT_TRUE(text.ok());
+    EXPECT_THAT(*text, Not(::testing::HasSubstr("uthorization")));
+  }
+}
+
+TEST(Threat, Rule12_14_WhatAMaliciousPeerPointsToIsNotFollowed) {
+  CallScript call;
+  call.AnsweredByPeer();
+  const DialogState before = call.Only();
+  Request refer = call.Receive({.method = "REFER",
+                                .cseq = 2,
+                                .from_tag = "b",
+                                .to_tag = "a",
+                                .extra = "Refer-To: <sip:evil@203.0.113.66?Replaces=x%40y>\r\n"});
+  call.Reply(refer, {.status = 202});
+  Request takeover = call.Send({.cseq = 1002, .to_tag = "b"});
+  call.Reply(takeover, {.status = 302, .extra = "Contact: <sip:evil@203.0.113.66>\r\n"});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.remote_target, before.remote_target);
+  EXPECT_THAT(dialog.redirect_targets, ElementsAre("sip:evil@203.0.113.66"));
+  const auto text = sip::BuildReinvite(
+      dialog, {.contact = "sip:n@192.0.2.11", .via_sent_by = "192.0.2.11", .branch = "z9hG4bKx"});
+  ASSERT_TRUE(text.ok());
+  EXPECT_THAT(*text, Not(::testing::HasSubstr("evil")));
+  EXPECT_THAT(dialog.seen_hosts, Not(::testing::Contains(*sip::IpAddress::Parse("203.0.113.66"))));
+}
+
+// Keys, digests and nonces are in the messages; they are not in what is kept, stored or told.
+TEST(Threat, Rule12_15_NoSecretOfAMessageIsKeptOrTold) {
+  const std::string key = "WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+  const std::string response = "6629fae49393a05397450978507c4ef1";
+  const std::string nonce = "dcd98b7102dd2f0e8b11d0f600bfb0c093";
+  CallScript call;
+  Request first = call.Send({});
+  call.Reply(first, {.status = 401,
+                     .to_tag = "p",
+                     .extra = "WWW-Authenticate: Digest realm=\"r\", nonce=\"" + nonce + "\"\r\n"});
+  Request invite = call.Send({.cseq = 2,
+                              .sdp = Sdp("192.0.2.10", 20000, "1") +
+                                     "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + key + "\r\n",
+                              .extra = "Authorization: Digest username=\"u\", nonce=\"" + nonce +
+                                       "\", response=\"" + response + "\"\r\n"});
+  call.Reply(invite,
+             {.to_tag = "b", .sdp = Sdp("198.51.100.7", 30000, "1") + "a=ice-pwd:" + key + "\r\n"});
+  call.Send({.method = "ACK", .cseq = 2, .to_tag = "b"});
+  const DialogState dialog = call.Only();
+  ASSERT_TRUE(dialog.media_security.sdes);
+  const std::string told = sip::Explain(dialog, call.Judge()) +
+                           sip::Ladder(call.messages, call.server) + sip::EncodeDialog(dialog);
+  for (const std::string& secret : {key, response, nonce}) {
+    EXPECT_THAT(told, Not(::testing::HasSubstr(secret)));
+  }
+  for (const std::string& reason : call.Judge().reasons) {
+    EXPECT_THAT(reason, Not(::testing::HasSubstr("alice"))) << "no parties in what is logged";
+  }
 }
 
 TEST(Folder, AnEndedCallLeavesATombstoneThatALateMessageDoesNotRaise) {

@@ -116,6 +116,46 @@ TEST(MessageView, Rule10_2_JoinsRowsCommasAndFolds) {
               ElementsAre("sip:p1;lr", "sip:p2;lr", "sip:p3;lr"));
 }
 
+TEST(MessageView, Rule10_3_SplitsAtCommasOnlyWhereAListIs) {
+  MessageView view;
+  const std::string text = Message(
+      "Date: Sat, 13 Nov 2010 23:29:00 GMT\r\n"
+      "Authorization: Digest username=\"a,b\", realm=\"x\", nonce=\"n\"\r\n"
+      "Route: <sip:p1;lr>, <sip:p2;lr>\r\n");
+  ASSERT_TRUE(view.Parse(text).ok());
+  EXPECT_EQ(view.Get(HeaderId::kAuthorization),
+            "Digest username=\"a,b\", realm=\"x\", nonce=\"n\"");
+  EXPECT_THAT(Values(view, HeaderId::kRoute), ElementsAre("sip:p1;lr", "sip:p2;lr"));
+  // Several Via values in one row are several; see Rule10_12. A Call-ID is one, whatever is in it.
+  std::string odd = Message("");
+  odd.replace(odd.find("Call-ID: c\r\n"), 12, "Call-ID: a,b;c@h\r\n");
+  ASSERT_TRUE(view.Parse(odd).ok());
+  EXPECT_EQ(view.call_id(), "a,b;c@h");
+}
+
+TEST(MessageView, Rule10_13_TakesMethodsAndReasonsAsTheyStand) {
+  MessageView view;
+  std::string escaped = Message("");
+  for (std::size_t at; (at = escaped.find("INVITE")) != std::string::npos;) {
+    escaped.replace(at, 6, "RE%47IST%45R");
+  }
+  ASSERT_TRUE(view.Parse(escaped).ok());
+  EXPECT_EQ(view.method(), sip::Method::kOther) << "an escape in a method is no REGISTER";
+  EXPECT_EQ(view.method_text(), "RE%47IST%45R");
+  const std::string rest =
+      "Via: SIP/2.0/UDP h;branch=z9hG4bKx\r\nFrom: <sip:a@h>;tag=a\r\nTo: <sip:b@h>;tag=b\r\n"
+      "Call-ID: c\r\nCSeq: 1 INVITE\r\n\r\n";
+  for (const std::string& reason :
+       {std::string(" "), std::string(" \xd0\xbe\xd1\x82"), std::string("")}) {
+    const std::string answer = "SIP/2.0 200" + reason + "\r\n" + rest;
+    ASSERT_TRUE(view.Parse(answer).ok()) << reason;
+    EXPECT_EQ(view.status(), 200);
+  }
+  std::string scheme = Message("");
+  scheme.replace(scheme.find("sip:b@h"), 7, "nobodyKnowsThisScheme:x");
+  EXPECT_TRUE(view.Parse(scheme).ok());
+}
+
 TEST(MessageView, Rule10_4_SplitsOutsideOfQuotesAndBrackets) {
   MessageView view;
   const std::string text = Message("Contact: \"a\\\",<b\" <sip:u@h;x=1>;q=1, <sip:v@h>\r\n");

@@ -108,7 +108,8 @@ TEST(RecoveryVariables, Rule12_9_RefuseUnsafeValues) {
   EXPECT_FALSE(sip::RecoveryVariables(unbalanced).ok());
 }
 
-TEST(Reinvite, Rule3_16_IsTheOldDialogWithTheSuccessorsContact_F08_F20) {
+TEST(Reinvite,
+     Rule3_16_Rule11_11_IsTheOldDialogWithTheSuccessorsContactAndABranchOfItsOwn_F08_F20) {
   CallScript call;
   call.AnsweredByServer({"<sip:p2;lr>", "<sip:p1;lr>"});
   sip::ReinviteOptions options;
@@ -137,6 +138,24 @@ TEST(Reinvite, Rule3_16_IsTheOldDialogWithTheSuccessorsContact_F08_F20) {
   // Rule 11.11: a branch of its own.
   for (const sip::CapturedMessage& message : call.messages) {
     EXPECT_THAT(message.bytes, Not(HasSubstr(options.branch)));
+  }
+}
+
+TEST(Reinvite, Rule3_17_AContactWithoutAUserTakesOverTheOldOnes) {
+  CallScript call;
+  Request invite = call.Receive({});
+  call.Reply(invite, {.to_tag = "b", .contact = "<sip:conf123@192.0.2.10>"});
+  sip::ReinviteOptions options;
+  options.via_sent_by = "192.0.2.11:5060";
+  options.branch = "z9hG4bKnew";
+  for (const auto& [given, written] :
+       {std::pair("sip:192.0.2.11:5060", "Contact: <sip:conf123@192.0.2.11:5060>\r\n"),
+        std::pair("sips:192.0.2.11;x=1", "Contact: <sips:conf123@192.0.2.11;x=1>\r\n"),
+        std::pair("sip:asterisk@192.0.2.11", "Contact: <sip:asterisk@192.0.2.11>\r\n")}) {
+    options.contact = given;
+    const auto text = sip::BuildReinvite(call.Only(), options);
+    ASSERT_TRUE(text.ok()) << text.status();
+    EXPECT_THAT(*text, HasSubstr(written));
   }
 }
 

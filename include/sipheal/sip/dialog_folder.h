@@ -97,7 +97,8 @@ class SIPHEAL_EXPORT DialogFolder {
   bool Tracks(std::string_view call_id) const;
 
   // The dialogs of one Call-ID in a stable order; empty when there are none. Costs some
-  // microseconds.
+  // microseconds. What other calls in the folder say of them counts, too (Replaces, the dialog
+  // package).
   std::vector<DialogState> Snapshot(std::string_view call_id) const;
 
   // Calls fn for every Call-ID tracked, in no particular order. fn must not change the folder.

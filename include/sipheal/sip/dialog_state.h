@@ -184,6 +184,30 @@ struct DialogUsage {
   friend bool operator==(const DialogUsage&, const DialogUsage&) = default;
 };
 
+// What the peer told of a dialog, in a notification of the dialog package that the server accepted
+// (RFC 4235). Tags and numbers as the notifier sees them: its own are "local" to it.
+struct ToldDialog {
+  std::string call_id;
+  std::string notifier_tag;
+  std::string other_tag;
+  std::uint32_t notifier_seq = 0;  // 0: not told
+  std::uint32_t other_seq = 0;
+  MessageRef message;
+
+  friend bool operator==(const ToldDialog&, const ToldDialog&) = default;
+};
+
+// How a dialog's messages point to other dialogs.
+struct DialogReferences {
+  std::string replaces;       // value of Replaces in the INVITE that opened it
+  std::string session_id;     // UUID of the caller (RFC 7989)
+  std::string charging_id;    // icid-value of P-Charging-Vector
+  std::string other_call_id;  // the Call-ID that X-CID or X-Call-ID name
+  std::vector<ToldDialog> told;
+
+  friend bool operator==(const DialogReferences&, const DialogReferences&) = default;
+};
+
 // Another dialog that seems to be the other leg of the same call (rule 11.10).
 struct DialogLink {
   std::string call_id;
@@ -263,7 +287,8 @@ struct SIPHEAL_EXPORT DialogState {
 
   // --- other usages and other legs (rules 7.4 to 7.8, 11.10) ---
   std::vector<DialogUsage> usages;  // ordered
-  std::vector<DialogLink> links;    // ordered; set by LinkLegs()
+  DialogReferences references;
+  std::vector<DialogLink> links;  // ordered; set by LinkLegs()
 
   // --- the peer's abilities, as it last said ---
   std::string remote_supported;

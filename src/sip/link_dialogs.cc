@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sip/link_dialogs.h"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <unordered_map>
+
+#include "sip/text.h"
+#include "sipheal/sip/link_legs.h"
+#include "sipheal/sip/uri.h"
+
+namespace sipheal::inline v0_1::sip {
+namespace {
+
+// A number told by somebody else is believed no further above what was seen (rule 12.5).
+constexpr std::uint32_t kSaneJump = 1'000'000;
+// A leg follows the one that caused it within this time.
+constexpr std::chrono::seconds kLegDelay{1};
+
+void CiteAnew(DialogState& dialog, Field field, const MessageRef& message, std::string reason) {
+  std::erase_if(dialog.evidence, [field](const Evidence& entry) { return entry.field == field; });
+  const auto at = std::find_if(dialog.evidence.begin(), dialog.evidence.end(),
+                               [field](const Evidence& entry) { return entry.field > field; });
+  dialog.evidence.insert(at, {field, message, std::move(reason)});
+}
+
+// Whether the INVITE that opened `call` names `named` in its Replaces. The to-tag is that of the
+// side which got the INVITE (RFC 3891 3).
+bool NamesInReplaces(const DialogState& call, const DialogState& named) {
+  const std::string_view text = call.references.replaces;
+  const std::size_t semicolon = text.find(';');
+  if (semicolon == text.npos || TrimLws(text.substr(0, semicolon)) != named.call_id) return false;
+  const std::string_view params = text.substr(semicolon);
+  const auto to_tag = FindParam(params, "to-tag");
+  const auto from_tag = FindParam(params, "from-tag");
+  if (!to_tag || !from_tag || to_tag->empty() || from_tag->empty()) return false;
+  const bool by_server = call.role == DialogRole::kUac;
+  const std::string& receiver = by_server ? named.remote.tag : named.local.tag;
+  const std::string& sender = by_server ? named.local.tag : named.remote.tag;
+  if (receiver != *to_tag || sender != *from_tag) return false;
+  return !FindParam(params, "early-only") || named.phase == DialogPhase::kEarly;
+}
+
+void EndReplaced(const DialogState& call, DialogState& named) {
+  if (named.phase == DialogPhase::kTerminated) return;
+  named.phase = DialogPhase::kTerminated;
+  named.end = DialogEnd::kReplaced;
+  named.open_transactions.clear();
+  named.deadline.reset();
+  named.deadline_reason.clear();
+  std::erase(named.missing, Field::kPhase);
+  const Evidence* accepted = call.FindEvidence(Field::kPhase);
+  CiteAnew(named, Field::kEnd, accepted != nullptr ? accepted->message : MessageRef{},
+           "an accepted INVITE with Replaces of the call " + call.call_id + " (RFC 3891)");
+}
+
+bool ShareAHost(const DialogState& a, const DialogState& b) {
+  return std::any_of(a.seen_hosts.begin(), a.seen_hosts.end(), [&](const IpAddress& host) {
+    return std::find(b.seen_hosts.begin(), b.seen_hosts.end(), host) != b.seen_hosts.end();
+  });
+}
+
+void RaiseByTold(const DialogState& notifier, const ToldDialog& told, DialogState& named) {
+  if (told.call_id != named.call_id || told.notifier_tag != named.remote.tag ||
+      told.other_tag != named.local.tag || told.other_seq == 0) {
+    return;
+  }
+  const std::uint32_t known = named.local_seq.value_or(0);
+  if (told.other_seq <= known) return;
+  if (!ShareAHost(notifier, named) || (named.local_seq && told.other_seq - known > kSaneJump)) {
+    named.conflicts.push_back({Field::kLocalSeq, told.message, std::to_string(told.other_seq),
+                               "told by a notification that does not fit the dialog (RFC 4235)",
+                               false});
+    return;
+  }
+  named.local_seq = told.other_seq;
+  CiteAnew(named, Field::kLocalSeq, told.message,
+           "CSeq that the peer told of the dialog (RFC 4235)");
+}
+
+// --- legs ---
+
+std::string UserOf(const std::string& text) {
+  const std::optional<UriView> uri = UriView::Parse(text);
+  return uri && uri->is_sip ? std::string(uri->user) : std::string();
+}
+
+// Address and port of the first stream that flows; empty when there is none.
+std::string MediaOf(const SdpSummary& sdp) {
+  for (const SdpMedia& media : sdp.media) {
+    const std::string& address = media.address.empty() ? sdp.address : media.address;
+    if (media.port != 0 && !address.empty()) return address + ' ' + std::to_string(media.port);
+  }
+  return {};
+}
+
+class LegLinker {
+ public:
+  explicit LegLinker(std::span<DialogState> dialogs) : dialogs_(dialogs) {
+    for (std::size_t i = 0; i < dialogs_.size(); ++i) {
+      dialogs_[i].links.clear();
+      if (dialogs_[i].role == DialogRole::kUas) AddKeys(i);
+    }
+  }
+
+  void Run() {
+    for (std::size_t i = 0; i < dialogs_.size(); ++i) {
+      if (dialogs_[i].role == DialogRole::kUac) LinkCalled(i);
+    }
+    for (DialogState& dialog : dialogs_) {
+      std::sort(dialog.links.begin(), dialog.links.end(),
+                [](const DialogLink& a, const DialogLink& b) {
+                  return std::tie(a.call_id, a.local_tag, a.remote_tag) <
+                         std::tie(b.call_id, b.local_tag, b.remote_tag);
+                });
+    }
+  }
+
+ private:
+  void Add(char kind, const std::string& key, std::size_t at) {
+    if (key.empty()) return;
+    std::vector<std::size_t>& legs = answered_[kind + key];
+    if (legs.size() < kMaxLinks) legs.push_back(at);
+  }
+  const std::vector<std::size_t>& Find(char kind, const std::string& key) const {
+    static const std::vector<std::size_t> kNone;
+    const auto found = answered_.find(kind + key);
+    return key.empty() || found == answered_.end() ? kNone : found->second;
+  }
+  static std::string Users(const DialogParty& caller, const DialogParty& called) {
+    const std::string from = UserOf(caller.uri);
+    const std::string to = UserOf(called.uri);
+    return from.empty() || to.empty() ? std::string() : from + '\x01' + to;
+  }
+  static std::string Uuid(const std::string& text) {
+    return text.find_first_not_of('0') == std::string::npos ? std::string() : text;
+  }
+
+  void AddKeys(std::size_t at) {
+    const DialogState& leg = dialogs_[at];
+    Add('s', Uuid(leg.references.session_id), at);
+    Add('i', leg.references.charging_id, at);
+    Add('c', leg.call_id, at);
+    Add('x', leg.references.other_call_id, at);
+    Add('l', MediaOf(leg.local_sdp), at);
+    Add('r', MediaOf(leg.remote_sdp), at);
+    Add('u', Users(leg.remote, leg.local), at);
+  }
+
+  void LinkCalled(std::size_t at) {
+    const DialogState& leg = dialogs_[at];
+    const auto all = [&](char kind, const std::string& key, const char* reason) {
+      for (std::size_t other : Find(kind, key)) Link(other, at, reason);
+    };
+    all('s', Uuid(leg.references.session_id), "same Session-ID (RFC 7989)");
+    all('i', leg.references.charging_id, "same charging id (P-Charging-Vector)");
+    all('c', leg.references.other_call_id, "named as the other leg's Call-ID");
+    all('x', leg.call_id, "named as the other leg's Call-ID");
+    all('l', MediaOf(leg.remote_sdp), "the same media address and port");
+    all('r', MediaOf(leg.local_sdp), "the same media address and port");
+    if (!leg.links.empty()) return;
+    // The same two users within a second: only when nothing else fits as well.
+    std::size_t fits = 0;
+    std::size_t only = 0;
+    const std::vector<std::size_t>& same_users = Find('u', Users(leg.local, leg.remote));
+    if (same_users.size() == kMaxLinks) return;  // there may be more that fit
+    for (std::size_t other : same_users) {
+      const auto delay = leg.created_at - dialogs_[other].created_at;
+      if (delay < delay.zero() || delay >= kLegDelay) continue;
+      only = other;
+      ++fits;
+    }
+    if (fits == 1) Link(only, at, "the same users, called within a second");
+  }
+
+  void Link(std::size_t a, std::size_t b, const char* reason) {
+    // The first reason is the best one.
+    const auto add = [&](DialogState& from, const DialogState& to) {
+      const bool known =
+          std::any_of(from.links.begin(), from.links.end(), [&](const DialogLink& link) {
+            return link.call_id == to.call_id && link.local_tag == to.local.tag &&
+                   link.remote_tag == to.remote.tag;
+          });
+      if (!known) from.links.push_back({to.call_id, to.local.tag, to.remote.tag, reason});
+    };
+    if (dialogs_[a].links.size() >= kMaxLinks || dialogs_[b].links.size() >= kMaxLinks) return;
+    add(dialogs_[a], dialogs_[b]);
+    add(dialogs_[b], dialogs_[a]);
+  }
+
+  static constexpr std::size_t kMaxLinks = 32;
+  std::span<DialogState> dialogs_;
+  std::unordered_map<std::string, std::vector<std::size_t>> answered_;
+};
+
+}  // namespace
+
+void ApplyReferences(std::span<DialogState> dialogs) {
+  const auto refers = [](const DialogState& dialog) {
+    return !dialog.references.replaces.empty() || !dialog.references.told.empty();
+  };
+  if (std::none_of(dialogs.begin(), dialogs.end(), refers)) return;
+  std::unordered_map<std::string_view, std::vector<DialogState*>> by_call;
+  for (DialogState& dialog : dialogs) by_call[dialog.call_id].push_back(&dialog);
+  const auto for_each_of = [&](std::string_view call_id, auto&& fn) {
+    const auto found = by_call.find(call_id);
+    if (found == by_call.end()) return;
+    for (DialogState* dialog : found->second) fn(*dialog);
+  };
+  for (const DialogState& call : dialogs) {
+    if (!refers(call)) continue;
+    // The INVITE must have been accepted: by the server's own 2xx, or by the peer's to its INVITE.
+    const bool accepted =
+        call.confirmed_at != CaptureTime{} && !call.IsMissing(Field::kInviteUsage);
+    if (accepted) {
+      const std::string_view replaces = call.references.replaces;
+      for_each_of(TrimLws(replaces.substr(0, replaces.find(';'))), [&](DialogState& named) {
+        if (&named != &call && NamesInReplaces(call, named)) EndReplaced(call, named);
+      });
+    }
+    for (const ToldDialog& told : call.references.told) {
+      for_each_of(told.call_id, [&](DialogState& named) { RaiseByTold(call, told, named); });
+    }
+  }
+}
+
+void LinkLegs(std::span<DialogState> dialogs) { LegLinker(dialogs).Run(); }
+
+}  // namespace sipheal::inline v0_1::sip

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rules 11.x: which of several copies is the server's own, copies that are one, order and loss.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "sipheal/sip/explain.h"
+#include "sipheal/sip/next_request.h"
+#include "tests/sip/call_script.h"
+
+namespace sipheal::testing {
+namespace {
+
+using sip::DialogPhase;
+using sip::DialogRole;
+using sip::DialogState;
+using sip::FoldResult;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+// Three copies of one INVITE, with one Via more at each hop. The agents give no addresses.
+TEST(CapturePoints, Rule11_2_WithoutAddressesTheCopyAtTheServerIsToldByItsAgent) {
+  const std::string vias[] = {"198.51.100.7:5060", "203.0.113.1:5060", "203.0.113.2:5060"};
+  CallScript call;
+  call.server.agents = {"asterisk-a"};
+  std::string stack;
+  for (int hop = 0; hop < 3; ++hop) {
+    std::vector<std::string> record_route;
+    for (int i = hop; i > 0; --i) {
+      record_route.push_back("<sip:" + vias[i].substr(0, vias[i].find(':')) + ";lr>");
+    }
+    call.agent = hop == 2 ? "asterisk-a" : "proxy-" + std::to_string(hop + 1);
+    Request copy = call.Receive({.record_route = record_route,
+                                 .extra = stack,
+                                 .branch = "z9hG4bKhop" + std::to_string(hop),
+                                 .via_host = vias[hop]});
+    stack = "Via: SIP/2.0/UDP " + vias[hop] + ";branch=z9hG4bKhop" + std::to_string(hop) + "\r\n" +
+            stack;
+    if (hop == 2) call.Reply(copy, {.to_tag = "b", .record_route = record_route});
+  }
+  for (sip::CapturedMessage& message : call.messages) {
+    message.source = message.destination = *sip::Endpoint::Parse("0.0.0.0:0");
+  }
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.role, DialogRole::kUas);
+  EXPECT_THAT(dialog.route_set, ElementsAre("sip:203.0.113.2;lr", "sip:203.0.113.1;lr"));
+  EXPECT_EQ(dialog.FindEvidence(sip::Field::kRouteSet)->message.sequence, 3u);
+}
+
+// RFC 3261 16.12.1.3: the proxy shows each side another Record-Route of its own.
+TEST(CapturePoints, Rule3_7_ARewrittenRecordRouteCountsAsTheServerSawIt) {
+  CallScript call;
+  Request invite = call.Send({});
+  // The same answer on the far side of the gateway, first in time.
+  call.Reply(invite, {.to_tag = "b", .record_route = {"<sip:gw.right;lr>"}});
+  call.messages.back().source = *sip::Endpoint::Parse("203.0.113.9:5060");
+  call.messages.back().destination = *sip::Endpoint::Parse("203.0.113.1:5060");
+  call.Reply(invite, {.to_tag = "b", .record_route = {"<sip:gw.left;lr>"}});
+  EXPECT_THAT(call.Only().route_set, ElementsAre("sip:gw.left;lr"));
+  EXPECT_THAT(call.Only().conflicts, IsEmpty());
+}
+
+TEST(CapturePoints, Rule8_7_TheTimerIsTheOneAtTheServersHop) {
+  CallScript call;
+  Request far = call.Receive({.branch = "z9hG4bKfar"});
+  call.messages.back().destination = *sip::Endpoint::Parse("203.0.113.1:5060");
+  // A proxy inserts the header on its way.
+  Request invite = call.Receive(
+      {.extra = "Session-Expires: 600\r\n", .branch = "z9hG4bKnear", .peer = "203.0.113.1:5060"});
+  call.Reply(invite, {.to_tag = "b", .extra = "Session-Expires: 600;refresher=uac\r\n"});
+  far.peer = "203.0.113.1:5060";
+  call.Reply(far, {.to_tag = "b"});
+  call.messages.back().source = *sip::Endpoint::Parse("203.0.113.1:5060");
+  call.messages.back().destination = *sip::Endpoint::Parse(kPeer);
+  EXPECT_EQ(call.Only().session_timer.interval, std::chrono::seconds(600));
+  EXPECT_FALSE(call.Only().session_timer.local_refreshes);
+}
+
+TEST(Copies, Rule11_4_AMirroredCopyIsNoSecondMessage) {
+  CallScript call;
+  call.AnsweredByServer({"<sip:p1;lr>"});
+  const DialogState once = call.Only();
+  sip::DialogFolder folder(call.server);
+  for (const sip::CapturedMessage& message : call.messages) {
+    EXPECT_EQ(folder.Fold(message).result, FoldResult::kFolded);
+    sip::CapturedMessage copy = message;
+    copy.time += std::chrono::microseconds(120);
+    copy.sequence += 100;
+    EXPECT_EQ(folder.Fold(copy).result, FoldResult::kDuplicate);
+  }
+  EXPECT_THAT(folder.Snapshot(call.call_id), ElementsAre(once));
+}
+
+TEST(Copies, Rule11_5_RetransmissionsAreOneTransactionWithItsFirstTime) {
+  CallScript call;
+  call.AnsweredByPeer();
+  Request reinvite = call.Send({.cseq = 2, .to_tag = "b"});
+  const sip::CapturedMessage first = call.messages.back();
+  for (int i = 0; i < 12; ++i) {
+    call.messages.push_back(first);
+    call.messages.back().time += std::chrono::milliseconds(500 << std::min(i, 4));
+    call.messages.back().sequence = call.messages.size();
+  }
+  const DialogState dialog = call.Only();
+  ASSERT_THAT(dialog.open_transactions, SizeIs(1));
+  EXPECT_EQ(dialog.open_transactions[0].request.time, first.time);
+  EXPECT_EQ(dialog.open_transactions[0].expires_at, first.time + std::chrono::seconds(32));
+  EXPECT_THAT(dialog.conflicts, IsEmpty());
+}
+
+TEST(Copies, Rule11_5_AnotherTextUnderTheSameKeyIsAConflictThatTheFirstWins) {
+  CallScript call;
+  Request invite = call.Send({});
+  call.Reply(invite, {.to_tag = "b"});
+  call.Reply(invite, {.to_tag = "b", .contact = "<sip:other@203.0.113.66>"});
+  const DialogState in_order = call.Only();
+  EXPECT_EQ(in_order.remote_target, "sip:phone@198.51.100.7:5060");
+  ASSERT_THAT(in_order.conflicts, SizeIs(1));
+  EXPECT_EQ(in_order.conflicts[0].message.sequence, 3u);
+  // By the time of capture, not by that of arrival.
+  std::swap(call.messages[1], call.messages[2]);
+  EXPECT_EQ(call.Only(), in_order);
+}
+
+// Another agent's clock is behind: the 200 is stamped before its INVITE.
+TEST(Order, Rule11_7_CauseComesBeforeEffectWhateverTheClocksSay) {
+  for (const bool server_called : {true, false}) {
+    CallScript call;
+    if (server_called) {
+      call.AnsweredByPeer({"<sip:p1;lr>"});
+    } else {
+      call.AnsweredByServer({"<sip:p1;lr>"});
+    }
+    const DialogState expected = call.Only();
+    for (sip::CapturedMessage& message : call.messages) {
+      if (message.bytes.find("SIP/2.0 200") == 0) {
+        message.time = call.messages[0].time - std::chrono::milliseconds(80);
+        message.agent = "elsewhere";
+      }
+    }
+    const DialogState dialog = call.Only();
+    EXPECT_EQ(dialog.role, expected.role);
+    EXPECT_EQ(dialog.phase, DialogPhase::kConfirmed);
+    EXPECT_EQ(dialog.local, expected.local);
+    EXPECT_EQ(dialog.remote, expected.remote);
+    EXPECT_EQ(dialog.local_seq, expected.local_seq);
+    EXPECT_EQ(dialog.remote_seq, expected.remote_seq);
+    EXPECT_EQ(dialog.route_set, expected.route_set);
+    EXPECT_EQ(dialog.remote_target, expected.remote_target);
+    EXPECT_EQ(dialog.local_sdp, expected.local_sdp);
+    EXPECT_THAT(dialog.open_transactions, IsEmpty());
+  }
+}
+
+// A call with everything in it: provisional answers, refreshes of both sides, hold, INFO.
+CallScript LongCall() {
+  CallScript call;
+  call.AnsweredByServer({"<sip:198.51.100.7;lr>"});
+  const std::vector<std::string> route = {"<sip:198.51.100.7;lr>"};
+  Request hold =
+      call.Receive({.cseq = 2, .to_tag = "b", .sdp = Sdp("198.51.100.7", 30000, "2", "sendonly")});
+  call.Reply(hold, {.sdp = Sdp("192.0.2.10", 20000, "2", "recvonly")});
+  call.Receive({.method = "ACK", .cseq = 2, .to_tag = "b"});
+  Request info = call.Send(call.FromCallee({.method = "INFO", .cseq = 40, .route = route}));
+  call.Reply(info, {});
+  Request update = call.Receive(
+      {.method = "UPDATE", .cseq = 3, .to_tag = "b", .contact = "<sip:phone@198.51.100.7:5070>"});
+  call.Reply(update, {});
+  Request reinvite = call.Send(call.FromCallee({.cseq = 41,
+                                                .uri = "sip:phone@198.51.100.7:5070",
+                                                .route = route,
+                                                .sdp = Sdp("192.0.2.10", 20000, "3")}));
+  call.Reply(reinvite,
+             {.contact = "<sip:phone@198.51.100.7:5070>", .sdp = Sdp("198.51.100.7", 30000, "3")});
+  call.Send(call.FromCallee(
+      {.method = "ACK", .cseq = 41, .uri = "sip:phone@198.51.100.7:5070", .route = route}));
+  return call;
+}
+
+TEST(Order, Rule11_8_AnyOrderAndAnyRepeatsGiveOneState) {
+  const CallScript call = LongCall();
+  const DialogState expected = call.Only();
+  ASSERT_TRUE(call.Judge().recoverable()) << sip::Explain(expected, call.Judge());
+  std::mt19937 random(11);
+  for (int round = 0; round < 200; ++round) {
+    CallScript mixed = call;
+    for (unsigned i = 0; i < random() % 10; ++i) {
+      mixed.messages.push_back(call.messages[random() % call.messages.size()]);
+    }
+    std::shuffle(mixed.messages.begin(), mixed.messages.end(), random);
+    ASSERT_EQ(mixed.Only(), expected) << round;
+  }
+}
+
+TEST(Loss, Rule11_9_WithAnyMessageLostTheStateIsEqualOrNamesWhatIsMissing) {
+  const CallScript call = LongCall();
+  const DialogState full = call.Only();
+  const auto next = sip::NextRequest(full);
+  ASSERT_TRUE(next.ok());
+  for (std::size_t lost = 0; lost < call.messages.size(); ++lost) {
+    CallScript rest = call;
+    rest.messages.erase(rest.messages.begin() + static_cast<std::ptrdiff_t>(lost));
+    const DialogState dialog = rest.Only();
+    SCOPED_TRACE(call.messages[lost].bytes.substr(0, 40) + sip::Explain(dialog, rest.Judge()));
+    EXPECT_EQ(dialog.call_id, full.call_id);
+    EXPECT_EQ(dialog.local, full.local);
+    EXPECT_EQ(dialog.remote, full.remote);
+    if (!dialog.IsMissing(sip::Field::kRouteSet)) {
+      EXPECT_EQ(dialog.route_set, full.route_set);
+    }
+    if (!dialog.IsMissing(sip::Field::kRemoteTarget)) {
+      EXPECT_EQ(dialog.remote_target, full.remote_target);
+    }
+    EXPECT_GT(*sip::NextCseq(dialog, {}, dialog.last_seen), *full.local_seq);
+    // Nothing of this was the only evidence of what has to be known.
+    EXPECT_TRUE(rest.Judge().recoverable());
+  }
+}
+
+// Within one direction the numbers order the refreshes, not the times.
+TEST(Order, Rule11_7_RefreshesOfOneSideAreOrderedByTheirNumbers) {
+  CallScript call;
+  call.AnsweredByPeer();
+  for (const auto& [cseq, port] : {std::pair(7u, "5097"), std::pair(6u, "5096")}) {
+    Request refresh =
+        call.Receive({.method = "UPDATE",
+                      .cseq = cseq,
+                      .from_tag = "b",
+                      .to_tag = "a",
+                      .from = "<sip:bob@example.com>",
+                      .to = "<sip:alice@example.com>",
+                      .contact = std::string("<sip:phone@198.51.100.7:") + port + ">"});
+    call.Reply(refresh, {});
+  }
+  EXPECT_EQ(call.Only().remote_target, "sip:phone@198.51.100.7:5097");
+}
+
+}  // namespace
+}  // namespace sipheal::testing
