@@ -142,6 +142,7 @@ void Derivation::DeriveEnd(Draft& draft) const {
   state.end = end;
   if (proof != nullptr) Cite(state, Field::kEnd, *proof, reason);
   if (state.phase == DialogPhase::kTerminated) {
+    if (proof != nullptr) CiteAnew(state, Field::kPhase, *proof, reason);
     std::erase(state.missing, Field::kPhase);
     state.open_transactions.clear();
   }
@@ -171,9 +172,11 @@ void Derivation::EndLosingForks() {
       state.open_transactions.clear();
       Cite(state, Field::kEnd, *winner,
            "another fork answered, and 64*T1 passed (RFC 3261 13.2.2.4)");
+      CiteAnew(state, Field::kPhase, *winner, "another fork answered (RFC 3261 13.2.2.4)");
     } else {
       state.deadline = over;
       state.deadline_reason = "another fork answered (64*T1)";
+      CiteAnew(state, Field::kDeadline, *winner, state.deadline_reason);
     }
   }
 }

@@ -160,6 +160,8 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   }
   if (state.FindEvidence(Field::kLocalTag) == nullptr && source != nullptr) {
     Cite(state, Field::kLocalTag, *source, "tag on the server's side of a request in the dialog");
+  }
+  if (state.FindEvidence(Field::kRemoteTag) == nullptr && source != nullptr) {
     Cite(state, Field::kRemoteTag, *source, "tag on the peer's side of a request in the dialog");
   }
   // Two versions of one message: the first was taken; say so.
@@ -216,6 +218,9 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   };
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) look(at);
+  }
+  if (newest_ability != nullptr) {
+    Cite(state, Field::kAbilities, *newest_ability, "Supported and Allow of the peer");
   }
   for (const Floor& floor : facts_.floors) last = std::max(last, floor.sighting.time_us);
   if (first == INT64_MAX) first = facts_.first_us;
@@ -356,11 +361,16 @@ void Derivation::DerivePhase(Draft& draft) const {
     confirmed = &fact;
     reason = why;
   };
+  const MessageFact* proof = nullptr;
+  auto prove = [&](const MessageFact& fact) {
+    draft.proved = true;
+    if (proof == nullptr) proof = &fact;
+  };
   if (draft.created_by_2xx != nullptr) {
     confirm(*draft.created_by_2xx, "2xx to the INVITE");
     // The peer's 2xx counts with the server's INVITE, or when the server went on in the dialog; the
     // server's own 2xx is its word.
-    draft.proved = true;
+    prove(*draft.created_by_2xx);
   }
   for (const Transaction* at : draft.own) {
     const AnswerFact* final = FinalOf(draft, *at);
@@ -369,20 +379,20 @@ void Derivation::DerivePhase(Draft& draft) const {
       bool proved = false;
       AckIsFor2xx(*at, &proved);
       if (at->has_request) confirm(at->request, "the server's ACK for a 2xx");
-      if (proved) draft.proved = true;
+      if (proved) prove(at->request);
     } else if (at->method == Method::kInvite) {
       if (at->has_request) confirm(at->request, "the server's re-INVITE");
       if (accepted) {
         confirm(*final, "2xx to the server's re-INVITE");
-        draft.proved = true;
+        prove(*final);
       }
     } else if (accepted && at->method == Method::kInfo) {
       confirm(*final, "2xx to the server's INFO");
-      draft.proved = true;
+      prove(*final);
     } else if (at->method == Method::kBye && at->has_request) {
       confirm(at->request, "the server's BYE");
     } else if (accepted && (at->method == Method::kUpdate)) {
-      draft.proved = true;
+      prove(*final);
     }
   }
   for (const Transaction* at : draft.theirs) {
@@ -393,13 +403,13 @@ void Derivation::DerivePhase(Draft& draft) const {
       AckIsFor2xx(*at, &proved);
       if (proved && at->has_request) {
         confirm(at->request, "the peer's ACK for a 2xx");
-        draft.proved = true;
+        prove(at->request);
       }
     } else if (accepted && (at->method == Method::kInvite || at->method == Method::kInfo)) {
       confirm(*final, "the server's 2xx to a request of the peer in the dialog");
-      draft.proved = true;
+      prove(*final);
     } else if (accepted && at->method == Method::kUpdate) {
-      draft.proved = true;
+      prove(*final);
     }
   }
   if (confirmed != nullptr) {
@@ -408,10 +418,16 @@ void Derivation::DerivePhase(Draft& draft) const {
     Cite(state, Field::kPhase, *confirmed, reason);
   } else if (!draft.creating.empty()) {
     state.phase = DialogPhase::kEarly;
-    for (const AnswerFact& answer : draft.creating.front()->answers) {
-      if (Canonical(answer.to_tag) != AnswerTag(draft, *draft.creating.front())) continue;
-      Cite(state, Field::kPhase, answer, "provisional answer with a To tag");
-      break;
+    const MessageFact* ringing = nullptr;
+    for (const Transaction* at : draft.creating) {
+      for (const AnswerFact& answer : at->answers) {
+        if (ringing == nullptr && Canonical(answer.to_tag) == AnswerTag(draft, *at)) {
+          ringing = &answer;
+        }
+      }
+    }
+    if (ringing != nullptr) {
+      Cite(state, Field::kPhase, *ringing, "provisional answer with a To tag");
     }
   } else if (const Transaction* notify = OpeningNotify(draft)) {
     state.phase = DialogPhase::kConfirmed;
@@ -422,6 +438,7 @@ void Derivation::DerivePhase(Draft& draft) const {
   if (!draft.proved && state.phase != DialogPhase::kEarly) {
     state.missing.push_back(Field::kInviteUsage);
   }
+  if (proof != nullptr) Cite(state, Field::kInviteUsage, *proof, "both sides held the call");
 }
 
 void Derivation::DeriveSequence(Draft& draft) const {

@@ -211,7 +211,10 @@ void Derivation::DeriveRoute(Draft& draft) const {
   for (const Transaction* at : draft.creating) {
     if (!at->has_request) continue;
     std::optional<UriView> uri = UriView::Parse(facts_.Text(at->request.uri));
-    if (uri && uri->is_sips && IsSecure(at->request.transport)) state.secure = true;
+    if (uri && uri->is_sips && IsSecure(at->request.transport)) {
+      state.secure = true;
+      CiteAnew(state, Field::kSecure, at->request, "TLS and a sips Request-URI (RFC 3261 12.1)");
+    }
   }
 }
 
@@ -302,6 +305,8 @@ void Derivation::DeriveTarget(Draft& draft) const {
     } else if (FinalOf(draft, *at) == nullptr && OnPath(draft, at->request)) {
       state.pending_remote_target = offered;
       if (const Transaction* ack = AckSeen(draft, *at)) unproved = {at, &ack->request};
+      CiteAnew(state, Field::kPendingTarget, at->request,
+               "Contact of a refresh of the peer that was not answered");
     } else {
       ++state.quarantined;
       state.conflicts.push_back({Field::kRemoteTarget, RefOf(at->request), std::string(offered),
@@ -389,6 +394,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
     state.remote_target = facts_.Text(target);
     state.contact_target = state.remote_target;
   }
+  const MessageFact* const contact_proof = proof;
 
   // --- what the server itself sent to (rules 2.13, 3.10, 3.11) ---
   const Transaction* shown = nullptr;
@@ -431,6 +437,9 @@ void Derivation::DeriveTarget(Draft& draft) const {
     }
   }
   if (SameUri(state.contact_target, state.remote_target)) state.contact_target.clear();
+  if (!state.contact_target.empty() && contact_proof != nullptr) {
+    Cite(state, Field::kContactTarget, *contact_proof, "the peer's Contact, which was not used");
+  }
   if (state.remote_target.empty() || (blind != nullptr && shown == nullptr)) {
     state.missing.push_back(Field::kRemoteTarget);
     if (blind != nullptr) Warn(state, "a refresh of the peer was answered, but not captured");
@@ -442,6 +451,8 @@ void Derivation::DeriveTarget(Draft& draft) const {
   for (const Transaction* at : draft.own) {
     if (at->method != Method::kInvite) continue;
     state.redirect_targets.clear();
+    std::erase_if(state.evidence,
+                  [](const Evidence& entry) { return entry.field == Field::kRedirectTargets; });
     const AnswerFact* final = FinalOf(draft, *at);
     if (final == nullptr || final->status / 100 != 3) continue;
     std::string_view notes = NotesOf(*final);
@@ -449,6 +460,9 @@ void Derivation::DeriveTarget(Draft& draft) const {
     std::string_view value;
     while (NextNote(&notes, &key, &value)) {
       if (key == Note::kAlternative) state.redirect_targets.emplace_back(value);
+    }
+    if (!state.redirect_targets.empty()) {
+      CiteAnew(state, Field::kRedirectTargets, *final, "a 3xx to the server's re-INVITE");
     }
   }
 
@@ -508,7 +522,10 @@ void Derivation::DeriveNextHop(Draft& draft) const {
       }
     }
   }
-  if (heard != nullptr) state.observed_source = facts_.EndpointOf(heard->peer);
+  if (heard != nullptr) {
+    state.observed_source = facts_.EndpointOf(heard->peer);
+    Cite(state, Field::kObservedSource, *heard, "the peer's last accepted message");
+  }
   // An initial INVITE may have gone through an outbound proxy that did not stay in the path, so
   // what the server sent within the dialog is better, then where the peer was heard from.
   const MessageFact* hop = nullptr;

@@ -209,6 +209,9 @@ void Derivation::DeriveSdp(Draft& draft) const {
         std::none_of(exchanges.begin(), exchanges.end(), [&](const Exchange& exchange) {
           return exchange.answer != nullptr && exchange.done_us() > one.until_us;
         });
+    if (state.resync_needed) {
+      CiteAnew(state, Field::kResync, *one.executed, "carried out in a re-INVITE that then failed");
+    }
   }
 
   const MessageFact* local = nullptr;
@@ -297,6 +300,9 @@ void Derivation::DeriveSdp(Draft& draft) const {
       return;
     }
     *summary = std::move(sdp->summary);
+    if (sdp->security.any()) {
+      CiteAnew(state, Field::kMediaSecurity, *fact, "keys, fingerprint or ICE of the description");
+    }
     state.media_security.sdes |= sdp->security.sdes;
     state.media_security.dtls |= sdp->security.dtls;
     state.media_security.ice |= sdp->security.ice;
@@ -488,6 +494,12 @@ void Derivation::DeriveOpen(Draft& draft) const {
     open.provisional_seen =
         at->trying || std::any_of(at->answers.begin(), at->answers.end(),
                                   [](const AnswerFact& answer) { return answer.status < 200; });
+    // An ACK in the dialog is one for a 2xx, also when that was lost (rule 6.9).
+    const auto& acks = at->sent ? draft.own : draft.theirs;
+    const bool acked = std::any_of(acks.begin(), acks.end(), [&](const Transaction* ack) {
+      return ack->method == Method::kAck && ack->cseq == at->cseq;
+    });
+    if (final == nullptr && at->method == Method::kInvite && acked) return;
     if (final == nullptr) {
       // A later request of the same side is done, and the time for this one is over: it is dead.
       const std::uint32_t done = at->sent ? done_sent : done_theirs;
@@ -501,10 +513,6 @@ void Derivation::DeriveOpen(Draft& draft) const {
       return;
     }
     if (at->method != Method::kInvite || final->status >= 300) return;
-    const auto& acks = at->sent ? draft.own : draft.theirs;
-    const bool acked = std::any_of(acks.begin(), acks.end(), [&](const Transaction* ack) {
-      return ack->method == Method::kAck && ack->cseq == at->cseq;
-    });
     // Whoever sent a later request in the dialog had the 2xx; a lost ACK is then no matter.
     const auto& later = at->sent ? draft.own : draft.theirs;
     const bool went_on = std::any_of(later.begin(), later.end(), [&](const Transaction* other) {
@@ -529,20 +537,25 @@ void Derivation::DeriveOpen(Draft& draft) const {
 void Derivation::DeriveDeadline(Draft& draft) const {
   DialogState& state = draft.state;
   if (state.phase == DialogPhase::kTerminated) return;
-  auto clock = [&](CaptureTime at, const char* reason) {
+  auto clock = [&](CaptureTime at, const MessageRef& message, const char* reason) {
     if (state.deadline && *state.deadline <= at) return;
     state.deadline = at;
     state.deadline_reason = reason;
+    std::erase_if(state.evidence,
+                  [](const Evidence& entry) { return entry.field == Field::kDeadline; });
+    state.evidence.push_back({Field::kDeadline, message, reason});
   };
   for (const OpenTransaction& open : state.open_transactions) {
     if (!open.expires_at) continue;
     if (open.awaits_ack) {
-      if (open.sent_by_server) clock(*open.expires_at, "the peer's 2xx waits for its ACK (64*T1)");
+      if (open.sent_by_server)
+        clock(*open.expires_at, open.request, "the peer's 2xx waits for its ACK (64*T1)");
     } else if (!open.sent_by_server) {
-      clock(*open.expires_at, IsStream(state.transport)
-                                  ? "the peer's request waits for an answer (64*T1, sooner when "
-                                    "its connection breaks)"
-                                  : "the peer's request waits for an answer (64*T1)");
+      clock(*open.expires_at, open.request,
+            IsStream(state.transport)
+                ? "the peer's request waits for an answer (64*T1, sooner when "
+                  "its connection breaks)"
+                : "the peer's request waits for an answer (64*T1)");
     }
   }
   // A reliable provisional answer of the peer that nobody acknowledged (RFC 3262 3).
@@ -558,20 +571,23 @@ void Derivation::DeriveDeadline(Draft& draft) const {
                      (!own->has_request || FindNote(NotesOf(own->request), Note::kRack) == rseq);
             });
         if (!acknowledged) {
-          clock(TimeOf(answer) + kT1Times64,
+          clock(TimeOf(answer) + kT1Times64, RefOf(answer),
                 "the peer's reliable answer waits for its PRACK (64*T1)");
         }
       }
     }
   }
   const SessionTimer& timer = state.session_timer;
-  if (timer.active()) {
+  const Evidence* const set = state.FindEvidence(Field::kSessionTimer);
+  if (timer.active() && set != nullptr) {
+    const MessageRef message = set->message;
     using std::chrono::seconds;
     if (timer.local_refreshes) {
       const seconds margin = std::min(seconds(32), timer.interval / 3);
-      clock(timer.expires_at - margin, "session timer: the server had to refresh (RFC 4028 10)");
+      clock(timer.expires_at - margin, message,
+            "session timer: the server had to refresh (RFC 4028 10)");
     } else {
-      clock(timer.since + timer.interval / 2 + seconds(32),
+      clock(timer.since + timer.interval / 2 + seconds(32), message,
             "session timer: the peer refreshes at half and finds nobody (RFC 4028 10)");
     }
   }

@@ -20,6 +20,8 @@ constexpr std::uint8_t kVersion = 1;
 // No list in a dialog is longer; a longer one is damage.
 constexpr std::uint64_t kMaxList = 4096;
 
+constexpr Field kLastField = static_cast<Field>(kFieldCount - 1);
+
 // Tags are for ever: never reuse a number.
 enum Tag : std::uint8_t {
   kCallId = 1,
@@ -293,7 +295,7 @@ void Put(Writer& w, const Evidence& evidence) {
   w.Text(evidence.reason);
 }
 void Get(Reader& r, Evidence& evidence) {
-  evidence.field = r.Enum(Field::kEnd);
+  evidence.field = r.Enum(kLastField);
   Get(r, evidence.message);
   evidence.reason = r.Text();
 }
@@ -306,7 +308,7 @@ void Put(Writer& w, const Conflict& conflict) {
   w.Flag(conflict.undecided);
 }
 void Get(Reader& r, Conflict& conflict) {
-  conflict.field = r.Enum(Field::kEnd);
+  conflict.field = r.Enum(kLastField);
   Get(r, conflict.message);
   conflict.loser = r.Text();
   conflict.reason = r.Text();
@@ -494,7 +496,7 @@ const FieldCodec kFields[] = {
      },
      [](Reader& r, DialogState& d) {
        for (std::uint64_t left = r.Below(kMaxList); left > 0 && r.ok(); --left) {
-         d.missing.push_back(r.Enum(Field::kEnd));
+         d.missing.push_back(r.Enum(kLastField));
        }
        d.warnings = r.Texts();
        d.quarantined = static_cast<std::uint32_t>(r.Below(0xffffffffu));

@@ -10,10 +10,35 @@ namespace sipheal::inline v0_1::sip {
 namespace {
 
 constexpr std::array<std::string_view, kFieldCount> kFieldNames = {
-    "call_id",       "local_tag",     "remote_tag", "local_uri",    "remote_uri",
-    "role",          "state",         "local_cseq", "remote_cseq",  "route_set",
-    "remote_target", "local_target",  "transport",  "next_hop",     "local_sdp",
-    "remote_sdp",    "session_timer", "hold",       "invite_usage", "end",
+    "call_id",
+    "local_tag",
+    "remote_tag",
+    "local_uri",
+    "remote_uri",
+    "role",
+    "state",
+    "local_cseq",
+    "remote_cseq",
+    "route_set",
+    "remote_target",
+    "local_target",
+    "transport",
+    "next_hop",
+    "local_sdp",
+    "remote_sdp",
+    "session_timer",
+    "hold",
+    "invite_usage",
+    "end",
+    "secure",
+    "pending_remote_target",
+    "contact_target",
+    "observed_source",
+    "redirect_targets",
+    "resync_needed",
+    "media_security",
+    "remote_supported",
+    "deadline",
 };
 
 constexpr std::array<std::string_view, 11> kVerdictNames = {
@@ -157,7 +182,10 @@ void MergeStoredState(const DialogState& stored, DialogState& dialog) {
     dialog.remote_target = stored.remote_target;
     cite(Field::kRemoteTarget);
   }
-  if (dialog.local_target.empty()) dialog.local_target = stored.local_target;
+  if (dialog.local_target.empty() && !stored.local_target.empty()) {
+    dialog.local_target = stored.local_target;
+    cite(Field::kLocalTarget);
+  }
   if (dialog.local.uri.empty() && !stored.local.uri.empty()) {
     dialog.local = stored.local;
     cite(Field::kLocalUri);
@@ -198,9 +226,18 @@ void MergeStoredState(const DialogState& stored, DialogState& dialog) {
     known(Field::kInviteUsage);
   }
   if (!stored.IsMissing(Field::kInviteUsage)) known(Field::kInviteUsage);
-  if (dialog.transport == Transport::kUnknown) dialog.transport = stored.transport;
-  if (dialog.next_hop.ip.empty()) dialog.next_hop = stored.next_hop;
-  if (dialog.observed_source.ip.empty()) dialog.observed_source = stored.observed_source;
+  if (dialog.transport == Transport::kUnknown && stored.transport != Transport::kUnknown) {
+    dialog.transport = stored.transport;
+    cite(Field::kTransport);
+  }
+  if (dialog.next_hop.ip.empty() && !stored.next_hop.ip.empty()) {
+    dialog.next_hop = stored.next_hop;
+    cite(Field::kNextHop);
+  }
+  if (dialog.observed_source.ip.empty() && !stored.observed_source.ip.empty()) {
+    dialog.observed_source = stored.observed_source;
+    cite(Field::kObservedSource);
+  }
   for (const IpAddress& host : stored.seen_hosts) {
     if (std::find(dialog.seen_hosts.begin(), dialog.seen_hosts.end(), host) ==
         dialog.seen_hosts.end()) {

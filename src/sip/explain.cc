@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sipheal/sip/explain.h"
 
+#include <utility>
+
 #include "absl/strings/str_format.h"
 #include "base/absl_compat.h"
 #include "sip/printable.h"
@@ -30,6 +32,15 @@ std::string Describe(const SdpSummary& sdp) {
   for (const SdpMedia& media : sdp.media) {
     text += absl::StrFormat("; %s %d %s %s %s", media.type, media.port, media.protocol,
                             media.formats, std::string(ToString(media.direction)));
+  }
+  return text;
+}
+
+std::string Describe(const MediaSecurity& security) {
+  std::string text;
+  for (const auto& [on, name] : {std::pair(security.sdes, "SRTP"), std::pair(security.dtls, "DTLS"),
+                                 std::pair(security.ice, "ICE")}) {
+    if (on) text += (text.empty() ? "" : ", ") + std::string(name);
   }
   return text;
 }
@@ -82,6 +93,25 @@ std::string Value(const DialogState& dialog, Field field) {
       return dialog.IsMissing(Field::kInviteUsage) ? "not proved" : "proved";
     case Field::kEnd:
       return std::string(ToString(dialog.end));
+    case Field::kSecure:
+      return dialog.secure ? "sips" : "";
+    case Field::kPendingTarget:
+      return dialog.pending_remote_target;
+    case Field::kContactTarget:
+      return dialog.contact_target;
+    case Field::kObservedSource:
+      return dialog.observed_source.ToString();
+    case Field::kRedirectTargets:
+      return Join(dialog.redirect_targets);
+    case Field::kResync:
+      return dialog.resync_needed ? "the next offer must set the session right" : "";
+    case Field::kMediaSecurity:
+      return Describe(dialog.media_security);
+    case Field::kAbilities:
+      return dialog.remote_supported + (dialog.remote_allow.empty() ? "" : "; ") +
+             dialog.remote_allow;
+    case Field::kDeadline:
+      return dialog.deadline ? Clock(*dialog.deadline) : "";
   }
   return {};
 }
@@ -118,12 +148,6 @@ std::string Explain(const DialogState& dialog, const Verdict& verdict) {
       AppendLine("", "by " + Reference(evidence->message) + ": " + evidence->reason, &out);
     }
   }
-  if (!dialog.contact_target.empty()) {
-    AppendLine("contact", dialog.contact_target + " (not used: see remote_target)", &out);
-  }
-  if (!dialog.pending_remote_target.empty()) {
-    AppendLine("pending", dialog.pending_remote_target + " (offered, not answered)", &out);
-  }
   if (const absl::StatusOr<RequestTarget> next = NextRequest(dialog); next.ok()) {
     AppendLine("next request", "to " + next->request_uri + ", Route " + Join(next->route), &out);
   }
@@ -147,15 +171,6 @@ std::string Explain(const DialogState& dialog, const Verdict& verdict) {
     AppendLine("other leg", link.call_id + ", local tag " + link.local_tag + ": " + link.reason,
                &out);
   }
-  if (!dialog.redirect_targets.empty()) {
-    AppendLine("redirected", Join(dialog.redirect_targets) + " (not followed)", &out);
-  }
-  if (dialog.resync_needed) {
-    AppendLine("resync", "a re-INVITE failed half-way: the next offer sets the session right",
-               &out);
-  }
-  if (dialog.deadline)
-    AppendLine("deadline", Clock(*dialog.deadline) + ": " + dialog.deadline_reason, &out);
   for (const Conflict& conflict : dialog.conflicts) {
     AppendLine("conflict",
                std::string(ToString(conflict.field)) + ": " + conflict.reason + " (" +

@@ -50,10 +50,14 @@ void EndReplaced(const DialogState& call, DialogState& named) {
   named.open_transactions.clear();
   named.deadline.reset();
   named.deadline_reason.clear();
+  std::erase_if(named.evidence,
+                [](const Evidence& entry) { return entry.field == Field::kDeadline; });
   std::erase(named.missing, Field::kPhase);
   const Evidence* accepted = call.FindEvidence(Field::kPhase);
-  CiteAnew(named, Field::kEnd, accepted != nullptr ? accepted->message : MessageRef{},
-           "an accepted INVITE with Replaces of the call " + call.call_id + " (RFC 3891)");
+  for (const Field field : {Field::kPhase, Field::kEnd}) {
+    CiteAnew(named, field, accepted != nullptr ? accepted->message : MessageRef{},
+             "an accepted INVITE with Replaces of the call " + call.call_id + " (RFC 3891)");
+  }
 }
 
 bool ShareAHost(const DialogState& a, const DialogState& b) {

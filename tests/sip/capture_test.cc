@@ -17,6 +17,7 @@
 #include "sipheal/sip/next_request.h"
 #include "sipheal/sip/uri.h"
 #include "sipheal/sip/verdict.h"
+#include "tests/sip/evidence.h"
 #include "tests/sip/test_data.h"
 
 namespace sipheal::testing {
@@ -90,12 +91,17 @@ TEST(Captures, EveryPrefixGivesStateThatCanBeStoredExplainedAndJudged) {
   for (const Capture& capture : Captures()) {
     for (const sip::Endpoint& end : Candidates(capture.messages)) {
       sip::DialogFolder folder(Server(end));
+      std::set<std::uint64_t> frames;
       for (const CapturedMessage& message : Start(capture.messages)) {
         const sip::FoldOutcome outcome = folder.Fold(message);
         ++prefixes;
+        frames.insert(message.sequence);
         if (!outcome.changed()) continue;
         for (const DialogState& dialog : folder.Snapshot(outcome.call_id)) {
           ++dialogs_seen;
+          ASSERT_EQ(WhatLacksEvidence(dialog, frames), "")
+              << capture.name << " as " << end.ToString() << '\n'
+              << Show({dialog});
           EXPECT_FALSE(sip::Explain(dialog, sip::Judge(dialog)).empty());
           const auto decoded = sip::DecodeDialog(sip::EncodeDialog(dialog));
           ASSERT_TRUE(decoded.ok()) << decoded.status();

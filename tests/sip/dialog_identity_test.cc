@@ -439,6 +439,8 @@ TEST(DialogStart, Rule6_9_AnAckShowsALost2xx) {
     call.messages.erase(call.messages.begin() + 1, call.messages.begin() + 4);
     const DialogState dialog = call.Only();
     EXPECT_EQ(dialog.phase, DialogPhase::kConfirmed);
+    EXPECT_THAT(dialog.open_transactions, IsEmpty());
+    EXPECT_EQ(dialog.deadline, std::nullopt);
     EXPECT_EQ(dialog.role, server_called ? DialogRole::kUac : DialogRole::kUas);
     EXPECT_EQ(dialog.local.tag, server_called ? "a" : "b");
     EXPECT_THAT(dialog.route_set, ElementsAre("sip:p1;lr"));

@@ -64,8 +64,17 @@ enum class Field : std::uint8_t {
   kHold,
   kInviteUsage,
   kEnd,
+  kSecure,
+  kPendingTarget,
+  kContactTarget,
+  kObservedSource,
+  kRedirectTargets,
+  kResync,
+  kMediaSecurity,
+  kAbilities,
+  kDeadline,
 };
-inline constexpr int kFieldCount = static_cast<int>(Field::kEnd) + 1;
+inline constexpr int kFieldCount = static_cast<int>(Field::kDeadline) + 1;
 // The name of the field as JSON output and reasons spell it: "local_tag", "route_set", ...
 SIPHEAL_EXPORT std::string_view ToString(Field field);
 
