@@ -22,6 +22,7 @@
 #include "cli/exit_code.h"
 #include "sipheal/sip/dialog_folder.h"
 #include "sipheal/sip/explain.h"
+#include "sipheal/sip/link_legs.h"
 #include "sipheal/sip/message_view.h"
 #include "sipheal/sip/verdict.h"
 
@@ -129,8 +130,9 @@ std::map<std::string, std::vector<sip::CapturedMessage>, std::less<>> ByCall(
 std::vector<std::string> PrintDialogs(const DialogsOptions& options, sip::ServerIdentity identity,
                                       DialogsInput input, std::ostream& out) {
   ServerSearch search = FindServer(input.messages, input.tunnelled, identity);
-  const std::vector<sip::DialogState> dialogs =
+  std::vector<sip::DialogState> dialogs =
       sip::Rebuild(std::span(input.messages).first(search.own), identity);
+  sip::LinkLegs(dialogs);
   sip::VerdictOptions verdict_options;
   verdict_options.targets.allow_targets = options.allow_targets;
   verdict_options.now = input.now;

@@ -10,6 +10,7 @@
 
 #include "base/utf8.h"
 #include "sipheal/sip/next_request.h"
+#include "sipheal/sip/takeover_plan.h"
 
 namespace sipheal::inline v0_1::cli {
 namespace {
@@ -67,6 +68,7 @@ class Writer {
   Json Variables();
   Json Usages();
   Json Links();
+  Json Plan();
 
   const sip::DialogState& dialog_;
   sip::CaptureTime now_;
@@ -141,17 +143,9 @@ Json Writer::Proof() {
         counted ? "above local_cseq, with head-room for requests that were not captured"
                 : "by the clock: no request of the server was captured");
   }
-  if (dialog_.secure) {
-    add("secure", dialog_.FindEvidence(sip::Field::kRole),
-        "the INVITE came over TLS with a sips Request-URI (RFC 3261 12.1)");
-  }
-  if (dialog_.deadline) {
-    const sip::Evidence* const timer = dialog_.FindEvidence(sip::Field::kSessionTimer);
-    Json frame = timer != nullptr ? Frame(timer->message) : Json();
-    for (const sip::OpenTransaction& open : dialog_.open_transactions) {
-      if (open.expires_at == dialog_.deadline) frame = Frame(open.request);
-    }
-    evidence["deadline"] = {{"frame", std::move(frame)}, {"why", Text(dialog_.deadline_reason)}};
+  if (dialog_.deadline && dialog_.FindEvidence(sip::Field::kDeadline) == nullptr) {
+    // A dialog that an older release stored.
+    add("deadline", nullptr, dialog_.deadline_reason);
   }
   return evidence;
 }
@@ -202,6 +196,19 @@ Json Writer::Links() {
   return list;
 }
 
+Json Writer::Plan() {
+  const sip::TakeoverPlan plan = sip::PlanTakeover(dialog_);
+  return {
+      {"request", sip::ToString(plan.request)},
+      {"targets", Texts(plan.targets)},
+      {"ack_first", NumberOrNull(plan.ack_first)},
+      {"may_cancel", NumberOrNull(plan.may_cancel)},
+      {"expect_glare", plan.expect_glare},
+      {"glare_wait_ms",
+       plan.expect_glare ? Json{plan.glare_wait_min.count(), plan.glare_wait_max.count()} : Json()},
+      {"reasons", Texts(plan.reasons)}};
+}
+
 std::string_view HeldBy(const sip::DialogState& dialog) {
   if (dialog.held_by_local) return dialog.held_by_remote ? "both" : "local";
   return dialog.held_by_remote ? "remote" : "none";
@@ -248,6 +255,8 @@ Json Writer::Dialog(const sip::Verdict& verdict) {
   json["usages"] = Usages();
   json["links"] = Links();
   json["resync_needed"] = dialog_.resync_needed;
+  json["redirect_targets"] = Texts(dialog_.redirect_targets);
+  json["plan"] = Plan();
   json["last_seen"] = Time(dialog_.last_seen);
   json["warnings"] = Texts(dialog_.warnings);
   json["quarantined"] = dialog_.quarantined;

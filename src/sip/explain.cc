@@ -7,6 +7,7 @@
 #include "base/absl_compat.h"
 #include "sip/printable.h"
 #include "sipheal/sip/next_request.h"
+#include "sipheal/sip/takeover_plan.h"
 
 namespace sipheal::inline v0_1::sip {
 namespace {
@@ -170,6 +171,15 @@ std::string Explain(const DialogState& dialog, const Verdict& verdict) {
   for (const DialogLink& link : dialog.links) {
     AppendLine("other leg", link.call_id + ", local tag " + link.local_tag + ": " + link.reason,
                &out);
+  }
+  const TakeoverPlan plan = PlanTakeover(dialog);
+  if (plan.request != FirstRequest::kNone) {
+    AppendLine("plan",
+               std::string(ToString(plan.request)) +
+                   (plan.ack_first ? absl::StrFormat(", ACK %d first", *plan.ack_first) : "") +
+                   (plan.expect_glare ? ", 491 may come" : ""),
+               &out);
+    for (const std::string& reason : plan.reasons) AppendLine("", reason, &out);
   }
   for (const Conflict& conflict : dialog.conflicts) {
     AppendLine("conflict",

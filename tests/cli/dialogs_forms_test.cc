@@ -99,6 +99,8 @@ TEST(DialogsForms, JsonHasEveryKeyWithItsType) {
       {"usages", kList},
       {"links", kList},
       {"resync_needed", kFlag},
+      {"redirect_targets", kList},
+      {"plan", kObject},
       {"last_seen", kNumber},
       {"warnings", kList},
       {"quarantined", kNumber},
@@ -179,6 +181,28 @@ TEST(DialogsForms, UsagesAndOtherLegsAreListed) {
       json::parse(
           R"([{"call_id":"other","local_tag":"l","remote_tag":null,"why":"same Session-ID"}])"));
   EXPECT_EQ(printed.at("resync_needed"), true);
+}
+
+TEST(DialogsForms, ThePlanOfATakeoverAndRedirectsAreListed) {
+  sip::DialogState dialog;
+  dialog.phase = sip::DialogPhase::kConfirmed;
+  dialog.role = sip::DialogRole::kUac;
+  dialog.call_id = "c@h";
+  dialog.local.tag = "a";
+  dialog.remote.tag = "b";
+  dialog.remote_target = "sip:phone@192.0.2.9";
+  dialog.redirect_targets = {"sip:elsewhere@192.0.2.66"};
+  dialog.open_transactions.push_back({"INVITE", 7, true, false, true, {}, {}});
+  const json printed = json::parse(DialogJson(dialog, {}, {}).dump());
+  EXPECT_EQ(printed.at("redirect_targets"), json::parse(R"(["sip:elsewhere@192.0.2.66"])"));
+  const json& plan = printed.at("plan");
+  EXPECT_EQ(plan.at("request"), "reinvite");
+  EXPECT_EQ(plan.at("targets"), json::parse(R"(["sip:phone@192.0.2.9"])"));
+  EXPECT_TRUE(plan.at("ack_first").is_null());
+  EXPECT_EQ(plan.at("may_cancel"), 7);
+  EXPECT_EQ(plan.at("expect_glare"), true);
+  EXPECT_EQ(plan.at("glare_wait_ms"), json::parse("[2100,4000]"));
+  EXPECT_EQ(plan.at("reasons").size(), 1u);
 }
 
 TEST(DialogsForms, ALongReasonPhraseDoesNotHideItsTransaction) {

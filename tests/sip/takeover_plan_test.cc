@@ -131,6 +131,8 @@ TEST(TakeoverPlan, Rule6_7_The2xxThatWaitsForItsAckGetsItFirst) {
   call.Reply(invite, {.to_tag = "b", .sdp = Sdp("198.51.100.7", 30000, "1")});
   const DialogState dialog = call.Only();
   EXPECT_EQ(PlanTakeover(dialog).ack_first, 1u);
+  EXPECT_THAT(sip::Explain(dialog, sip::Judge(dialog)),
+              ::testing::HasSubstr("reinvite, ACK 1 first"));
   EXPECT_EQ(PlanTakeover(dialog).request, FirstRequest::kReinvite);
   EXPECT_EQ(dialog.deadline, answered + seconds(32));
   call.Send({.method = "ACK", .to_tag = "b"});
