@@ -541,7 +541,7 @@ const FieldCodec kFields[] = {
        w.Number(static_cast<std::uint64_t>(d.session_timer.min_interval.count()));
      },
      [](Reader& r, DialogState& d) {
-       d.local_pace = std::chrono::microseconds(r.Below(0xffffffffffffu));
+       d.local_pace = std::chrono::microseconds(static_cast<std::int64_t>(r.Number()));
        d.session_timer.min_interval = std::chrono::seconds(r.Below(0xffffffffu));
      },
      std::nullopt, true},
