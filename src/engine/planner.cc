@@ -70,9 +70,7 @@ Plan Choose(std::vector<DialogState> dialogs) {
     return plan;
   }
   const auto alive = [](const DialogState& dialog) {
-    // A subscription without a call is no call.
-    return dialog.phase == sip::DialogPhase::kConfirmed &&
-           !dialog.IsMissing(sip::Field::kInviteUsage);
+    return dialog.phase == sip::DialogPhase::kConfirmed;
   };
   const auto living = std::count_if(dialogs.begin(), dialogs.end(), alive);
   if (living > 1) {

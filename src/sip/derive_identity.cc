@@ -429,9 +429,6 @@ void Derivation::DerivePhase(Draft& draft) const {
     if (ringing != nullptr) {
       Cite(state, Field::kPhase, *ringing, "provisional answer with a To tag");
     }
-  } else if (const Transaction* notify = OpeningNotify(draft)) {
-    state.phase = DialogPhase::kConfirmed;
-    Cite(state, Field::kPhase, notify->request, "an accepted NOTIFY (RFC 6665 4.4.1)");
   } else {
     state.missing.push_back(Field::kPhase);
   }

@@ -291,7 +291,7 @@ TEST(Usages, Rule7_5_ANotifyOpensTheSubscribersDialogWithItsOwnRoute) {
   EXPECT_THAT(dialogs[0].route_set, ElementsAre("sip:p2;lr", "sip:p1;lr"));
   EXPECT_EQ(dialogs[0].remote_target, "sip:phone@198.51.100.7:5060");
   EXPECT_EQ(dialogs[0].remote_seq, 9u);
-  EXPECT_EQ(dialogs[0].phase, DialogPhase::kConfirmed);
+  EXPECT_EQ(dialogs[0].phase, DialogPhase::kUnknown) << "of the call, and there is none";
   ASSERT_THAT(dialogs[0].usages, SizeIs(1));
   EXPECT_TRUE(dialogs[0].usages[0].server_subscribes);
   EXPECT_THAT(dialogs[1].route_set, ElementsAre("sip:p3;lr"));
