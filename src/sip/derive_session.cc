@@ -495,11 +495,8 @@ void Derivation::DeriveOpen(Draft& draft) const {
         at->trying || std::any_of(at->answers.begin(), at->answers.end(),
                                   [](const AnswerFact& answer) { return answer.status < 200; });
     // An ACK in the dialog is one for a 2xx, also when that was lost (rule 6.9).
-    const auto& acks = at->sent ? draft.own : draft.theirs;
-    const bool acked = std::any_of(acks.begin(), acks.end(), [&](const Transaction* ack) {
-      return ack->method == Method::kAck && ack->cseq == at->cseq;
-    });
-    if (final == nullptr && at->method == Method::kInvite && acked) return;
+    const bool acked = AckSeen(draft, *at) != nullptr;
+    if (final == nullptr && acked) return;
     if (final == nullptr) {
       // A later request of the same side is done, and the time for this one is over: it is dead.
       const std::uint32_t done = at->sent ? done_sent : done_theirs;
