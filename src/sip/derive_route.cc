@@ -401,7 +401,11 @@ void Derivation::DeriveTarget(Draft& draft) const {
   for (const Transaction* at : draft.own) {
     if (!at->has_request || at->method == Method::kPrack) continue;
     if (at->method == Method::kAck && state.phase != DialogPhase::kConfirmed) continue;
-    const bool later = since_is_own ? at->cseq > since_cseq ||
+    // What was sent while it rang has a higher number than the INVITE, and came before its 2xx.
+    const bool while_ringing = draft.created_in != nullptr && draft.created_in->sent &&
+                               since_cseq == draft.created_in->cseq &&
+                               at->request.first.time_us < since;
+    const bool later = since_is_own ? (at->cseq > since_cseq && !while_ringing) ||
                                           (at->method == Method::kAck && at->cseq == since_cseq)
                                     : at->request.first.time_us >= since;
     if (!later) continue;
