@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Route set and remote target: what RFC 3261 predicts, checked against what the server itself did.
 #include <algorithm>
+#include <cstdlib>
 
 #include "sip/derive_internal.h"
 #include "sip/message_notes.h"
@@ -276,6 +277,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
     std::int64_t at = INT64_MIN;        // when it took effect
     Method method = Method::kOther;
     std::uint32_t cseq = 0;
+    std::int64_t asked = INT64_MAX;  // when its request was captured
   };
   Refresh by_peer;
   Refresh by_server;
@@ -328,7 +330,8 @@ void Derivation::DeriveTarget(Draft& draft) const {
       }
     }
     if (source != nullptr) {
-      by_server = {source, SettledAt(draft, *at, *source), at->method, at->cseq};
+      by_server = {source, SettledAt(draft, *at, *source), at->method, at->cseq,
+                   at->has_request ? at->request.first.time_us : INT64_MAX};
     }
   }
   const Refresh* latest = by_peer.fact != nullptr ? &by_peer : nullptr;
@@ -337,10 +340,12 @@ void Derivation::DeriveTarget(Draft& draft) const {
   }
   if (by_peer.fact != nullptr && by_server.fact != nullptr &&
       by_peer.fact->contact != by_server.fact->contact) {
+    // The peer sent its request after the server's, and about when it sent the answer: either may
+    // have overtaken the other. What came before the server asked was no answer to that.
     constexpr std::int64_t kCrossing = 5'000;  // us
-    const std::int64_t apart =
-        by_peer.at > by_server.at ? by_peer.at - by_server.at : by_server.at - by_peer.at;
-    if (apart <= kCrossing) {
+    const std::int64_t requested = by_peer.fact->first.time_us;
+    const std::int64_t answered = by_server.fact->first.time_us;
+    if (by_server.asked < requested && std::abs(requested - answered) <= kCrossing) {
       // They crossed; a conforming peer means its request (RFC 6141 4.8).
       latest = &by_peer;
       state.conflicts.push_back({Field::kRemoteTarget, RefOf(*by_server.fact),

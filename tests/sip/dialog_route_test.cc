@@ -293,6 +293,28 @@ TEST(TargetRefresh, Rule4_5_CrossingRefreshesTakeThePeersRequestAndSaySo) {
   EXPECT_THAT(call.Only().conflicts, SizeIs(1));
 }
 
+// The peer cannot have sent its request after an answer to what the server had not yet sent.
+TEST(TargetRefresh, Rule4_5_RefreshesThatOnlyFollowEachOtherFastAreTakenInTheirOrder) {
+  for (const bool answered_before : {true, false}) {
+    CallScript call;
+    call.step_us = 1'000;
+    call.AnsweredByPeer();
+    Request theirs = call.Receive({.method = "UPDATE",
+                                   .cseq = 9,
+                                   .from_tag = "b",
+                                   .to_tag = "a",
+                                   .from = "<sip:bob@example.com>",
+                                   .to = "<sip:alice@example.com>",
+                                   .contact = "<sip:y@198.51.100.7>"});
+    if (answered_before) call.Reply(theirs, {});
+    Request ours = call.Send({.method = "UPDATE", .cseq = 5, .to_tag = "b"});
+    if (!answered_before) call.Reply(theirs, {});
+    call.Reply(ours, {.contact = "<sip:x@198.51.100.7>"});
+    EXPECT_EQ(call.Only().remote_target, "sip:x@198.51.100.7");
+    EXPECT_THAT(call.Only().conflicts, IsEmpty());
+  }
+}
+
 TEST(TargetRefresh, Rule11_9_AnAckOfALostReinviteOfThePeerLeavesTheTargetUnknown) {
   CallScript call;
   call.AnsweredByPeer();
