@@ -222,7 +222,9 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   if (newest_ability != nullptr) {
     Cite(state, Field::kAbilities, *newest_ability, "Supported and Allow of the peer");
   }
-  for (const Floor& floor : facts_.floors) last = std::max(last, floor.sighting.time_us);
+  for (const Floor& floor : facts_.floors) {
+    if (IsOf(draft, floor)) last = std::max(last, floor.sighting.time_us);
+  }
   if (first == INT64_MAX) first = facts_.first_us;
   state.created_at = CaptureTime(std::chrono::microseconds(first));
   state.last_seen = CaptureTime(std::chrono::microseconds(last));
@@ -510,9 +512,7 @@ void Derivation::DeriveSequence(Draft& draft) const {
     Cite(state, Field::kLocalSeq, *best->fact, best->reason);
   }
   for (const Floor& floor : facts_.floors) {
-    const TagId local = Canonical(floor.sent ? floor.from_tag : floor.to_tag);
-    const TagId remote = Canonical(floor.sent ? floor.to_tag : floor.from_tag);
-    if (local != draft.local || remote != draft.remote) continue;
+    if (!IsOf(draft, floor)) continue;
     MessageFact fact;
     fact.first = floor.sighting;
     std::optional<std::uint32_t>& seq = floor.sent ? state.local_seq : state.remote_seq;
@@ -576,8 +576,7 @@ void Derivation::DerivePace(Draft& draft) const {
     }
   }
   for (const Floor& floor : facts_.floors) {
-    if (floor.sent && Canonical(floor.from_tag) == draft.local &&
-        Canonical(floor.to_tag) == draft.remote) {
+    if (floor.sent && IsOf(draft, floor)) {
       sent.emplace_back(floor.cseq, floor.sighting.time_us);
     }
   }

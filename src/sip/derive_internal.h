@@ -70,6 +70,10 @@ class Derivation {
   std::int64_t SettledAt(const Draft& draft, const Transaction& at,
                          const MessageFact& answer) const;
   TagId Canonical(TagId tag) const { return canonical_[tag]; }
+  bool IsOf(const Draft& draft, const Floor& floor) const {
+    return Canonical(floor.sent ? floor.from_tag : floor.to_tag) == draft.local &&
+           Canonical(floor.sent ? floor.to_tag : floor.from_tag) == draft.remote;
+  }
 
   // --- derive_identity.cc: parties, role, phase, sequence numbers, proof ---
   void DeriveIdentity(Draft& draft) const;

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "sipheal/sip/dialog_codec.h"
 #include "sipheal/sip/explain.h"
 #include "sipheal/sip/next_request.h"
@@ -443,6 +445,32 @@ TEST(Folder, AQuietCallShrinksAndKeepsItsState) {
   ASSERT_THAT(late, SizeIs(1));
   EXPECT_EQ(late[0].local_seq, before[0].local_seq);
   EXPECT_EQ(late[0].remote_target, before[0].remote_target);
+}
+
+// Rule 1.6: each fork is a dialog of its own.
+TEST(Folder, Rule1_6_WhatOneForkDidDoesNotMakeAnotherSeenLaterWhenTheCallShrinks) {
+  CallScript call;
+  Request invite = call.Send({});
+  call.Reply(invite, {.to_tag = "b"});
+  call.Reply(invite, {.to_tag = "c"});
+  call.Send({.method = "ACK", .to_tag = "b"});
+  call.Send({.method = "ACK", .to_tag = "c"});
+  for (unsigned cseq = 2; cseq < 60; ++cseq) {
+    call.Reply(call.Send({.method = "INFO", .cseq = cseq, .to_tag = "b"}), {});
+  }
+  sip::DialogFolder folder(call.server);
+  for (const sip::CapturedMessage& message : call.messages) folder.Fold(message);
+  const auto last_seen = [&] {
+    std::map<std::string, sip::CaptureTime> times;
+    for (const DialogState& dialog : folder.Snapshot(call.call_id)) {
+      times[dialog.remote.tag] = dialog.last_seen;
+    }
+    return times;
+  };
+  const auto before = last_seen();
+  ASSERT_THAT(before, SizeIs(2));
+  ASSERT_EQ(folder.Sweep(call.messages.back().time + std::chrono::seconds(60)), 0u);
+  EXPECT_EQ(last_seen(), before);
 }
 
 TEST(Threats, Rule12_6_AForgedFirstRequestOfTheServerUsesUpNoNumbers) {
