@@ -214,6 +214,15 @@ bool Derivation::IsInitial(const Transaction& transaction) const {
         // This side answers under a tag that it made for a call of its own.
         return false;
       }
+      if (other.method == Method::kInvite && !other.has_request && other_way &&
+          answer.status >= 300 && other.from_tag != 0 &&
+          Canonical(other.from_tag) == Canonical(answer.to_tag) &&
+          std::any_of(other.answers.begin(), other.answers.end(), [&](const AnswerFact& earlier) {
+            return CreatesDialog(earlier) && earlier.first.time_us < answer.first.time_us &&
+                   Canonical(earlier.to_tag) == Canonical(transaction.from_tag);
+          })) {
+        return false;  // refused under tags that the two sides had agreed on before
+      }
       if (other.method == Method::kInvite && !other.has_request && !other_way &&
           other.cseq < transaction.cseq && other.from_tag == transaction.from_tag &&
           std::any_of(other.answers.begin(), other.answers.end(), [&](const AnswerFact& earlier) {
@@ -302,9 +311,24 @@ void Derivation::FindDialogs() {
   }
 }
 
+// A request within the dialog was sent before that time.
+bool Derivation::WasThereBefore(const Draft& draft, std::int64_t time_us) const {
+  return std::any_of(facts_.transactions.begin(), facts_.transactions.end(), [&](const auto& at) {
+    if (!at.has_request || !at.request.has_to_tag || at.request.first.time_us >= time_us ||
+        at.method == Method::kAck || at.method == Method::kCancel) {
+      return false;
+    }
+    const TagId from = Canonical(at.from_tag);
+    const TagId to = Canonical(at.request.to_tag);
+    return at.sent ? from == draft.local && to == draft.remote
+                   : from == draft.remote && to == draft.local;
+  });
+}
+
 void Derivation::Assign(Draft& draft) {
-  // The latest INVITE under this From tag of which no answer was captured.
-  const Transaction* unanswered = nullptr;
+  // The latest INVITE under this From tag that may have made the dialog: no answer to it was
+  // captured, or it was refused under the dialog's own tags when the dialog was there.
+  const Transaction* likely = nullptr;
   for (const Transaction& at : facts_.transactions) {
     if (at.method == Method::kCancel) continue;
     if (IsStrayAnswer(at)) {
@@ -341,9 +365,10 @@ void Derivation::Assign(Draft& draft) {
         draft.creating.push_back(&at);
       } else {
         if (at.sent) draft.attempts.push_back(&at);
-        if (at.has_request && refusal == nullptr &&
-            (unanswered == nullptr || unanswered->cseq < at.cseq)) {
-          unanswered = &at;
+        if (at.has_request && (likely == nullptr || likely->cseq < at.cseq) &&
+            (refusal == nullptr ||
+             (Canonical(refusal->to_tag) == to && WasThereBefore(draft, refusal->first.time_us)))) {
+          likely = &at;
         }
       }
       continue;
@@ -377,7 +402,7 @@ void Derivation::Assign(Draft& draft) {
            });
   });
   // A dialog that goes on was opened by something; what was lost were the answers.
-  if (draft.creating.empty() && unanswered != nullptr) draft.creating.push_back(unanswered);
+  if (draft.creating.empty() && likely != nullptr) draft.creating.push_back(likely);
   std::sort(draft.creating.begin(), draft.creating.end(), Earlier);
   std::sort(draft.attempts.begin(), draft.attempts.end(), Earlier);
   std::sort(draft.own.begin(), draft.own.end(), Earlier);

@@ -58,6 +58,7 @@ class Derivation {
   void CanonicaliseTags();
   void FindDialogs();
   void AddPair(TagId local, TagId remote);
+  bool WasThereBefore(const Draft& draft, std::int64_t time_us) const;
   void Assign(Draft& draft);
   bool IsStrayAnswer(const Transaction& transaction) const;
   bool AckIsFor2xx(const Transaction& ack, bool* proved) const;

@@ -160,6 +160,34 @@ TEST(DialogIdentity, Rule1_8_FailureOfTheFirstInviteEndsItsEarlyDialogs) {
   EXPECT_EQ(call.Judge().token, VerdictToken::kEnded);
 }
 
+// What the server sent in the dialog while it rang shows that the INVITE had made it.
+TEST(DialogIdentity, Rule1_8_ARefusalUnderTheTagOfADialogThatWasThereEndsIt) {
+  for (const bool challenged_first : {false, true}) {
+    CallScript call;
+    if (challenged_first) {
+      call.Reply(call.Receive({.cseq = 1}), {.status = 401, .to_tag = "b"});
+    }
+    Request invite = call.Receive({.cseq = 2});
+    call.Reply(invite, {.status = 183, .to_tag = "b"});
+    call.messages.pop_back();
+    Request update = call.Send(call.FromCallee({.method = "UPDATE", .cseq = 7}));
+    call.Reply(update, {});
+    call.Reply(invite, {.status = 487, .to_tag = "b"});
+    const DialogState dialog = call.Only();
+    EXPECT_EQ(dialog.remote_seq, 2u);
+    EXPECT_EQ(dialog.phase, DialogPhase::kTerminated);
+    EXPECT_EQ(dialog.end, DialogEnd::kInviteFailed);
+  }
+}
+
+TEST(DialogIdentity, Rule1_8_AChallengeUnderTheTagOfALaterDialogEndsNothing) {
+  CallScript call;
+  call.Reply(call.Receive({.cseq = 1}), {.status = 401, .to_tag = "b"});
+  Request update = call.Send(call.FromCallee({.method = "UPDATE", .cseq = 7}));
+  call.Reply(update, {});
+  EXPECT_EQ(call.Only().end, DialogEnd::kNone);
+}
+
 TEST(DialogIdentity, Rule1_14_199EndsItsEarlyDialogOnly) {
   CallScript call;
   Request invite = call.Send({});

@@ -566,5 +566,20 @@ TEST(Cseq, Rule5_11_OnlyAcceptedRequestsRaiseTheRemoteNumber_Rule5_12) {
   EXPECT_EQ(call.Only().remote_seq, 5u);
 }
 
+// Only the refusal is left of the re-INVITE, and of the server's first INVITE only the answer: that
+// came first, so the refused one was sent within the dialog.
+TEST(Cseq, Rule5_11_ARefusalLaterThanTheAnswerThatMadeTheDialogRaisesTheRemoteNumber) {
+  CallScript call;
+  Request invite = call.Send({});
+  call.messages.pop_back();
+  call.Reply(invite, {.to_tag = "b"});
+  Request reinvite = call.Receive({.cseq = 64, .from_tag = "b", .to_tag = "a"});
+  call.messages.pop_back();
+  call.Reply(reinvite, {.status = 407});
+  EXPECT_EQ(call.Only().remote_seq, 64u);
+  EXPECT_EQ(call.Only().role, sip::DialogRole::kUac);
+  EXPECT_EQ(call.Only().phase, sip::DialogPhase::kConfirmed);
+}
+
 }  // namespace
 }  // namespace sipheal::testing
