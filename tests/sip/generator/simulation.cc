@@ -189,6 +189,14 @@ void Simulation::GoesOn(Leg& leg, bool by_server, int id) {
   }
 }
 
+void Simulation::IsConfirmed(Leg& leg, int id) {
+  for (std::vector<Change>& changes : leg.history) {
+    for (Change& change : changes) {
+      if (change.implied_by == Change::By::kAnybody) change.later.push_back(id);
+    }
+  }
+}
+
 Leg& Simulation::AddLeg(int like) {
   auto leg = std::make_unique<Leg>();
   leg->server = server_;
@@ -290,7 +298,10 @@ int Simulation::Answer(Leg& leg, const Transaction& request, int status,
     if (!request.by_server && status != 500) note.remote_seq = request.at_server.cseq;
   }
   if (by_server && options.session != nullptr) note.sdp_version = options.session->version;
-  return Capture(response, by_server, request.hop, note);
+  const int id = Capture(response, by_server, request.hop, note);
+  // It shows that the dialog was confirmed, too; but not what its sender had been sent.
+  if (leg.stage == Stage::kConfirmed) IsConfirmed(leg, id);
+  return id;
 }
 
 int Simulation::AckOf2xx(Leg& leg, const Transaction& invite, const Session* session) {

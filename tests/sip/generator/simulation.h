@@ -78,6 +78,7 @@ class Simulation {
   void AlsoShown(Leg& leg, const std::vector<Fact>& facts, int id, bool proves_target);
   void ShowsRouteAndTarget(Leg& leg, const std::string& method, int id);
   void GoesOn(Leg& leg, bool by_server, int id);
+  void IsConfirmed(Leg& leg, int id);
   void Doubt(Leg& leg, const std::vector<Fact>& facts, int trace,
              const std::vector<int>& dispelled_by);
 
