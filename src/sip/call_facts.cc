@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sip/ending_codes.h"
+
 namespace sipheal::inline v0_1::sip {
 namespace {
 
@@ -15,6 +17,10 @@ constexpr std::size_t kMaxRivals = 1000;
 constexpr std::size_t kTagsOfMessage = 2;
 // Completed re-INVITEs and UPDATEs that Compact keeps, besides those that made the dialog.
 constexpr std::size_t kKeptRefreshes = 6;
+// Of those with a session description, which may be older than all that only restart the timer.
+constexpr std::size_t kKeptDescriptions = 2;
+// Requests of the server that nobody answered in time: they show its numbers.
+constexpr std::size_t kKeptUnanswered = 8;
 // The same of REFER, SUBSCRIBE and NOTIFY, which show the dialog's other usages.
 constexpr std::size_t kKeptSubscriptions = 8;
 
@@ -480,10 +486,10 @@ bool CallFacts::MayHaveEnded() const {
 }
 
 // What stays: initial INVITEs, BYE, CANCEL, whatever is open, the newest refreshes of each
-// direction with their ACKs, the server's newest request (it shows route and target as the server
-// used them), and every answer that ends something. The others leave their CSeq in a floor. A late
-// copy of a dropped message comes back as an old transaction and changes nothing, since the floor
-// and the refreshes that were kept are newer.
+// direction and the newest descriptions with their ACKs, the server's newest request (it shows
+// route and target as the server used them), and every answer that ends something. The others leave
+// their CSeq in a floor. A late copy of a dropped message comes back as an old transaction and
+// changes nothing, since the floor and the refreshes that were kept are newer.
 void CallFacts::Compact() {
   const Transaction* newest_own = nullptr;
   for (const Transaction& at : transactions) {
@@ -492,10 +498,30 @@ void CallFacts::Compact() {
       newest_own = &at;
     }
   }
-  const std::int64_t oldest_kept =
-      OldestKept(transactions, kKeptRefreshes, [](const Transaction& at) {
-        return IsRefresh(at.method) && at.FinalAnswer() != nullptr && at.request.has_to_tag;
-      });
+  const auto refreshed = [](const Transaction& at) {
+    const AnswerFact* final = at.FinalAnswer();
+    return IsRefresh(at.method) && at.request.has_to_tag && final != nullptr && final->status < 300;
+  };
+  const auto refused = [](const Transaction& at) {
+    const AnswerFact* final = at.FinalAnswer();
+    return IsRefresh(at.method) && at.request.has_to_tag && final != nullptr &&
+           final->status >= 300;
+  };
+  const auto described = [&](const Transaction& at) {
+    return refreshed(at) &&
+           (at.request.has_sdp() || std::any_of(at.answers.begin(), at.answers.end(),
+                                                [](const AnswerFact& a) { return a.has_sdp(); }));
+  };
+  // Open no longer, whatever it was (RFC 3261 17.1.2.2).
+  const std::int64_t timed_out = newest_us - std::chrono::microseconds(kT1Times64).count();
+  const auto unanswered = [&](const Transaction& at) {
+    return at.sent && at.method != Method::kInvite && at.method != Method::kAck &&
+           at.FinalAnswer() == nullptr && at.request.first.time_us < timed_out;
+  };
+  const std::int64_t oldest_kept = OldestKept(transactions, kKeptRefreshes, refreshed);
+  const std::int64_t oldest_refused = OldestKept(transactions, kKeptRefreshes, refused);
+  const std::int64_t oldest_described = OldestKept(transactions, kKeptDescriptions, described);
+  const std::int64_t oldest_unanswered = OldestKept(transactions, kKeptUnanswered, unanswered);
   const std::int64_t oldest_subscription =
       OldestKept(transactions, kKeptSubscriptions,
                  [](const Transaction& at) { return OfSubscription(at.method) && at.has_request; });
@@ -515,17 +541,30 @@ void CallFacts::Compact() {
     const Transaction*& newest = newest_party[at.sent];
     if (newest == nullptr || newest->cseq < at.cseq) newest = &at;
   }
-  auto droppable = [&](const Transaction& at) {
-    if (&at == newest_own || at.method == Method::kBye || at.method == Method::kCancel)
-      return false;
-    if (!at.has_request || !at.request.has_to_tag) return false;
-    if (at.method == Method::kAck) return at.request.first.time_us < oldest_kept;
+  const auto matters = [&](const Transaction& at) {
+    if (&at == newest_own || at.method == Method::kBye || at.method == Method::kCancel) return true;
+    if (!at.has_request || !at.request.has_to_tag) return true;
+    const std::int64_t time = at.request.first.time_us;
     const AnswerFact* final = at.FinalAnswer();
-    if (final == nullptr || final->status >= 300) return false;
-    if (IsRefresh(at.method)) {
-      return at.request.first.time_us < oldest_kept && &at != newest_party[at.sent];
+    if (final == nullptr) return !unanswered(at) || time >= oldest_unanswered;
+    if (final->status >= 300 && EndsCall(at.method, final->status)) return true;
+    if (refused(at)) return time >= oldest_refused;
+    if (refreshed(at)) {
+      return time >= oldest_kept || &at == newest_party[at.sent] ||
+             (described(at) && time >= oldest_described);
     }
-    return !OfSubscription(at.method) || at.request.first.time_us < oldest_subscription;
+    return OfSubscription(at.method) && time >= oldest_subscription;
+  };
+  const auto droppable = [&](const Transaction& at) {
+    if (at.method != Method::kAck || !at.has_request) return !matters(at);
+    // It goes with its INVITE.
+    for (const Transaction& invite : transactions) {
+      if (invite.method == Method::kInvite && invite.sent == at.sent && invite.cseq == at.cseq &&
+          invite.from_tag == at.from_tag) {
+        return &at != newest_own && !matters(invite);
+      }
+    }
+    return &at != newest_own && at.request.first.time_us < oldest_kept;
   };
   std::vector<Transaction> kept;
   std::vector<AnswerFact> kept_answers;
@@ -536,7 +575,10 @@ void CallFacts::Compact() {
       continue;
     }
     compacted = dropped = true;
-    if (at.method == Method::kAck) continue;
+    // No floor by what proves no number: one that nobody answered (rule 12.6), and one that the
+    // server did not take (rule 5.11).
+    const AnswerFact* final = at.FinalAnswer();
+    if (final == nullptr || (!at.sent && final->status == 500)) continue;
     auto floor = std::find_if(floors.begin(), floors.end(), [&at](const Floor& known) {
       return known.sent == at.sent && known.from_tag == at.from_tag &&
              known.to_tag == at.request.to_tag;

@@ -12,6 +12,7 @@
 // for all calls in turn without allocating.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,6 +24,9 @@
 #include "sipheal/sip/method.h"
 
 namespace sipheal::inline v0_1::sip {
+
+// By when a request must have been answered (RFC 3261 17.1.1.2).
+inline constexpr std::chrono::seconds kT1Times64{32};
 
 // Reference to a pooled text; 0: none.
 using TextId = std::uint16_t;

@@ -3,40 +3,9 @@
 #include <algorithm>
 
 #include "sip/derive_internal.h"
+#include "sip/ending_codes.h"
 
 namespace sipheal::inline v0_1::sip {
-namespace {
-
-// RFC 5057 section 5.1: what an answer to a request in the dialog ends.
-bool EndsDialog(int status) {
-  switch (status) {
-    case 404:
-    case 410:
-    case 416:
-    case 482:
-    case 483:
-    case 484:
-    case 485:
-    case 502:
-    case 604:
-      return true;
-    default:
-      return false;
-  }
-}
-
-bool EndsUsage(int status) {
-  return status == 405 || status == 408 || status == 480 || status == 481 || status == 489 ||
-         status == 501;
-}
-
-bool OfInviteUsage(Method method) {
-  return method == Method::kInvite || method == Method::kUpdate || method == Method::kInfo ||
-         method == Method::kPrack || method == Method::kBye;
-}
-
-}  // namespace
-
 void Derivation::DeriveEnd(Draft& draft) const {
   DialogState& state = draft.state;
   DialogEnd end = DialogEnd::kNone;
@@ -83,10 +52,7 @@ void Derivation::DeriveEnd(Draft& draft) const {
     for (const Transaction* at : *list) {
       if (at->method == Method::kAck || at->method == Method::kCancel) continue;
       const AnswerFact* final = FinalOf(draft, *at);
-      if (final == nullptr || final->status < 300) continue;
-      if (!EndsDialog(final->status) && !(EndsUsage(final->status) && OfInviteUsage(at->method))) {
-        continue;
-      }
+      if (final == nullptr || !EndsCall(at->method, final->status)) continue;
       // A request that came from elsewhere proves nothing by being refused.
       if (!at->sent && at->has_request && !OnPath(draft, at->request)) {
         ++state.quarantined;

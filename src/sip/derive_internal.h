@@ -16,7 +16,6 @@
 
 namespace sipheal::inline v0_1::sip {
 
-inline constexpr std::chrono::seconds kT1Times64{32};
 // A CSeq that jumps further than this, without an answer, is not believed (rules 12.5, 12.6).
 inline constexpr std::uint32_t kSaneJump = 1'000'000;
 

@@ -559,6 +559,11 @@ void Derivation::DeriveDeadline(Draft& draft) const {
   for (const auto* list : {&draft.creating, &draft.own}) {
     for (const Transaction* at : *list) {
       if (!at->sent || at->method != Method::kInvite || FinalOf(draft, *at) != nullptr) continue;
+      // It was answered since, though that was not captured.
+      if (AckSeen(draft, *at) != nullptr ||
+          (list == &draft.creating && state.phase == DialogPhase::kConfirmed)) {
+        continue;
+      }
       for (const AnswerFact& answer : at->answers) {
         if (answer.rseq == 0 || Canonical(answer.to_tag) != draft.remote) continue;
         const std::string rseq = std::to_string(answer.rseq);
