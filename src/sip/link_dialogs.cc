@@ -9,6 +9,7 @@
 
 #include "sip/text.h"
 #include "sipheal/sip/link_legs.h"
+#include "sipheal/sip/next_request.h"
 #include "sipheal/sip/uri.h"
 
 namespace sipheal::inline v0_1::sip {
@@ -73,7 +74,9 @@ void RaiseByTold(const DialogState& notifier, const ToldDialog& told, DialogStat
   }
   const std::uint32_t known = named.local_seq.value_or(0);
   if (told.other_seq <= known) return;
-  if (!ShareAHost(notifier, named) || (named.local_seq && told.other_seq - known > kSaneJump)) {
+  // The first number is anybody's choice, but no stack begins where it could not count on.
+  const std::uint32_t most = named.local_seq ? known + kSaneJump : kMaxCseq - kSaneJump;
+  if (!ShareAHost(notifier, named) || told.other_seq > most) {
     named.conflicts.push_back({Field::kLocalSeq, told.message, std::to_string(told.other_seq),
                                "told by a notification that does not fit the dialog (RFC 4235)",
                                false});

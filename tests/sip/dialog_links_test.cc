@@ -178,6 +178,19 @@ TEST(DialogPackage, Rule7_8_WhatIsNotAcceptedOrDoesNotFitIsNotTaken) {
   }
 }
 
+TEST(DialogPackage, Rule7_8_ANumberBehindWhichNoneIsLeftTakesNoCallAway) {
+  CallScript call;
+  call.call_id = "old@example.com";
+  call.AnsweredByServer();
+  Capture capture;
+  capture.Add(call);
+  capture.Add(Notification(kPeer, 200, DialogInfo("a", "b", "2147483647")));
+  const DialogState dialog = capture.Of("old@example.com");
+  EXPECT_EQ(dialog.local_seq, std::nullopt);
+  EXPECT_TRUE(sip::Judge(dialog).recoverable()) << sip::Explain(dialog, sip::Judge(dialog));
+  EXPECT_THAT(dialog.conflicts, SizeIs(1));
+}
+
 TEST(DialogPackage, Rule7_8_AnyPrefixOfABodyIsReadSafely) {
   const std::string body = DialogInfo("b", "a", "8");
   for (std::size_t size = 0; size < body.size(); ++size) {
