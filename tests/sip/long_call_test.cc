@@ -2,6 +2,10 @@
 // Calls that are so long that the folder no longer keeps every transaction of them.
 #include <gtest/gtest.h>
 
+#include <array>
+#include <random>
+
+#include "absl/strings/str_format.h"
 #include "sipheal/sip/explain.h"
 #include "sipheal/sip/next_request.h"
 #include "tests/sip/call_script.h"
@@ -103,6 +107,98 @@ TEST(LongCall, Rule9_1_TheVersionRisesAboveAllRefusedOffersHoweverMany) {
   Request bye = call.Receive(FromPeer({.method = "BYE", .cseq = 1}));
   call.Reply(bye, {});
   EXPECT_EQ(call.Only().end, DialogEnd::kByeAnswered);
+}
+
+// A random call of many requests; nothing is lost.
+CallScript RandomCall(std::mt19937& random) {
+  CallScript call;
+  call.AnsweredByPeer();
+  std::array<unsigned, 2> cseq = {1, 0};  // the server's, the peer's
+  std::array<unsigned, 2> version = {1, 1};
+  const std::array<std::string, 2> ip = {"192.0.2.10", "198.51.100.7"};
+  for (unsigned i = 0; i < 2 * kMany; ++i) {
+    call.Wait(40);
+    const bool sent = random() % 2 == 0;
+    const unsigned own = sent ? 0 : 1;
+    const bool describes = random() % 40 == 0;
+    const std::string direction = random() % 2 == 0 ? "sendrecv" : "sendonly";
+    const std::string answer = direction == "sendrecv" ? "sendrecv" : "recvonly";
+    Request request{.method = "UPDATE", .cseq = ++cseq[own], .to_tag = "b"};
+    Answer reply;
+    switch (random() % 10) {
+      case 0:
+        if (random() % 4 == 0) request.method = "INVITE";
+        break;
+      case 1:
+      case 2:
+      case 3:
+        break;
+      case 4:
+        request.method = "OPTIONS";
+        reply.status = random() % 2 == 0 ? 200 : 405;
+        break;
+      case 5:
+        request.method = "MESSAGE";
+        reply.status = random() % 2 == 0 ? 200 : 415;
+        break;
+      default:
+        request.method = "INFO";
+        reply.status = random() % 4 == 0 ? 500 : 200;
+    }
+    if (request.method == "INVITE" || request.method == "UPDATE") {
+      if (random() % 8 == 0) reply.status = 488;
+      if (describes || request.method == "INVITE") {
+        request.sdp = Sdp(ip[own], 20000, std::to_string(++version[own]), direction);
+        if (reply.status == 200) {
+          reply.sdp = Sdp(ip[1 - own], 20000, std::to_string(++version[1 - own]), answer);
+        }
+      }
+      if (!sent && random() % 16 == 0) {
+        request.contact = "<sip:phone@198.51.100.7:" + std::to_string(5062 + random() % 100) + ">";
+      }
+      if (reply.status == 200 && random() % 2 == 0) {
+        reply.extra = "Session-Expires: 1800;refresher=uac\r\n";
+      }
+    }
+    const Request made = sent ? call.Send(request) : call.Receive(FromPeer(request));
+    const bool answered = random() % 16 != 0 || request.method == "INVITE";
+    if (answered) call.Reply(made, reply);
+    if (made.method == "INVITE") {
+      Request ack{.method = "ACK", .cseq = made.cseq, .to_tag = "b"};
+      if (reply.status >= 300) ack.branch = made.branch;
+      sent ? call.Send(ack) : call.Receive(FromPeer(ack));
+    }
+  }
+  return call;
+}
+
+TEST(LongCall, EndsInTheStateInWhichItWouldEndWereAllOfItKept) {
+  sip::RebuildOptions all;
+  all.max_transactions_per_call = 100'000;
+  for (unsigned seed = 0; seed < 60; ++seed) {
+    std::mt19937 random(seed);
+    const CallScript call = RandomCall(random);
+    const std::vector<DialogState> whole = sip::Rebuild(call.messages, call.server, all);
+    ASSERT_EQ(whole.size(), 1u);
+    const DialogState& expected = whole.front();
+    const DialogState dialog = call.Only();
+    SCOPED_TRACE(absl::StrFormat("seed %d\n", seed) + sip::Explain(dialog, call.Judge()) +
+                 sip::Explain(expected, sip::Judge(expected)));
+    EXPECT_EQ(call.Judge().token, sip::Judge(expected).token);
+    EXPECT_EQ(dialog.phase, expected.phase);
+    EXPECT_EQ(dialog.local_seq, expected.local_seq);
+    EXPECT_EQ(dialog.remote_seq, expected.remote_seq);
+    EXPECT_EQ(dialog.remote_target, expected.remote_target);
+    EXPECT_EQ(dialog.local_sdp, expected.local_sdp);
+    EXPECT_EQ(dialog.remote_sdp, expected.remote_sdp);
+    EXPECT_EQ(dialog.highest_local_sdp_version, expected.highest_local_sdp_version);
+    EXPECT_EQ(dialog.held_by_local, expected.held_by_local);
+    EXPECT_EQ(dialog.held_by_remote, expected.held_by_remote);
+    EXPECT_EQ(dialog.session_timer, expected.session_timer);
+    EXPECT_EQ(dialog.open_transactions, expected.open_transactions);
+    EXPECT_EQ(dialog.deadline, expected.deadline);
+    EXPECT_EQ(dialog.missing, expected.missing);
+  }
 }
 
 TEST(TakeoverClock, Rule13_5_NoReliableAnswerWaitsForItsPrackOnceTheCallIsUp) {
