@@ -211,13 +211,16 @@ absl::StatusOr<std::uint32_t> NextCseq(const DialogState& dialog, const CseqPoli
                                        CaptureTime now) {
   std::uint64_t next;
   if (dialog.local_seq) {
+    // Beyond that it is no pace, but a clock that was never set, or a number that was made up.
+    constexpr std::uint64_t kMostUnseen = 1'000'000;
     const bool complete = policy.capture_is_complete && !dialog.from_stored_state;
     std::uint64_t headroom = complete ? 0 : policy.headroom;
     // Twice what the server could have sent since, at the pace at which it was seen to send.
     const Evidence* last = dialog.FindEvidence(Field::kLocalSeq);
     if (!complete && last != nullptr && dialog.local_pace.count() > 0 && now > last->message.time) {
-      const auto unseen = (now - last->message.time) / dialog.local_pace;
-      headroom = std::max(headroom, 2 * static_cast<std::uint64_t>(unseen));
+      const auto unseen =
+          static_cast<std::uint64_t>((now - last->message.time) / dialog.local_pace);
+      headroom = std::max(headroom, std::min<std::uint64_t>(2 * unseen, kMostUnseen));
     }
     next = std::uint64_t{*dialog.local_seq} + 1 + headroom;
   } else {

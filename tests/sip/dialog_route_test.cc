@@ -527,6 +527,24 @@ TEST(Cseq, Rule5_8_AServerThatWasSendingFastGetsTwiceWhatItCouldHaveSent) {
   EXPECT_EQ(*sip::NextCseq(quiet.Only(), {}, last + std::chrono::hours(5)), 1002u);
 }
 
+// A capture whose clock was never set, or numbers that somebody made up, must not use them all up.
+TEST(Cseq, Rule5_8_NoPaceAndNoClockUseUpTheNumbers) {
+  for (const unsigned step : {1u, 4'000u}) {
+    CallScript call;
+    call.AnsweredByPeer();
+    for (unsigned i = 1; i <= 3; ++i) {
+      call.Send({.method = "INFO", .cseq = 1 + i * step, .to_tag = "b"});
+    }
+    const DialogState dialog = call.Only();
+    ASSERT_GT(dialog.local_pace.count(), 0);
+    sip::VerdictOptions options;
+    options.now = dialog.last_seen + std::chrono::years(50);
+    const sip::Verdict verdict = call.Judge(options);
+    EXPECT_TRUE(verdict.recoverable()) << sip::Explain(dialog, verdict);
+    EXPECT_GT(*sip::NextCseq(dialog, {}, options.now), *dialog.local_seq + 1000);
+  }
+}
+
 TEST(Cseq, Rule5_13_AnAckIsNeitherTheHighestNumberNorAStepBack) {
   CallScript call;
   Request invite = call.Send({});
