@@ -197,6 +197,15 @@ std::int64_t Derivation::SettledAt(const Draft& draft, const Transaction& at,
   return settled;
 }
 
+// This side had sent an INVITE before that opened a call, so the other side did not.
+bool Derivation::IsAfterFirstInvite(const Transaction& transaction) const {
+  return std::any_of(facts_.transactions.begin(), facts_.transactions.end(), [&](const auto& at) {
+    return at.method == Method::kInvite && at.sent == transaction.sent && at.has_request &&
+           !at.request.has_to_tag && at.cseq < transaction.cseq &&
+           Canonical(at.from_tag) == Canonical(transaction.from_tag);
+  });
+}
+
 // True for an INVITE that opens a call. When the request was not captured, the other facts decide.
 bool Derivation::IsInitial(const Transaction& transaction) const {
   if (transaction.method != Method::kInvite) return false;
@@ -215,13 +224,15 @@ bool Derivation::IsInitial(const Transaction& transaction) const {
         return false;
       }
       if (other.method == Method::kInvite && !other.has_request && other_way &&
-          answer.status >= 300 && other.from_tag != 0 &&
-          Canonical(other.from_tag) == Canonical(answer.to_tag) &&
-          std::any_of(other.answers.begin(), other.answers.end(), [&](const AnswerFact& earlier) {
-            return CreatesDialog(earlier) && earlier.first.time_us < answer.first.time_us &&
-                   Canonical(earlier.to_tag) == Canonical(transaction.from_tag);
-          })) {
-        return false;  // refused under tags that the two sides had agreed on before
+          other.from_tag != 0 && Canonical(other.from_tag) == Canonical(answer.to_tag) &&
+          std::any_of(other.answers.begin(), other.answers.end(),
+                      [&](const AnswerFact& earlier) {
+                        return CreatesDialog(earlier) &&
+                               earlier.first.time_us < answer.first.time_us &&
+                               Canonical(earlier.to_tag) == Canonical(transaction.from_tag);
+                      }) &&
+          (answer.status >= 300 || IsAfterFirstInvite(transaction))) {
+        return false;  // answered under tags that the two sides had agreed on before
       }
       if (other.method == Method::kInvite && !other.has_request && !other_way &&
           other.cseq < transaction.cseq && other.from_tag == transaction.from_tag &&
@@ -364,7 +375,11 @@ void Derivation::Assign(Draft& draft) {
       if (creates || acknowledged) {
         draft.creating.push_back(&at);
       } else {
-        if (at.sent) draft.attempts.push_back(&at);
+        if (at.sent) {
+          draft.attempts.push_back(&at);
+        } else if (refusal != nullptr && Canonical(refusal->to_tag) == to) {
+          draft.refused.push_back(&at);
+        }
         if (at.has_request && (likely == nullptr || likely->cseq < at.cseq) &&
             (refusal == nullptr ||
              (Canonical(refusal->to_tag) == to && WasThereBefore(draft, refusal->first.time_us)))) {

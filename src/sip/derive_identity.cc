@@ -534,7 +534,7 @@ void Derivation::DeriveSequence(Draft& draft) const {
       proof = &fact;
     }
   };
-  for (const auto* list : {&draft.creating, &draft.theirs}) {
+  for (const auto* list : {&draft.creating, &draft.refused, &draft.theirs}) {
     for (const Transaction* at : *list) {
       if (at->sent) continue;
       if (at->method == Method::kAck) {

@@ -30,6 +30,8 @@ struct Draft {
   // Other requests of the server that show numbers which it used: initial INVITEs under the same
   // From tag (challenged, redirected, forked) and ACKs of refused INVITEs in the dialog.
   std::vector<const Transaction*> attempts;
+  // INVITEs of the peer that look like the first and were refused under this dialog's tags.
+  std::vector<const Transaction*> refused;
   std::vector<const Transaction*> own;     // in the dialog, sent by the server, lowest CSeq first
   std::vector<const Transaction*> theirs;  // in the dialog, sent by the peer, lowest CSeq first
   // Both sides are proved to hold the dialog with its INVITE usage.
@@ -64,6 +66,7 @@ class Derivation {
   // Something of the INVITE that the ACK is for was captured.
   bool IsOfSeenInvite(const Draft& draft, const Transaction& ack) const;
   bool IsNamedByOpening(const Draft& draft, const IpAddress& ip) const;
+  bool IsAfterFirstInvite(const Transaction& transaction) const;
   bool IsInitial(const Transaction& transaction) const;
   bool ShowsEarlierDialog(const Transaction& other, const Transaction& invite,
                           const AnswerFact& answer) const;

@@ -239,5 +239,23 @@ TEST(Order, Rule11_7_RefreshesOfOneSideAreOrderedByTheirNumbers) {
   EXPECT_EQ(call.Only().remote_target, "sip:phone@198.51.100.7:5097");
 }
 
+// The peer's INVITE had opened the call, so that the server's was a re-INVITE, and the peer's
+// INVITE that was answered after that was one, too; where it moved to was lost with it.
+TEST(Loss, Rule11_9_AnAnswerAfterTheOtherSidesReinviteIsNotThatToTheFirstInvite) {
+  CallScript call;
+  call.Receive({.record_route = {"<sip:203.0.113.1;lr>"}});
+  Request ours = call.FromCallee({.cseq = 70});
+  ours.sent = true;
+  ours.branch = "z9hG4bKours";
+  call.Reply(ours, {.contact = "<sip:moved@198.51.100.7>"});
+  Request theirs = {.cseq = 2, .to_tag = "b", .branch = "z9hG4bKtheirs"};
+  call.Reply(theirs, {});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.role, DialogRole::kUas);
+  EXPECT_EQ(dialog.phase, DialogPhase::kConfirmed);
+  EXPECT_TRUE(dialog.IsMissing(sip::Field::kRemoteTarget)) << sip::Explain(dialog, call.Judge());
+  EXPECT_THAT(dialog.route_set, ElementsAre("sip:203.0.113.1;lr"));
+}
+
 }  // namespace
 }  // namespace sipheal::testing

@@ -599,5 +599,16 @@ TEST(Cseq, Rule5_11_ARefusalLaterThanTheAnswerThatMadeTheDialogRaisesTheRemoteNu
   EXPECT_EQ(call.Only().phase, sip::DialogPhase::kConfirmed);
 }
 
+// Whether the INVITE was the first or not, the server answered it under the dialog's tags.
+TEST(Cseq, Rule5_11_ARefusalUnderTheDialogsTagsRaisesTheRemoteNumber) {
+  CallScript call;
+  Request invite = call.Receive({.cseq = 59});
+  call.messages.pop_back();
+  Request update = call.Send(call.FromCallee({.method = "UPDATE", .cseq = 7}));
+  call.Reply(update, {});
+  call.Reply(invite, {.status = 603, .to_tag = "b"});
+  EXPECT_EQ(call.Only().remote_seq, 59u);
+}
+
 }  // namespace
 }  // namespace sipheal::testing
