@@ -75,6 +75,7 @@ struct Leg {
   struct StageProof {
     Stage stage;
     std::vector<int> messages;
+    bool shows_dialog = true;
   };
   std::vector<StageProof> stages;
   int early_id = -1;  // the message that began it

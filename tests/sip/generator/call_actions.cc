@@ -143,7 +143,10 @@ void Simulation::Refresh(Leg& leg, bool by_server, bool update) {
   if (offerless) late_answer = agent.Answer(answer);
   const int ack = AckOf2xx(leg, sent, offerless ? &late_answer : nullptr);
   if (offerless) {
-    Agreed(leg, !by_server, answer, id, late_answer, ack, {ack},
+    // From a host that the dialog never used, the ACK alone is not believed (rule 12.2).
+    const bool believed = by_server || !leg.peer_changed_host;
+    Agreed(leg, !by_server, answer, id, late_answer, ack,
+           believed ? std::vector<int>{ack} : std::vector<int>{},
            by_server ? Change::By::kServer : Change::By::kPeer);
   }
   if (!by_server && leg.peer_changed_host) {
@@ -258,7 +261,11 @@ void Simulation::KilledBy481(Leg& leg) {
   Note over;
   over.over = true;
   const int id = Answer(leg, sent, 481, {}, over);
+  Reached(leg, Stage::kOver, {sent.id, id});
+  // Without its request it ends a dialog that is known, but shows none: an answer to a request
+  // outside of dialogs has a To tag, too (RFC 3261 8.2.6.2).
   Reached(leg, Stage::kOver, {id});
+  leg.stages.back().shows_dialog = false;
   leg.end = sip::DialogEnd::kRejectedInDialog;
 }
 

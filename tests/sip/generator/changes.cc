@@ -14,7 +14,7 @@ void Simulation::Reached(Leg& leg, Stage stage, std::vector<int> proof) {
   if (stage > leg.stage) leg.stage = stage;
   if (leg.early_id < 0) leg.early_id = proof.front();
   if (stage == Stage::kConfirmed) leg.was_confirmed = true;
-  leg.stages.push_back({stage, std::move(proof)});
+  leg.stages.push_back({stage, std::move(proof), true});
 }
 
 void Simulation::Agreed(Leg& leg, bool by_server, const Session& offer, int offer_id,

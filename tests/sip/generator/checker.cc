@@ -382,7 +382,8 @@ std::vector<std::string> Check(const GeneratedCall& call, const std::vector<Dial
     }
     if (found == nullptr) {
       const bool shown = std::any_of(leg.stages.begin(), leg.stages.end(), [&](const auto& proof) {
-        return std::all_of(proof.messages.begin(), proof.messages.end(),
+        return proof.shows_dialog &&
+               std::all_of(proof.messages.begin(), proof.messages.end(),
                            [&](int id) { return call.survives[static_cast<std::size_t>(id)]; });
       });
       if (shown) problems.push_back("dialog " + std::to_string(i) + " was not found");
