@@ -184,7 +184,8 @@ class Baresip(Program):
                     raise RuntimeError("baresip did not start: see baresip/baresip.log") from None
                 time.sleep(0.05)
 
-    def _command(self, name, parameters=""):
+    def command(self, name, parameters=""):
+        """A command of its menu, by its long name."""
         text = f'{{"command":"{name}","params":"{parameters}"}}'
         self._control.sendall(f"{len(text)}:{text},".encode())
 
@@ -194,14 +195,14 @@ class Baresip(Program):
         return next(iter(sorted(self._folder.glob("dump-*-dec.wav"))), None)
 
     def call(self):
-        self._command("dial", f"sip:{self.user}@{self._server}")
+        self.command("dial", f"sip:{self.user}@{self._server}")
 
     def hang_up(self):
-        self._command("hangup")
+        self.command("hangup")
 
     def close(self, timeout=3.0):
         try:
-            self._command("quit")
+            self.command("quit")
             self.wait(timeout)
         except OSError:
             pass  # it ended already
