@@ -194,7 +194,7 @@ absl::StatusOr<WireTarget> FindTarget(const DialogState& dialog) {
   if (first.loose()) return wire;
   wire.request_uri = first;
   wire.routes = wire.routes.subspan(1);
-  wire.last_route = target.text.substr(0, target.text.size() - target.headers.size());
+  wire.last_route = target;
   return wire;
 }
 
@@ -203,7 +203,7 @@ absl::StatusOr<RequestTarget> NextRequest(const DialogState& dialog) {
   RequestTarget request;
   request.request_uri = StripForRequestUri(wire.request_uri);
   request.route.assign(wire.routes.begin(), wire.routes.end());
-  if (!wire.last_route.empty()) request.route.emplace_back(wire.last_route);
+  if (wire.last_route) request.route.push_back(StripForRequestUri(*wire.last_route));
   return request;
 }
 

@@ -2,6 +2,7 @@
 // What the variables and the text of the next request are both made of.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -23,14 +24,14 @@ absl::Status CheckIdentity(const DialogState& dialog);
 struct WireTarget {
   UriView request_uri;
   std::span<const std::string> routes;
-  std::string_view last_route;  // behind a strict router: the target, without its headers
+  std::optional<UriView> last_route;  // behind a strict router: the target
 };
 
 // As NextRequest.
 absl::StatusOr<WireTarget> FindTarget(const DialogState& dialog);
 
-// Calls fn with the pieces of a URI as a Request-URI may hold it: without headers and `method` (RFC
-// 3261 19.1.1, table 1).
+// Calls fn with the pieces of a URI as a Request-URI and a Route may hold it: without headers and
+// `method` (RFC 3261 19.1.1, table 1).
 template <typename Fn>
 void ForRequestUri(const UriView& uri, Fn&& fn) {
   if (!uri.is_sip) return fn(uri.text);

@@ -112,13 +112,16 @@ void PutReinvite(const ReinviteParts& parts, Out& out) {
   out.Put(";rport;branch=");
   out.Put(options.branch);
   out.Put("\r\n");
-  auto put_route = [&](std::string_view route) {
+  for (const std::string& route : parts.target.routes) {
     out.Put("Route: <");
     out.Put(route);
     out.Put(">\r\n");
-  };
-  for (const std::string& route : parts.target.routes) put_route(route);
-  if (!parts.target.last_route.empty()) put_route(parts.target.last_route);
+  }
+  if (parts.target.last_route) {
+    out.Put("Route: <");
+    ForRequestUri(*parts.target.last_route, [&](std::string_view piece) { out.Put(piece); });
+    out.Put(">\r\n");
+  }
   out.Put("Max-Forwards: 70\r\nFrom: ");
   PutParty(dialog.local, out);
   out.Put("\r\nTo: ");

@@ -71,6 +71,11 @@ TEST(NextRequest, Rule3_5_KeepsAllContactParametersButMethodAndHeaders_F25) {
             "sip:b@h:5060;transport=tcp;ob;line=abc");
 }
 
+TEST(NextRequest, Rule3_5_KeepsThemOutOfTheRouteBehindAStrictRouterToo) {
+  const DialogState dialog = WithRoutes("sip:b@h;method=BYE;x=1?Route=evil", {"sip:p1"});
+  EXPECT_THAT(Next(dialog).route, ElementsAre("sip:b@h;x=1"));
+}
+
 TEST(NextRequest, Rule3_6_ReadsTheTargetBehindAStrictRouter) {
   CallScript call;
   Request invite = call.Send({});

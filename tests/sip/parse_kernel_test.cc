@@ -194,8 +194,8 @@ TEST(ParseKernels, ReadEveryPrefixAsTheReferenceUpToTheEndOfMemory) {
 // One to three changes: a byte of structure put in, taken out or put over another, a piece
 // repeated.
 std::string Damage(std::string text, std::mt19937* random) {
-  constexpr std::string_view kBytes =
-      std::string_view("\r\n\t \"\\<>;:,=@?[]/.-_*%09azAZ\x7f\x80\xff\0", 36);
+  static constexpr char kStructure[] = "\r\n\t \"\\<>;:,=@?[]/.-_*%09azAZ\x7f\x80\xff\0";
+  constexpr std::string_view kBytes(kStructure, sizeof kStructure - 1);
   auto below = [random](std::size_t limit) { return (*random)() % limit; };
   for (std::size_t changes = 1 + below(3); changes > 0 && !text.empty(); --changes) {
     const std::size_t at = below(text.size());
