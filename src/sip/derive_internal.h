@@ -87,6 +87,10 @@ class Derivation {
   void DerivePace(Draft& draft) const;
   void DeriveHops(Draft& draft) const;
   bool OnPath(const Draft& draft, const MessageFact& fact) const;
+  // Without the INVITE it is not known from where the peer may speak: enough to doubt.
+  bool MayBeOnPath(const Draft& draft, const MessageFact& fact) const {
+    return draft.assumed || OnPath(draft, fact);
+  }
 
   // --- derive_route.cc: route set, target, next hop ---
   struct WireAddress {

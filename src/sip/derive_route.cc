@@ -380,7 +380,8 @@ void Derivation::DeriveTarget(Draft& draft) const {
   }
   // Of another only the ACK is left: it may have been one, too.
   for (const Transaction* at : draft.theirs) {
-    if (at->method != Method::kAck || !at->has_request || !OnPath(draft, at->request)) continue;
+    if (at->method != Method::kAck || !at->has_request || !MayBeOnPath(draft, at->request))
+      continue;
     if (IsOfSeenInvite(draft, *at)) continue;
     if (by_peer.fact != nullptr && at->cseq < by_peer.cseq) continue;
     if (blind == nullptr || blind->first.time_us < at->request.first.time_us) blind = &at->request;

@@ -179,7 +179,7 @@ void Derivation::DeriveSdp(Draft& draft) const {
       pair_up(at);
       // An ACK of whose INVITE nothing was captured.
       if (at->method != Method::kAck || IsOfSeenInvite(draft, *at) ||
-          !(at->sent || OnPath(draft, at->request))) {
+          !(at->sent || MayBeOnPath(draft, at->request))) {
         continue;
       }
       Exchange exchange;
@@ -445,7 +445,7 @@ void Derivation::DeriveTimer(Draft& draft) const {
       if (at->method != Method::kAck || !at->has_request || at->request.first.time_us < known_us) {
         continue;
       }
-      if (!at->sent && !OnPath(draft, at->request)) continue;
+      if (!at->sent && !MayBeOnPath(draft, at->request)) continue;
       if (latest != nullptr && latest->sent == at->sent && latest->cseq == at->cseq) continue;
       if (!Succeeded(draft, *at)) state.missing.push_back(Field::kSessionTimer);
     }

@@ -257,5 +257,23 @@ TEST(Loss, Rule11_9_AnAnswerAfterTheOtherSidesReinviteIsNotThatToTheFirstInvite)
   EXPECT_THAT(dialog.route_set, ElementsAre("sip:203.0.113.1;lr"));
 }
 
+// A proxy brought the INVITE and left the call; without the INVITE nobody knows from where the peer
+// speaks. Its ACK of a re-INVITE that was lost, too, is enough to doubt what was before.
+TEST(Loss, Rule11_9_WithoutTheInviteAnAckFromElsewhereLeavesTheSessionUnknown) {
+  CallScript call;
+  Request invite =
+      call.Receive({.sdp = Sdp("198.51.100.7", 30000, "1"), .peer = "203.0.113.1:5060"});
+  call.messages.pop_back();
+  call.Reply(invite, {.to_tag = "b",
+                      .sdp = Sdp("192.0.2.10", 20000, "1"),
+                      .extra = "Session-Expires: 3600;refresher=uac\r\n"});
+  call.Receive({.method = "ACK", .cseq = 3, .to_tag = "b"});
+  const DialogState dialog = call.Only();
+  EXPECT_TRUE(dialog.IsMissing(sip::Field::kLocalSdp));
+  EXPECT_TRUE(dialog.IsMissing(sip::Field::kRemoteSdp));
+  EXPECT_TRUE(dialog.IsMissing(sip::Field::kSessionTimer));
+  EXPECT_TRUE(dialog.IsMissing(sip::Field::kRemoteTarget));
+}
+
 }  // namespace
 }  // namespace sipheal::testing
