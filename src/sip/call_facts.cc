@@ -55,6 +55,25 @@ std::int64_t StartOf(const Transaction& transaction) {
   return transaction.answers.empty() ? 0 : transaction.answers.front().first.time_us;
 }
 
+// Moves the texts that are still used into another pool, in which no text has to be looked up: a
+// flood makes room for each of its messages.
+class TextMover {
+ public:
+  explicit TextMover(const TextPool& from) : from_(from), moved_(from.size() + 1) {}
+
+  TextId Move(TextId id) {
+    if (id == 0) return 0;
+    if (moved_[id] == 0) moved_[id] = used_.Append(from_.Get(id));
+    return moved_[id];
+  }
+  TextPool Take() { return std::move(used_); }
+
+ private:
+  const TextPool& from_;
+  TextPool used_;
+  std::vector<TextId> moved_;  // by the old id; 0: not yet
+};
+
 }  // namespace
 
 TextId TextPool::Intern(std::string_view text) {
@@ -69,7 +88,12 @@ TextId TextPool::Intern(std::string_view text) {
     }
     at += sizeof size + size;
   }
-  const std::size_t needed = bytes_.size() + text.size() + 2;
+  return Append(text);
+}
+
+TextId TextPool::Append(std::string_view text) {
+  const std::size_t at = bytes_.size();
+  const std::size_t needed = at + text.size() + 2;
   if (needed > kMaxPoolBytes) {
     full_ = true;
     return 0;
@@ -257,8 +281,8 @@ bool CallFacts::IsFromItsHop(const Transaction& transaction, const Endpoint& pee
 }
 
 void CallFacts::Reclaim() {
-  TextPool used_texts;
-  const auto keep_text = [&](TextId* text) { *text = used_texts.Intern(texts.Get(*text)); };
+  TextMover used_texts(texts);
+  const auto keep_text = [&](TextId* text) { *text = used_texts.Move(*text); };
   std::vector<TextId> used_tags;
   std::vector<TagId> new_ids(tags.size() + 1, 0);
   const auto keep_tag = [&](TagId* tag) {
@@ -266,7 +290,7 @@ void CallFacts::Reclaim() {
     if (new_ids[*tag] == 0) {
       if (used_tags.empty()) used_tags.push_back(0);
       new_ids[*tag] = static_cast<TagId>(used_tags.size());
-      used_tags.push_back(used_texts.Intern(Tag(*tag)));
+      used_tags.push_back(used_texts.Move(tags[*tag]));
     }
     *tag = new_ids[*tag];
   };
@@ -286,7 +310,7 @@ void CallFacts::Reclaim() {
     keep_tag(&floor.from_tag);
     keep_tag(&floor.to_tag);
   }
-  texts = std::move(used_texts);
+  texts = used_texts.Take();
   tags = std::move(used_tags);
   dropped = false;
 }
@@ -600,15 +624,15 @@ void CallFacts::Compact() {
 
 // Tags stay, whoever used them: a tombstone tells by them that a message is of the call that ended.
 void CallFacts::DropUnusedTexts() {
-  TextPool used;
-  const auto keep = [&](TextId* text) { *text = used.Intern(texts.Get(*text)); };
+  TextMover used(texts);
+  const auto keep = [&](TextId* text) { *text = used.Move(*text); };
   for (TextId& tag : tags) keep(&tag);
   for (Transaction& at : transactions) {
     keep(&at.method_text);
     at.request.ForEachText(keep);
   }
   for (AnswerFact& answer : answers) answer.ForEachText(keep);
-  texts = std::move(used);
+  texts = used.Take();
 }
 
 }  // namespace sipheal::inline v0_1::sip

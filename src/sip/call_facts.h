@@ -37,8 +37,10 @@ using EndpointId = std::uint8_t;
 
 class TextPool {
  public:
-  // 0 for an empty text, and when the pool is full.
+  // 0 for an empty text, and when the pool is full. Linear in the pool.
   TextId Intern(std::string_view text);
+  // The same for a text that is known not to be in the pool; costs no more than the text.
+  TextId Append(std::string_view text);
   std::string_view Get(TextId id) const;
   bool full() const { return full_; }
   std::string_view bytes() const { return {bytes_.data(), bytes_.size()}; }

@@ -36,6 +36,9 @@ constexpr std::size_t kQuietTransactions = 12;
 // Calls that others speak of, and how many others of one.
 constexpr std::size_t kMaxMentioned = 65'536;
 constexpr std::size_t kMaxMentions = 8;
+// A call with a longer Call-ID than any that is written is not held for another's sake: it would be
+// held once for each that it names.
+constexpr std::size_t kMaxMentioningCallId = 256;
 
 // Such a message starts nothing by itself. Its answers are common (keep-alive OPTIONS), each with a
 // Call-ID of its own, so they must not make an entry.
@@ -93,6 +96,7 @@ class Folding {
 };
 
 void Folding::NoteMentions(std::string_view call_id) {
+  if (call_id.size() > kMaxMentioningCallId) return;
   std::string_view notes = record_.notes;
   Note key;
   std::string_view value;
@@ -164,7 +168,6 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
   } else {
     calls_.Load(*call, facts_);
   }
-  if (!batch && !record_.notes.empty()) NoteMentions(view.call_id());
   const bool limits_reached = facts_.limits_reached;
   outcome.result = FoldResult::kDuplicate;
   for (bool sent : {true, false}) {
@@ -175,11 +178,12 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
     const FoldResult result = facts_.Merge(record_, options_);
     if (outcome.result == FoldResult::kDuplicate) outcome.result = result;
   }
+  if (!batch && outcome.changed() && !record_.notes.empty()) NoteMentions(view.call_id());
+  // The times in a packed call count from its first message.
   if (call == nullptr || outcome.result != FoldResult::kDuplicate ||
-      facts_.limits_reached != limits_reached) {
+      facts_.limits_reached != limits_reached || facts_.first_us != call->first_us) {
     calls_.Put(view.call_id(), facts_, call);
   } else {
-    call->first_us = facts_.first_us;
     call->newest_us = facts_.newest_us;
   }
   return outcome;

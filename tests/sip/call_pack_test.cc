@@ -111,6 +111,28 @@ TEST(Folder, ACallThatWasQuietAtAnyPointEndsInTheSameState) {
   }
 }
 
+// Another capture point has another clock and may hand over late.
+TEST(Folder, ALateCopyWithAnEarlierTimeMovesNothingElseOfAQuietCall) {
+  const CallScript call = Rich();
+  CallScript answer = call;
+  answer.messages.clear();
+  answer.Reply({.sent = true, .branch = "z9hG4bK1"}, {.status = 100});
+  const sip::CapturedMessage trying = answer.messages[0];
+  sip::CapturedMessage earlier = trying;
+  earlier.time = call.messages[0].time - std::chrono::seconds(5);
+  sip::DialogFolder awake(call.server);
+  sip::DialogFolder quiet(call.server);
+  for (sip::DialogFolder* folder : {&awake, &quiet}) {
+    for (const sip::CapturedMessage& message : call.messages) folder->Fold(message);
+    folder->Fold(trying);
+  }
+  quiet.Sweep(trying.time + std::chrono::seconds(60));
+  for (sip::DialogFolder* folder : {&awake, &quiet}) {
+    EXPECT_EQ(folder->Fold(earlier).result, sip::FoldResult::kDuplicate);
+  }
+  EXPECT_EQ(quiet.Snapshot(call.call_id), awake.Snapshot(call.call_id));
+}
+
 TEST(Folder, AQuietCallOfTwoEndpointsAndOneRefreshTakesLessThanAKilobyte) {
   CallScript call;
   call.AnsweredByPeer({"<sip:198.51.100.9;lr>"});

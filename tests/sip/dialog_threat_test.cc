@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <ctime>
 #include <map>
 
 #include "sipheal/sip/dialog_codec.h"
@@ -290,6 +292,79 @@ TEST(Threat, Rule12_10_AFloodOfForgedRequestsLeavesTheRealDialog) {
   ASSERT_THAT(dialogs, SizeIs(1));
   EXPECT_EQ(dialogs[0].remote_seq, 1u);
   EXPECT_TRUE(sip::Judge(dialogs[0]).recoverable());
+}
+
+TEST(Threat, Rule12_10_AMessageOfAFloodCostsSomeLooksAtItsCallAtMost) {
+  CallScript call;
+  call.AnsweredByServer();
+  sip::DialogFolder folder(call.server);
+  for (const sip::CapturedMessage& message : call.messages) folder.Fold(message);
+  // Every text of every message is another.
+  const auto forged = [&call](int i) {
+    CallScript flood = call;
+    flood.messages.clear();
+    const std::string n = std::to_string(i);
+    flood.Receive({.cseq = static_cast<unsigned>(i),
+                   .from_tag = "a" + n,
+                   .to_tag = "b" + n,
+                   .from = "<sip:a" + n + "@example.com>",
+                   .to = "<sip:b" + n + "@example.com>",
+                   .contact = "<sip:c" + n + "@198.51.100.7>",
+                   .sdp = Sdp("198.51.100.7", i, n),
+                   .extra = "Supported: s" + n + "\r\n",
+                   .branch = "z9hG4bKforged" + n});
+    return flood.messages[0];
+  };
+  std::vector<sip::CapturedMessage> more;
+  for (int i = 1000; i < 1300; ++i) more.push_back(forged(i));
+  for (const sip::CapturedMessage& message : more) folder.Fold(message);
+  // Processor time, the least of some: what else runs on the machine does not count.
+  const auto least = [](auto&& fn) {
+    std::clock_t best = 0;
+    for (int i = 0; i < 3; ++i) {
+      const std::clock_t begin = std::clock();
+      fn();
+      const std::clock_t took = std::clock() - begin;
+      best = i == 0 ? took : std::min(best, took);
+    }
+    return best;
+  };
+  const std::clock_t flood = least([&] {
+    for (const sip::CapturedMessage& message : more) folder.Fold(message);
+  });
+  const std::clock_t looks = least([&] {
+    for (std::size_t i = 0; i < more.size(); ++i) folder.Fold(call.messages[0]);
+  });
+  EXPECT_LT(flood, 100 * std::max<std::clock_t>(looks, 1));
+}
+
+TEST(Threat, Rule12_10_ACallThatSpeaksOfManyOthersCostsNoMoreThanItsMessages) {
+  CallScript call;
+  call.call_id = std::string(20'000, 'i');
+  call.AnsweredByServer();
+  sip::DialogFolder folder(call.server);
+  for (const sip::CapturedMessage& message : call.messages) folder.Fold(message);
+  for (unsigned i = 0; i < 300; ++i) {
+    CallScript flood = call;
+    flood.messages.clear();
+    const std::string n = std::to_string(i);
+    flood.Receive({.method = "NOTIFY",
+                   .cseq = 1000 + i,
+                   .to_tag = "b",
+                   .extra = "Event: dialog\r\nContent-Type: application/dialog-info+xml\r\n",
+                   .branch = "z9hG4bKforged" + n});
+    std::string body;
+    for (int dialog = 0; dialog < 8; ++dialog) {
+      body += "<dialog id=\"1\" call-id=\"" + n + "-" + std::to_string(dialog) +
+              "\" local-tag=\"x\" remote-tag=\"y\"></dialog>";
+    }
+    std::string& bytes = flood.messages[0].bytes;
+    bytes.replace(bytes.find("Content-Length: 0"), 17,
+                  "Content-Length: " + std::to_string(body.size()));
+    bytes += body;
+    folder.Fold(flood.messages[0]);
+  }
+  EXPECT_LT(folder.size_bytes(), 256u * 1024);
 }
 
 TEST(Threat, Rule12_11_NewTagsAfterAnEndAreANewDialog) {
