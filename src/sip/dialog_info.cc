@@ -6,6 +6,9 @@
 namespace sipheal::inline v0_1::sip {
 namespace {
 
+// More of a tag's name is not looked at, so that a body of nothing but brackets costs no more.
+constexpr std::size_t kLongestName = 64;
+
 bool IsNameEnd(char c) { return IsLws(c) || c == '>' || c == '/'; }
 
 // The content after the opening tag of the first element of that name, attributes first; empty when
@@ -13,8 +16,8 @@ bool IsNameEnd(char c) { return IsLws(c) || c == '>' || c == '/'; }
 std::string_view FindElement(std::string_view text, std::string_view name) {
   for (std::size_t at = text.find('<'); at != text.npos; at = text.find('<', at + 1)) {
     std::string_view rest = text.substr(at + 1);
-    const std::size_t end = rest.find_first_of(" \t\r\n>/");
-    const std::size_t colon = rest.substr(0, end).find(':');
+    const std::string_view start = rest.substr(0, kLongestName);
+    const std::size_t colon = start.substr(0, start.find_first_of(" \t\r\n>/")).find(':');
     if (colon != rest.npos) rest.remove_prefix(colon + 1);
     if (rest.size() > name.size() && rest.substr(0, name.size()) == name &&
         IsNameEnd(rest[name.size()])) {
@@ -28,7 +31,8 @@ std::string_view FindElement(std::string_view text, std::string_view name) {
 std::string_view UntilClose(std::string_view text, std::string_view name) {
   for (std::size_t at = text.find("</"); at != text.npos; at = text.find("</", at + 2)) {
     std::string_view rest = text.substr(at + 2);
-    const std::size_t colon = rest.substr(0, rest.find('>')).find(':');
+    const std::string_view start = rest.substr(0, kLongestName);
+    const std::size_t colon = start.substr(0, start.find('>')).find(':');
     if (colon != rest.npos) rest.remove_prefix(colon + 1);
     if (rest.size() > name.size() && rest.substr(0, name.size()) == name &&
         IsNameEnd(rest[name.size()])) {

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <ctime>
+
 #include "sipheal/sip/explain.h"
 #include "sipheal/sip/link_legs.h"
 #include "sipheal/sip/next_request.h"
@@ -189,6 +191,17 @@ TEST(DialogPackage, Rule7_8_ANumberBehindWhichNoneIsLeftTakesNoCallAway) {
   EXPECT_EQ(dialog.local_seq, std::nullopt);
   EXPECT_TRUE(sip::Judge(dialog).recoverable()) << sip::Explain(dialog, sip::Judge(dialog));
   EXPECT_THAT(dialog.conflicts, SizeIs(1));
+}
+
+TEST(DialogPackage, Rule7_8_ABodyOfBracketsCostsNoMoreThanItsBytes) {
+  for (const std::string_view piece : {"<", "</", "<dialog></"}) {
+    std::string body = "<dialog ";
+    while (body.size() < 60'000) body += piece;
+    const CallScript notify = Notification(kPeer, 0, body);
+    const std::clock_t begin = std::clock();
+    for (int i = 0; i < 30; ++i) EXPECT_LE(notify.Rebuild().size(), 1u) << piece;
+    EXPECT_LT(std::clock() - begin, CLOCKS_PER_SEC / 5) << piece;
+  }
 }
 
 TEST(DialogPackage, Rule7_8_AnyPrefixOfABodyIsReadSafely) {
