@@ -36,7 +36,7 @@ enum class ParseError : std::uint8_t {
   kBadStatusCode,       // not 100-699
   kBadRequestUri,       // white space, <>, or no URI (RFC 4475 3.1.2.7-10, RFC 5118 4.2)
   kTooManyHeaders,      // above kMaxIndexedHeaders of those that are indexed
-  kNoEndOfHeaders,      // cut before the empty line and headers_may_be_cut is off
+  kNoEndOfHeaders,      // the empty line after them is missing: the message was cut
   kDuplicateHeader,     // two From, To, Call-ID or CSeq; two Content-Length that differ
   kMissingHeader,       // no From, To, Call-ID, CSeq or Via
   kBadCseq,             // not digits and method, or above 2^32-1
