@@ -66,7 +66,8 @@ void Dialog::Address(Message* request) const {
   } else {
     request->uri = RequestUriOf(route_set.front());
     request->route.assign(route_set.begin() + 1, route_set.end());
-    request->route.push_back(target.substr(0, target.find('?')));
+    // Nor may a Route have what a Request-URI may not (RFC 3261 19.1.1, table 1).
+    request->route.push_back(RequestUriOf(target));
   }
 }
 
