@@ -30,6 +30,8 @@ inline constexpr std::chrono::seconds kT1Times64{32};
 
 // Reference to a pooled text; 0: none.
 using TextId = std::uint16_t;
+// Stands between the parts of a From or To that is kept: display, URI, parameters.
+inline constexpr char kPartEnd = '\x01';
 // Index into CallFacts::tags; 0: no tag.
 using TagId = std::uint8_t;
 // Index + 1 into CallFacts::endpoints; 0: none.

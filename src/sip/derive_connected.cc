@@ -17,8 +17,8 @@ struct PartyText {
 
 PartyText SplitParty(std::string_view text) {
   PartyText party;
-  const std::size_t first = text.find('\x01');
-  const std::size_t second = first == text.npos ? text.npos : text.find('\x01', first + 1);
+  const std::size_t first = text.find(kPartEnd);
+  const std::size_t second = first == text.npos ? text.npos : text.find(kPartEnd, first + 1);
   if (second == text.npos) return party;
   party.display = text.substr(0, first);
   party.uri = text.substr(first + 1, second - first - 1);

@@ -12,9 +12,9 @@ namespace {
 
 DialogParty PartyFrom(std::string_view text, std::string_view tag) {
   DialogParty party;
-  const std::size_t first = text.find('\x01');
+  const std::size_t first = text.find(kPartEnd);
   if (first != text.npos) {
-    const std::size_t second = text.find('\x01', first + 1);
+    const std::size_t second = text.find(kPartEnd, first + 1);
     party.display = text.substr(0, first);
     party.uri = text.substr(first + 1, second - first - 1);
     party.params = text.substr(second + 1);

@@ -90,10 +90,12 @@ bool MessageReader::KeepParty(const AddressField& field, std::string_view tag,
     display = flat->display;
     params = flat->params;
   }
+  // What keeps the parts from each other cannot stand in one of them.
+  if (display.find(kPartEnd) != display.npos || params.find(kPartEnd) != params.npos) return false;
   text->assign(display);
-  *text += '\x01';
+  *text += kPartEnd;
   *text += field.uri.text;
-  *text += '\x01';
+  *text += kPartEnd;
   const std::size_t only_tag = tag.empty() ? 0 : std::string_view(";tag=").size() + tag.size();
   if (params.size() != only_tag) AppendOtherParams(params, text);
   return true;

@@ -248,6 +248,17 @@ TEST(Threat, Rule12_9_UnsafeBytesAreNoEvidence) {
   EXPECT_THAT(call.Rebuild(), IsEmpty());
 }
 
+TEST(Threat, Rule12_9_ADisplayNameCannotPassForAUri) {
+  for (const char* from : {"\"Bob\x01sip:evil@203.0.113.66\x01;x=\" <sip:alice@example.com>",
+                           "Bob\x01sip:evil@203.0.113.66\x01 <sip:alice@example.com>",
+                           "<sip:alice@example.com>;x=\"\x01sip:evil@203.0.113.66\x01\""}) {
+    CallScript call;
+    Request invite = call.Receive({.from = from});
+    call.Reply(invite, {.to_tag = "b"});
+    EXPECT_THAT(call.Rebuild(), IsEmpty()) << from;
+  }
+}
+
 TEST(Threat, Rule12_10_AFloodOfForgedTagsLeavesTheRealDialog) {
   CallScript call;
   Request invite = call.Send({});
