@@ -165,7 +165,7 @@ void Derivation::DeriveRoute(Draft& draft) const {
   // What the server itself put on the wire is the best witness (rule 2.13); but while it rang, the
   // route was that of the provisional answer (RFC 3261 13.2.2.4).
   const auto while_ringing = [&](const Transaction& at) {
-    return state.role == DialogRole::kUac && state.phase == DialogPhase::kConfirmed &&
+    return state.role != DialogRole::kUas && state.phase == DialogPhase::kConfirmed &&
            (at.method == Method::kPrack || at.method == Method::kUpdate) &&
            TimeOf(at.request) < state.confirmed_at;
   };

@@ -112,6 +112,15 @@ TEST(NextRequest, Rule2_3_WhatWasSentWhileItRangDoesNotOverruleTheRouteOfThe2xx)
   EXPECT_THAT(call.Only().route_set, ElementsAre("sip:p1;lr"));
 }
 
+TEST(NextRequest, Rule2_3_NorThatOfAReinviteWhereTheOpeningWasLost) {
+  CallScript call;
+  Request prack = call.Send({.method = "PRACK", .cseq = 2, .to_tag = "b"});
+  call.Reply(prack, {.contact = "-"});
+  Request reinvite = call.Send({.cseq = 3, .to_tag = "b", .route = {"<sip:p1;lr>"}});
+  call.Reply(reinvite, {.status = 491, .to_tag = "b", .contact = "-"});
+  EXPECT_THAT(call.Only().route_set, ElementsAre("sip:p1;lr"));
+}
+
 TEST(NextRequest, Rule3_8_GivesTheHopThatTheServerUsed) {
   CallScript call;
   Request invite = call.Send({});
