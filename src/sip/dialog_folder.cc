@@ -183,8 +183,9 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
   if (call == nullptr || outcome.result != FoldResult::kDuplicate ||
       facts_.limits_reached != limits_reached || facts_.first_us != call->first_us) {
     calls_.Put(view.call_id(), facts_, call);
-  } else {
+  } else if (facts_.newest_us != call->newest_us) {
     call->newest_us = facts_.newest_us;
+    call->quiet = false;  // a fork that lost ends when time has passed
   }
   return outcome;
 }
@@ -260,8 +261,8 @@ std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
     if (call.newest_us > quiet_before) return true;
     const bool shrink = !call.compacted || call.transactions > kQuietTransactions;
     const bool stale = call.newest_us < stale_before;
-    // Known from an earlier look to go on.
-    if (!shrink && call.quiet && !call.may_have_ended && (call.two_sided || !stale)) return true;
+    // Known from an earlier look to go on; nothing has come since.
+    if (!shrink && call.quiet && (call.two_sided || !stale)) return true;
     impl.calls_.Load(call, facts);
     if (shrink) facts.Compact();
     facts.compacted = true;
