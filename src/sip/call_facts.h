@@ -30,8 +30,6 @@ inline constexpr std::chrono::seconds kT1Times64{32};
 
 // Reference to a pooled text; 0: none.
 using TextId = std::uint16_t;
-// Stands between the parts of a From or To that is kept: display, URI, parameters.
-inline constexpr char kPartEnd = '\x01';
 // Index into CallFacts::tags; 0: no tag.
 using TagId = std::uint8_t;
 // Index + 1 into CallFacts::endpoints; 0: none.
@@ -81,7 +79,7 @@ struct MessageFact {
   TextId record_route = 0;  // URIs, each followed by '\n'
   TextId sdp_origin = 0;    // the o= line of CompactSdp, apart since it alone changes mostly
   TextId sdp = 0;           // the rest of it
-  TextId from = 0;          // display '\x01' uri '\x01' params
+  TextId from = 0;          // party_text.h
   TextId to = 0;
   TextId note = 0;  // what few messages say: message_notes.h
   bool has_sdp() const { return sdp_origin != 0 || sdp != 0; }

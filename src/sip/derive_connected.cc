@@ -4,27 +4,10 @@
 
 #include "sip/derive_internal.h"
 #include "sip/message_notes.h"
+#include "sip/party_text.h"
 
 namespace sipheal::inline v0_1::sip {
 namespace {
-
-// "display \x01 uri \x01 params" as MessageReader writes it.
-struct PartyText {
-  std::string_view display;
-  std::string_view uri;
-  std::string_view params;
-};
-
-PartyText SplitParty(std::string_view text) {
-  PartyText party;
-  const std::size_t first = text.find(kPartEnd);
-  const std::size_t second = first == text.npos ? text.npos : text.find(kPartEnd, first + 1);
-  if (second == text.npos) return party;
-  party.display = text.substr(0, first);
-  party.uri = text.substr(first + 1, second - first - 1);
-  party.params = text.substr(second + 1);
-  return party;
-}
 
 void Put(const PartyText& text, DialogParty* party) {
   party->display = text.display;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sip/derive_internal.h"
+#include "sip/party_text.h"
 #include "sip/text.h"
 #include "sipheal/sip/next_request.h"
 #include "sipheal/sip/uri.h"
@@ -11,16 +12,9 @@ namespace sipheal::inline v0_1::sip {
 namespace {
 
 DialogParty PartyFrom(std::string_view text, std::string_view tag) {
-  DialogParty party;
-  const std::size_t first = text.find(kPartEnd);
-  if (first != text.npos) {
-    const std::size_t second = text.find(kPartEnd, first + 1);
-    party.display = text.substr(0, first);
-    party.uri = text.substr(first + 1, second - first - 1);
-    party.params = text.substr(second + 1);
-  }
-  party.tag = tag;
-  return party;
+  const PartyText kept = SplitParty(text);
+  return {std::string(kept.display), std::string(kept.uri), std::string(kept.params),
+          std::string(tag)};
 }
 
 std::string AllowText(std::uint16_t allow) {

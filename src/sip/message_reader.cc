@@ -2,6 +2,7 @@
 #include "sip/message_reader.h"
 
 #include "sip/message_notes.h"
+#include "sip/party_text.h"
 #include "sip/text.h"
 #include "sipheal/sip/sdp.h"
 

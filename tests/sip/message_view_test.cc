@@ -13,6 +13,7 @@
 #include "sipheal/sip/stream_framer.h"
 #include "sipheal/sip/uri.h"
 #include "tests/sip/call_script.h"
+#include "tests/sip/reference_parser.h"
 #include "tests/sip/test_data.h"
 
 namespace sipheal::testing {
@@ -58,44 +59,9 @@ TEST(MessageView, Rule10_1_KnowsCompactNamesMixedWithLongOnes) {
 }
 
 TEST(MessageView, KnowsTheNamesOfAllFieldsThatItIndexes) {
-  const std::map<std::string, HeaderId> names = {
-      {"Via", HeaderId::kVia},
-      {"From", HeaderId::kFrom},
-      {"To", HeaderId::kTo},
-      {"Call-ID", HeaderId::kCallId},
-      {"CSeq", HeaderId::kCseq},
-      {"Contact", HeaderId::kContact},
-      {"Record-Route", HeaderId::kRecordRoute},
-      {"Route", HeaderId::kRoute},
-      {"Max-Forwards", HeaderId::kMaxForwards},
-      {"Content-Length", HeaderId::kContentLength},
-      {"Content-Type", HeaderId::kContentType},
-      {"Content-Encoding", HeaderId::kContentEncoding},
-      {"Content-Disposition", HeaderId::kContentDisposition},
-      {"Session-Expires", HeaderId::kSessionExpires},
-      {"Min-SE", HeaderId::kMinSe},
-      {"Supported", HeaderId::kSupported},
-      {"Require", HeaderId::kRequire},
-      {"Allow", HeaderId::kAllow},
-      {"RSeq", HeaderId::kRseq},
-      {"RAck", HeaderId::kRack},
-      {"Event", HeaderId::kEvent},
-      {"Replaces", HeaderId::kReplaces},
-      {"Expires", HeaderId::kExpires},
-      {"Refer-Sub", HeaderId::kReferSub},
-      {"Subscription-State", HeaderId::kSubscriptionState},
-      {"Join", HeaderId::kJoin},
-      {"Session-ID", HeaderId::kSessionId},
-      {"P-Charging-Vector", HeaderId::kChargingVector},
-      {"X-CID", HeaderId::kOtherLegCallId},
-      {"X-Call-ID", HeaderId::kOtherLegCallId},
-      {"WWW-Authenticate", HeaderId::kWwwAuthenticate},
-      {"Proxy-Authenticate", HeaderId::kProxyAuthenticate},
-      {"Authorization", HeaderId::kAuthorization},
-      {"Proxy-Authorization", HeaderId::kProxyAuthorization},
-  };
   std::set<HeaderId> known;
-  for (const auto& [name, id] : names) {
+  for (const auto& [text, id] : ReferenceNames()) {
+    const std::string name(text);
     std::string other_case = name;
     for (char& c : other_case)
       c = static_cast<char>(std::isupper(c) ? std::tolower(c) : std::toupper(c));

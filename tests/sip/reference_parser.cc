@@ -43,7 +43,9 @@ struct Reference {
   }
 };
 
-HeaderId IdOf(std::string_view name) {
+}  // namespace
+
+const std::vector<std::pair<std::string_view, HeaderId>>& ReferenceNames() {
   static const std::vector<std::pair<std::string_view, HeaderId>> kNames = {
       {"i", HeaderId::kCallId},
       {"m", HeaderId::kContact},
@@ -91,7 +93,13 @@ HeaderId IdOf(std::string_view name) {
       {"Subscription-State", HeaderId::kSubscriptionState},
       {"Proxy-Authorization", HeaderId::kProxyAuthorization},
   };
-  for (const auto& [known, id] : kNames) {
+  return kNames;
+}
+
+namespace {
+
+HeaderId IdOf(std::string_view name) {
+  for (const auto& [known, id] : ReferenceNames()) {
     if (sip::EqualsIgnoreCase(known, name)) return id;
   }
   return HeaderId::kOther;

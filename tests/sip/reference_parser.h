@@ -5,11 +5,16 @@
 
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "sip/kernel/kernel.h"
+#include "sipheal/sip/header_id.h"
 
 namespace sipheal::testing {
 
+// The fields that are indexed, by each name that they have, compact ones too.
+const std::vector<std::pair<std::string_view, sip::HeaderId>>& ReferenceNames();
 // "error: ..." or all that was read, a line each.
 std::string ReadByReference(std::string_view bytes);
 // The same by a kernel. `offset` gets the offset of an error.
