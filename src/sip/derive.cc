@@ -143,7 +143,9 @@ bool Derivation::AckIsFor2xx(const Transaction& ack, bool* proved) const {
     }
     if (IsStrayAnswer(invite)) continue;
     if (final != nullptr && final->status >= 300) {
-      failed = true;  // unless it was a merged copy of one that did not (rule 1.9)
+      // Unless it was a merged copy of one that did not (rule 1.9): the ACK of a failure has its
+      // To tag.
+      failed |= !ack.has_request || Canonical(ack.request.to_tag) == Canonical(final->to_tag);
     } else {
       *proved = true;
     }

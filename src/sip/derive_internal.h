@@ -101,6 +101,7 @@ class Derivation {
   // Route set and target behind a request that the server sent; empty when that cannot be told.
   std::optional<WireAddress> ReadWire(const Draft& draft, const RequestFact& request,
                                       const std::vector<std::string>& predicted) const;
+  bool MayBeReinvite(const Draft& draft, const Transaction& opening) const;
   void DeriveRoute(Draft& draft) const;
   void DeriveTarget(Draft& draft) const;
   void DeriveNextHop(Draft& draft) const;
@@ -117,6 +118,7 @@ class Derivation {
     }
   };
   std::vector<FailedReinvite> FailedReinvites(const Draft& draft) const;
+  std::int64_t BegunBy(const Draft& draft, const Transaction& ack) const;
   const Transaction* AckSeen(const Draft& draft, const Transaction& invite) const;
   bool Succeeded(const Draft& draft, const Transaction& ack) const;
   void DeriveSdp(Draft& draft) const;

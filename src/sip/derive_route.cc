@@ -80,6 +80,26 @@ std::optional<Derivation::WireAddress> Derivation::ReadWire(
   return std::nullopt;
 }
 
+// An INVITE of which only the answer was captured, where an earlier one may have made the dialog:
+// nothing shows that it was refused. Its Record-Route then counts for nothing (rule 2.4).
+bool Derivation::MayBeReinvite(const Draft& draft, const Transaction& opening) const {
+  if (opening.has_request) return false;
+  const TagId from = opening.sent ? draft.local : draft.remote;
+  return std::any_of(facts_.transactions.begin(), facts_.transactions.end(), [&](const auto& at) {
+    if (at.method != Method::kInvite || at.sent != opening.sent || !at.has_request ||
+        at.request.has_to_tag || at.cseq >= opening.cseq || Canonical(at.from_tag) != from ||
+        at.FinalAnswer() != nullptr) {
+      return false;
+    }
+    // The ACK of a refusal has the branch of its INVITE (RFC 3261 17.1.1.3).
+    return std::none_of(facts_.transactions.begin(), facts_.transactions.end(),
+                        [&](const auto& ack) {
+                          return ack.method == Method::kAck && ack.sent == at.sent &&
+                                 ack.cseq == at.cseq && ack.branch == at.branch;
+                        });
+  });
+}
+
 void Derivation::DeriveRoute(Draft& draft) const {
   DialogState& state = draft.state;
   bool known = false;
@@ -138,6 +158,7 @@ void Derivation::DeriveRoute(Draft& draft) const {
       const bool direct = opening.sent && host && *host == peer;
       if (!direct) known = false;
     }
+    if (known && MayBeReinvite(draft, opening)) known = false;
   }
   if (const Transaction* notify = OpeningNotify(draft); notify != nullptr && !notify->sent) {
     // The subscriber is the UAS of the NOTIFY, and takes its routes from nowhere else.

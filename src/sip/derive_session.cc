@@ -26,6 +26,8 @@ struct Exchange {
   }
   const MessageFact* shown = nullptr;  // what was captured of it, when it is neither
   std::int64_t settled_us = 0;
+  // Of an INVITE of which only the ACK was captured: by when it had been sent.
+  std::int64_t begun_us = INT64_MAX;
 };
 
 // Those of one side by their numbers, which no clock can disturb; the two sides by time.
@@ -189,13 +191,17 @@ void Derivation::DeriveSdp(Draft& draft) const {
       if (at->request.has_sdp()) exchange.answer = &at->request;
       exchange.offered_by_server = !at->sent;
       exchanges.push_back(exchange);
+      if (!at->request.has_sdp()) exchanges.back().begun_us = BegunBy(draft, *at);
     }
   }
   for (Exchange& one : exchanges) {
     const MessageFact& answer = one.answer != nullptr  ? *one.answer
                                 : one.offer != nullptr ? *one.offer
                                                        : *one.shown;
-    one.settled_us = SettledAt(draft, *one.transaction, answer);
+    // While an INVITE runs, another offer is accepted only after its own was answered (RFC 3311
+    // 5.1), so what was agreed since it was sent is newer than that, where its ACK describes
+    // nothing.
+    one.settled_us = std::min(SettledAt(draft, *one.transaction, answer), one.begun_us);
     // What the 2xx does not repeat was agreed while it rang, before anything else was (RFC
     // 3311 5.1).
     if (one.transaction == draft.created_in && one.shown != nullptr) one.settled_us = INT64_MIN;
@@ -345,6 +351,20 @@ void Derivation::DeriveSdp(Draft& draft) const {
       state.highest_local_sdp_version = sdp->summary.origin_version;
     }
   });
+}
+
+// By when the INVITE that this ACK is for had been sent: before any request of its side with a
+// higher number.
+std::int64_t Derivation::BegunBy(const Draft& draft, const Transaction& ack) const {
+  std::int64_t begun = INT64_MAX;
+  for (const Transaction* at : ack.sent ? draft.own : draft.theirs) {
+    if (at->method == Method::kAck || at->cseq <= ack.cseq || at->cseq - ack.cseq > kSaneJump) {
+      continue;
+    }
+    if (at->has_request) begun = std::min(begun, at->request.first.time_us);
+    for (const AnswerFact& answer : at->answers) begun = std::min(begun, answer.first.time_us);
+  }
+  return begun;
 }
 
 // The ACK for a 2xx to this INVITE, as far as it may be believed.

@@ -275,5 +275,65 @@ TEST(Loss, Rule11_9_WithoutTheInviteAnAckFromElsewhereLeavesTheSessionUnknown) {
   EXPECT_TRUE(dialog.IsMissing(sip::Field::kRemoteTarget));
 }
 
+// Of the INVITE itself only the ACK is left; that it was running when the UPDATE was accepted,
+// shows by the PRACK, whose number is higher. Its own offer was answered before (RFC 3311 5.1).
+TEST(Loss, Rule11_9_WhatAnUpdateAgreedOnWhileItRangOutlivesALostOpening) {
+  for (const bool prack_seen : {true, false}) {
+    CallScript call;
+    const Request prack = call.Send({.method = "PRACK", .cseq = 2, .to_tag = "b"});
+    if (!prack_seen) call.messages.clear();
+    const Request update = call.Receive({.method = "UPDATE",
+                                         .cseq = 6,
+                                         .from_tag = "b",
+                                         .to_tag = "a",
+                                         .sdp = Sdp("198.51.100.7", 30000, "2")});
+    call.Reply(update, {.sdp = Sdp("192.0.2.10", 20000, "2")});
+    call.Send({.method = "ACK", .cseq = 1, .to_tag = "b"});
+    const DialogState dialog = call.Only();
+    EXPECT_EQ(dialog.phase, DialogPhase::kConfirmed);
+    EXPECT_EQ(dialog.IsMissing(sip::Field::kLocalSdp), !prack_seen);
+    EXPECT_EQ(dialog.IsMissing(sip::Field::kRemoteSdp), !prack_seen);
+    // An ACK that brings an answer is another matter: that is newer.
+    call.messages.pop_back();
+    call.Send({.method = "ACK", .cseq = 1, .to_tag = "b", .sdp = Sdp("192.0.2.10", 20000, "3")});
+    EXPECT_EQ(call.Only().local_sdp.origin_version, "3");
+  }
+}
+
+// The first INVITE may have been answered, or refused and sent anew: the only 2xx that was captured
+// may be that to a re-INVITE, whose Record-Route is none of the dialog's (rule 2.4).
+TEST(Loss, Rule11_9_ARecordRouteThatMayBeThatOfAReinviteIsNotBelieved) {
+  CallScript call;
+  const Request invite = call.Receive({.record_route = {"<sip:p2;lr>", "<sip:p1;lr>"}});
+  call.Reply(invite, {.status = 100});
+  CallScript lost;
+  Request reinvite = lost.Receive({.cseq = 2, .to_tag = "b"});
+  reinvite.branch = "z9hG4bKlost";
+  call.Reply(reinvite, {.record_route = {"<sip:p1;lr>"}});
+  call.Receive({.method = "ACK", .cseq = 2, .to_tag = "b"});
+  EXPECT_TRUE(call.Only().IsMissing(sip::Field::kRouteSet));
+  // The server's own word says what it is, also when nobody answered.
+  const std::vector<sip::CapturedMessage> messages = call.messages;
+  call.Send(call.FromCallee({.cseq = 5, .route = {"<sip:p2;lr>", "<sip:p1;lr>"}}));
+  EXPECT_THAT(call.Only().route_set, ElementsAre("sip:p2;lr", "sip:p1;lr"));
+  EXPECT_FALSE(call.Only().IsMissing(sip::Field::kRouteSet));
+  // Nor is there a doubt when the first one is known to have been refused.
+  call.messages = messages;
+  call.Receive({.method = "ACK", .to_tag = "refused", .branch = invite.branch});
+  EXPECT_THAT(call.Only().route_set, ElementsAre("sip:p1;lr"));
+}
+
+// A copy of the INVITE came by another path and was refused for that (rule 1.9). The ACK has
+// neither the branch nor the To tag of the refusal, so it is not for it.
+TEST(Loss, Rule1_9_AnAckIsNotThatOfAMergedCopyWithAnotherTag) {
+  CallScript call;
+  const Request merged = call.Receive({});
+  call.Reply(merged, {.status = 482, .to_tag = "merged"});
+  call.Receive({.method = "ACK", .to_tag = "b"});
+  const Request bye = call.Send(call.FromCallee({.method = "INFO", .cseq = 9}));
+  call.Reply(bye, {});
+  EXPECT_TRUE(call.Only().IsMissing(sip::Field::kSessionTimer));
+}
+
 }  // namespace
 }  // namespace sipheal::testing

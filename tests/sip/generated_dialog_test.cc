@@ -4,6 +4,7 @@
 //
 //   SIPHEAL_LONG=1           a million dialogs instead of a hundred thousand
 //   SIPHEAL_DIALOG_SEED=N    this one alone, with all of it printed
+//   SIPHEAL_DIALOG_SEEDS=N-M the calls of these seeds
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -39,9 +40,17 @@ TEST(GeneratedDialogs, AreEqualToTheTruthOrUnknownForWantOfEvidence) {
   const char* const longer = std::getenv("SIPHEAL_LONG");
   const bool full = longer != nullptr && std::string(longer) == "1";
   const std::size_t wanted = full ? 1'000'000 : 100'000;
+  std::uint64_t first = 1;
+  std::uint64_t last = UINT64_MAX;
+  if (const char* seeds = std::getenv("SIPHEAL_DIALOG_SEEDS"); seeds != nullptr) {
+    const std::string text(seeds);
+    first = std::stoull(text);
+    last = std::stoull(text.substr(text.find('-') + 1));
+  }
+  const bool counted = last == UINT64_MAX;
   int failures = 0;
-  std::uint64_t seed = 0;
-  while (tally.dialogs < wanted && failures < 5) {
+  std::uint64_t seed = first - 1;
+  while ((counted ? tally.dialogs < wanted : seed < last) && failures < 5) {
     const GeneratedCall call = generator::Generate(++seed);
     const auto rebuilt = sip::Rebuild(call.Messages(), call.server);
     const auto problems = generator::Check(call, rebuilt, &tally);
@@ -52,7 +61,7 @@ TEST(GeneratedDialogs, AreEqualToTheTruthOrUnknownForWantOfEvidence) {
     ADD_FAILURE() << text << "replay with SIPHEAL_DIALOG_SEED=" << seed << '\n'
                   << generator::Report(call, rebuilt);
   }
-  std::cout << tally.dialogs << " dialogs of " << seed << " calls, " << tally.lossless
+  std::cout << tally.dialogs << " dialogs of " << seed - first + 1 << " calls, " << tally.lossless
             << " without loss; " << tally.recoverable << " recoverable; " << tally.unknown_fields
             << " fields unknown after losses; " << tally.invisible_changes
             << " changes of which nothing was captured\n";

@@ -79,6 +79,8 @@ struct Leg {
   };
   std::vector<StageProof> stages;
   int early_id = -1;  // the message that began it
+  // What shows that the first INVITE was on its way: its answers, and the numbers above its own.
+  std::vector<int> opening_shown;
 
   std::vector<Change>& Of(Fact fact) { return history[static_cast<std::size_t>(fact)]; }
   const std::vector<Change>& Of(Fact fact) const { return history[static_cast<std::size_t>(fact)]; }
@@ -103,6 +105,8 @@ struct GeneratedCall {
   std::int64_t first_2xx_us = 0;
   std::int64_t end_us = 0;
   sip::ServerIdentity server;
+  // Attempts before the first INVITE: each INVITE, and what shows that it was refused.
+  std::vector<std::pair<int, std::vector<int>>> attempts;
   std::vector<std::string> story;  // what happened, in words
 
   std::vector<sip::CapturedMessage> Messages() const;

@@ -6,8 +6,6 @@ namespace sipheal::testing::generator {
 
 namespace {
 
-const std::vector<Fact> kSessionFacts = {Fact::kLocalSdp, Fact::kRemoteSdp, Fact::kHeldByLocal,
-                                         Fact::kHeldByRemote};
 const std::vector<Fact> kRefreshedFacts = {Fact::kLocalSdp,    Fact::kRemoteSdp,
                                            Fact::kHeldByLocal, Fact::kHeldByRemote,
                                            Fact::kTarget,      Fact::kTimer};

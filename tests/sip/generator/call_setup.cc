@@ -49,13 +49,13 @@ void Simulation::RefusedAttempt(std::uint32_t cseq, const Session* offer) {
   Note note;
   note.first_invite = true;
   if (call_.server_called) note.local_seq = cseq;
-  Capture(invite, call_.server_called, hop, note);
+  const int id = Capture(invite, call_.server_called, hop, note);
   const int status = dice_.Pick(kChallenges);
   Message answer = ResponseTo(invite, dice_.Chance(30) ? 100 : status, "refused" + dice_.Hex(4));
-  Capture(answer, !call_.server_called, hop, {});
+  int refusal = Capture(answer, !call_.server_called, hop, {});
   if (answer.status == 100) {
     answer = ResponseTo(invite, status, "refused" + dice_.Hex(4));
-    Capture(answer, !call_.server_called, hop, {});
+    refusal = Capture(answer, !call_.server_called, hop, {});
   }
   Message ack = invite;
   ack.method = "ACK";
@@ -66,7 +66,7 @@ void Simulation::RefusedAttempt(std::uint32_t cseq, const Session* offer) {
   ack.record_route.clear();
   ack.via = {invite.via.front()};
   note.first_invite = false;
-  Capture(ack, call_.server_called, hop, note);
+  call_.attempts.push_back({id, {refusal, Capture(ack, call_.server_called, hop, note)}});
 }
 
 void Simulation::ServerCalls() {
@@ -213,7 +213,8 @@ bool Simulation::RingingToServer(Leg& leg, const Transaction& invite, const Sess
   prack.extra.push_back("RAck: " + std::to_string(rseq_) + ' ' +
                         std::to_string(invite.at_server.cseq) + " INVITE");
   const Transaction sent = Send(leg, true, std::move(prack));
-  Answer(leg, sent, 200);
+  leg.opening_shown.push_back(sent.id);
+  leg.opening_shown.push_back(Answer(leg, sent, 200));
   return !leg.Of(Fact::kLocalSdp).empty();
 }
 
@@ -250,8 +251,26 @@ void Simulation::AnsweredToServer(Leg& leg, const Transaction& invite, const Ses
   const int ack = AckOf2xx(leg, invite, answers_in_ack ? &answer : nullptr);
   Reached(leg, Stage::kConfirmed, {ack});
   AlsoShown(leg, {Fact::kTimer}, ack, false);
+  DoubtOfOpening(leg, invite.id, id, ack);
   if (!agreed_early) AlsoShown(leg, {Fact::kLocalSdp, Fact::kRemoteSdp}, ack, false);
   if (answers_in_ack) Agreed(leg, false, session, id, answer, ack, {ack}, Change::By::kServer);
+}
+
+// What nobody can tell without the first INVITE: whether an attempt before it was the one that was
+// answered, and its 2xx that to a re-INVITE; and where only the ACK is left of it, whether it came
+// before what was agreed on while it rang.
+void Simulation::DoubtOfOpening(Leg& leg, int invite, int success, int ack) {
+  for (const auto& [attempt, refused] : call_.attempts) {
+    std::vector<int> known = refused;
+    known.push_back(invite);
+    Doubt(leg, {Fact::kRoute}, attempt, known);
+  }
+  std::vector<int> known = {invite, success};
+  const int agreed = leg.Of(Fact::kLocalSdp).empty() ? 0 : leg.Of(Fact::kLocalSdp).back().success;
+  for (const int id : leg.opening_shown) {
+    if (id < agreed) known.push_back(id);
+  }
+  if (agreed > 0 && agreed != invite) Doubt(leg, kSessionFacts, ack, known);
 }
 
 void Simulation::PeerCalls() {
@@ -333,7 +352,8 @@ void Simulation::PeerCalls() {
     prack.extra.push_back("RAck: " + std::to_string(rseq_) + ' ' + std::to_string(cseq) +
                           " INVITE");
     const Transaction received = Send(leg, false, std::move(prack));
-    Answer(leg, received, 200);
+    leg.opening_shown.push_back(received.id);
+    leg.opening_shown.push_back(Answer(leg, received, 200));
   }
   const std::uint32_t outcome = dice_.Below(100);
   if (outcome >= 88) {
@@ -379,6 +399,7 @@ void Simulation::PeerCalls() {
   Reached(leg, Stage::kConfirmed, {ack, first.id});
   if (answers_in_ack) Agreed(leg, true, session, id, answer, ack, {ack}, Change::By::kPeer);
   AlsoShown(leg, {Fact::kTimer}, ack, false);
+  DoubtOfOpening(leg, first.id, id, ack);
   if (!agreed) AlsoShown(leg, {Fact::kLocalSdp, Fact::kRemoteSdp}, ack, false);
 }
 

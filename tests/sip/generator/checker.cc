@@ -282,7 +282,7 @@ class LegChecker {
       return;
     }
     if (found == truth && (last != nullptr || !lossless())) return;
-    if (last == nullptr && !lossless()) return;
+    if (last == nullptr && !lossless() && fact != Fact::kRoute) return;
     if (last != nullptr && found == ValueOf(fact, *last) && (hidden || proved(*last))) return;
     // Both candidates are reported.
     if (fact == Fact::kTarget && RequestUriOf(state_.pending_remote_target) == truth) return;

@@ -10,6 +10,9 @@
 
 namespace sipheal::testing::generator {
 
+inline const std::vector<Fact> kSessionFacts = {Fact::kLocalSdp, Fact::kRemoteSdp,
+                                                Fact::kHeldByLocal, Fact::kHeldByRemote};
+
 // The server died: nothing is captured any more. Ends the simulation.
 struct ServerDied {};
 
@@ -90,7 +93,7 @@ class Simulation {
   void RefusedAttempt(std::uint32_t cseq, const Session* offer);
   Message FirstInvite(std::uint32_t cseq, const std::string& branch, const Session* offer);
   void FirstInviteAt(Leg& leg, const Message& invite, Transaction* transaction);
-  void EarlyExchange(Leg& leg);
+  void DoubtOfOpening(Leg& leg, int invite, int success, int ack);
   void Cancelled(const Transaction& invite, bool by_server);
 
   // --- call_actions.cc: within the dialog ---
