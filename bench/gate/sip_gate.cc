@@ -55,7 +55,8 @@ std::size_t Serialise(const Dialogs& dialogs, const sip::ReinviteOptions& option
   for (const sip::DialogState& dialog : dialogs) {
     good += WriteReinvite(dialog, options, &text).ok() ? 1 : 0;
     good += sip::RecoveryVariables(dialog).ok() ? 1 : 0;
-    good += sip::EncodeDialog(dialog).empty() ? 0 : 1;
+    EncodeDialog(dialog, &text);
+    good += text.empty() ? 0 : 1;
   }
   return good;
 }

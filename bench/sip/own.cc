@@ -93,7 +93,10 @@ class Work {
     for (const sip::DialogState& dialog : dialogs_) Keep(sip::RecoveryVariables(dialog).ok());
   }
   void EncodeAll() {
-    for (const sip::DialogState& dialog : dialogs_) Keep(sip::EncodeDialog(dialog).size());
+    for (const sip::DialogState& dialog : dialogs_) {
+      sip::EncodeDialog(dialog, &text_);
+      Keep(text_.size());
+    }
   }
   void TogetherAll() {
     for (std::size_t dialog = 0; dialog < corpus_.dialogs; ++dialog) {

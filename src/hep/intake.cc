@@ -386,12 +386,13 @@ void Intake::RecordCall(Instance& instance, const std::string& call_id, WallTime
     if (!options_.keep_records) continue;
     AddOlderKnowledge(instance, dialog);
     if (dialog.phase != sip::DialogPhase::kConfirmed) continue;
-    DialogRecord record = RecordOf(name, dialog, now);
-    record.bytes = sip::EncodeDialog(dialog);
-    if (record.bytes.size() > internal::kMaxDialogBytes) {
+    sip::EncodeDialog(dialog, &encoded_);
+    if (encoded_.size() > internal::kMaxDialogBytes) {
       ++stats_.store_skipped;
       continue;
     }
+    DialogRecord record = RecordOf(name, dialog, now);
+    record.bytes = encoded_;
     changes.records.push_back(std::move(record));
   }
 }

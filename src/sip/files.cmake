@@ -3,6 +3,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/call_facts.cc
   sip/call_pack.cc
   sip/call_store.cc
+  sip/codec_fields.cc
   sip/derive.cc
   sip/derive_connected.cc
   sip/derive_end.cc

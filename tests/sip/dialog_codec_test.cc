@@ -6,6 +6,8 @@
 
 #include <random>
 
+#include "sip/codec_bytes.h"
+#include "sip/text.h"
 #include "tests/sip/call_script.h"
 
 namespace sipheal::testing {
@@ -148,7 +150,8 @@ TEST(DialogCodec, SkipsFieldsOfANewerWriter_F98) {
   EXPECT_TRUE(decoded->dialog == FullState());
 }
 
-// As the first release wrote it: 20 fields, none of what came later.
+// As the first release wrote it: version 1, whose checks are hashes byte by byte, and 20 fields,
+// none of what came later.
 TEST(DialogCodec, ReadsRecordsOfOlderReleases_F98) {
   DialogState state = FullState();
   state.resync_needed = false;
@@ -158,31 +161,99 @@ TEST(DialogCodec, ReadsRecordsOfOlderReleases_F98) {
   state.usages.clear();
   state.links.clear();
   state.references = {};
-  std::string bytes = sip::EncodeDialog(state);
-  constexpr unsigned char kFirstLater = 21;
-  std::size_t at = 6;
-  int left = 20;
-  for (; left > 0; --left) {
-    ASSERT_LT(static_cast<unsigned char>(bytes[at]), kFirstLater);
-    const auto number = [&] {
-      std::size_t value = 0;
-      for (int shift = 0;; shift += 7) {
-        const auto byte = static_cast<unsigned char>(bytes[at++]);
-        value |= static_cast<std::size_t>(byte & 0x7f) << shift;
-        if (byte < 0x80) return value;
-      }
-    };
-    number();
-    const std::size_t size = number();
-    at += size;
-    number();
+  constexpr unsigned kFirstLater = 21;
+  std::string older = "SIPD\x01\x14";
+  const std::string now = sip::EncodeDialog(state);
+  sip::codec::ByteReader reader(std::string_view(now).substr(6));
+  for (int left = 20; left > 0; --left) {
+    const auto tag = static_cast<unsigned char>(reader.Number());
+    ASSERT_LT(tag, kFirstLater);
+    const std::string_view payload = reader.Text();
+    reader.Number();
+    std::string field;
+    {
+      sip::codec::ByteWriter writer(&field);
+      writer.Number(tag);
+      writer.Text(payload);
+      writer.Number(static_cast<std::uint16_t>(sip::HashBytes(payload, tag)));
+    }
+    older += field;
   }
-  bytes.resize(at);
-  bytes[5] = 20;
-  const auto decoded = sip::DecodeDialog(bytes);
+  const auto decoded = sip::DecodeDialog(older);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   EXPECT_EQ(decoded->damaged_fields, 0);
   EXPECT_TRUE(decoded->dialog == state);
+}
+
+// A check that fits, and a value that no release wrote.
+TEST(DialogCodec, F79_AFieldThatBreaksHalfWayLeavesNothingOfItselfBehind) {
+  struct Broken {
+    void (*write)(DialogState&);
+    void (*expect)(DialogState&);
+  };
+  const Broken cases[] = {
+      {[](DialogState& d) { d.end = static_cast<sip::DialogEnd>(99); },
+       [](DialogState& d) {
+         d.role = sip::DialogRole::kUnknown;
+         d.phase = sip::DialogPhase::kUnknown;
+         d.end = sip::DialogEnd::kNone;
+         d.secure = false;
+         d.missing = {Field::kPhase, Field::kRemoteSdp, Field::kEnd};
+       }},
+      {[](DialogState& d) { d.local_sdp.media[0].direction = static_cast<sip::SdpDirection>(9); },
+       [](DialogState& d) {
+         d.local_sdp = {};
+         d.highest_local_sdp_version.clear();
+         d.missing = {Field::kLocalSdp, Field::kRemoteSdp};
+       }},
+      {[](DialogState& d) {
+         d.evidence.push_back({static_cast<Field>(200), {2, At(2)}, "of a field that is none"});
+       },
+       [](DialogState& d) { d.evidence.clear(); }},
+      {[](DialogState& d) { d.missing.push_back(static_cast<Field>(200)); },
+       [](DialogState& d) {
+         d.missing = {Field::kInviteUsage};
+         d.warnings.clear();
+         d.quarantined = 0;
+         d.limits_reached = d.from_stored_state = false;
+       }},
+  };
+  for (const Broken& broken : cases) {
+    DialogState state = FullState();
+    broken.write(state);
+    const auto decoded = sip::DecodeDialog(sip::EncodeDialog(state));
+    ASSERT_TRUE(decoded.ok()) << decoded.status();
+    EXPECT_EQ(decoded->damaged_fields, 1);
+    DialogState expected = FullState();
+    broken.expect(expected);
+    EXPECT_TRUE(decoded->dialog == expected);
+  }
+}
+
+TEST(DialogCodec, WritesIntoTheStringThatItIsGivenAndKeepsItsMemory) {
+  std::string bytes;
+  sip::EncodeDialog(FullState(), &bytes);
+  EXPECT_EQ(bytes, sip::EncodeDialog(FullState()));
+  const char* const memory = bytes.data();
+  DialogState small;
+  small.call_id = "c";
+  for (const DialogState& state : {small, FullState()}) {
+    sip::EncodeDialog(state, &bytes);
+    EXPECT_EQ(bytes, sip::EncodeDialog(state));
+    EXPECT_EQ(static_cast<const void*>(bytes.data()), memory);
+  }
+}
+
+TEST(DialogCodec, TextsOfAnySizeComeBack) {
+  for (std::size_t size = 0; size < 400; ++size) {
+    DialogState state = FullState();
+    state.call_id = std::string(size + 1, 'c');
+    state.local.display = std::string(size, '\0') + 'x';
+    state.warnings = {std::string(size * 100, 'w')};
+    const auto decoded = sip::DecodeDialog(sip::EncodeDialog(state));
+    ASSERT_TRUE(decoded.ok()) << decoded.status();
+    EXPECT_TRUE(decoded->dialog == state) << size;
+  }
 }
 
 TEST(DialogCodec, RefusesWhatIsNotItsOwn) {

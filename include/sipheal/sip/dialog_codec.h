@@ -12,7 +12,9 @@
 
 namespace sipheal::inline v0_1::sip {
 
-// Every field of the state; about as many bytes as the texts in it.
+// Every field of the state; about as many bytes as the texts in it. Writes into `bytes` in place of
+// what is there, without an allocation when it is large enough.
+SIPHEAL_EXPORT void EncodeDialog(const DialogState& dialog, std::string* bytes);
 SIPHEAL_EXPORT std::string EncodeDialog(const DialogState& dialog);
 
 struct DecodedDialog {
