@@ -18,6 +18,7 @@
 #include <string_view>
 #include <vector>
 
+#include "sip/text_pool.h"
 #include "sipheal/sip/address.h"
 #include "sipheal/sip/captured_message.h"
 #include "sipheal/sip/dialog_folder.h"
@@ -28,31 +29,10 @@ namespace sipheal::inline v0_1::sip {
 // By when a request must have been answered (RFC 3261 17.1.1.2).
 inline constexpr std::chrono::seconds kT1Times64{32};
 
-// Reference to a pooled text; 0: none.
-using TextId = std::uint16_t;
 // Index into CallFacts::tags; 0: no tag.
 using TagId = std::uint8_t;
 // Index + 1 into CallFacts::endpoints; 0: none.
 using EndpointId = std::uint8_t;
-
-class TextPool {
- public:
-  // 0 for an empty text, and when the pool is full. Linear in the pool.
-  TextId Intern(std::string_view text);
-  // The same for a text that is known not to be in the pool; costs no more than the text.
-  TextId Append(std::string_view text);
-  std::string_view Get(TextId id) const;
-  bool full() const { return full_; }
-  std::string_view bytes() const { return {bytes_.data(), bytes_.size()}; }
-  // Replaces everything by what bytes() of another pool gave.
-  void Assign(std::string_view bytes);
-  std::size_t size() const { return bytes_.size(); }
-
- private:
-  // Entries of a 16-bit size and the text; an id is the entry's offset + 1.
-  std::vector<char> bytes_;
-  bool full_ = false;
-};
 
 // One sighting of a message.
 struct Sighting {
@@ -151,6 +131,10 @@ struct Transaction {
   AnswerList answers;
 
   const AnswerFact* FinalAnswer() const;
+  // The server sent the request, or answered it with more than a rejection.
+  bool ServerTookPart() const;
+  // When the first of it that was seen, was.
+  std::int64_t Start() const;
 };
 
 // What is left of transactions that can no longer matter by themselves.
@@ -187,6 +171,7 @@ struct MessageRecord {
   std::string_view to;
   std::string_view supported;
   std::string_view notes;
+  std::size_t message_size = 0;
   std::uint16_t allow = 0;
   std::uint32_t session_expires = 0;
   std::uint8_t refresher = 0;
@@ -197,6 +182,8 @@ struct MessageRecord {
 
 class CallFacts {
  public:
+  static constexpr std::size_t kMaxTags = 250;
+
   CallFacts() = default;
   // Its transactions point into it.
   CallFacts(const CallFacts&) = delete;
@@ -237,7 +224,8 @@ class CallFacts {
 
  private:
   TagId InternTag(std::string_view tag);
-  EndpointId InternEndpoint(const Endpoint& endpoint);
+  // `likely` is what it often is.
+  EndpointId InternEndpoint(const Endpoint& endpoint, EndpointId likely);
   Transaction* FindOrAdd(const MessageRecord& record, const RebuildOptions& options);
   bool MakeRoom(const MessageRecord& record, const RebuildOptions& options);
   // Makes room for the tags and texts of one message, if there is any to be made.
@@ -252,7 +240,9 @@ class CallFacts {
                          const RebuildOptions& options);
   enum class MergeStep { kSame, kWins, kLoses };
   MergeStep MergeSighting(MessageFact* fact, const Sighting& seen);
-  void FillCommon(MessageFact* fact, const MessageRecord& record);
+  void FillCommon(MessageFact* fact, const MessageRecord& record, const MessageFact& like);
+  const RequestFact& RequestLike(const Transaction& transaction) const;
+  const AnswerFact& AnswerLike(const Transaction& transaction, const AnswerFact& answer) const;
   AnswerFact* AddAnswer(Transaction* transaction);
   void EraseAnswer(Transaction* transaction, AnswerFact* answer);
   void EraseTransaction(std::vector<Transaction>::iterator transaction);

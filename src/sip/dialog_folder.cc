@@ -21,7 +21,7 @@ namespace {
 
 struct TextHash {
   using is_transparent = void;
-  std::size_t operator()(std::string_view text) const { return HashBytes(text); }
+  std::size_t operator()(std::string_view text) const { return HashWords(text); }
 };
 struct TextEqual {
   using is_transparent = void;
@@ -60,7 +60,7 @@ std::uint16_t PathOf(const Endpoint& peer, Transport transport) {
   const auto& ip = peer.ip.bytes();
   const std::uint64_t seed = (std::uint64_t{peer.port} << 8) | static_cast<std::uint8_t>(transport);
   return static_cast<std::uint16_t>(
-      HashBytes(std::string_view(reinterpret_cast<const char*>(ip.data()), ip.size()), seed));
+      HashWords(std::string_view(reinterpret_cast<const char*>(ip.data()), ip.size()), seed));
 }
 
 // What DialogFolder and Rebuild share.

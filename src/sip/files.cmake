@@ -1,9 +1,13 @@
 list(APPEND SIPHEAL_CORE_SOURCES
   sip/address.cc
+  sip/call_compaction.cc
   sip/call_facts.cc
+  sip/call_merge.cc
   sip/call_pack.cc
+  sip/call_room.cc
   sip/call_store.cc
   sip/codec_fields.cc
+  sip/compact_sdp.cc
   sip/derive.cc
   sip/derive_connected.cc
   sip/derive_end.cc
@@ -39,6 +43,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/server_match.cc
   sip/stream_framer.cc
   sip/takeover_plan.cc
+  sip/text_pool.cc
   sip/uri.cc
   sip/verdict.cc)
 list(APPEND SIPHEAL_CORE_HEADERS

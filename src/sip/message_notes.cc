@@ -67,13 +67,20 @@ void AddNonces(const MessageView& view, HeaderId id, Note key, std::string* out)
   });
 }
 
-bool Lists(const MessageView& view, HeaderId id, std::string_view token) {
+// Whether Supported lists from-change. Its hyphen is looked for, which few option tags have.
+bool SupportsFromChange(const MessageView& view) {
+  constexpr std::string_view kToken = "from-change";
+  constexpr std::size_t kHyphen = 4;
   bool found = false;
-  view.ForEach(id, [&](std::string_view list) {
-    while (!list.empty()) {
-      const std::size_t comma = list.find(',');
-      found = found || EqualsIgnoreCase(TrimLws(list.substr(0, comma)), token);
-      list = comma == list.npos ? std::string_view() : list.substr(comma + 1);
+  view.ForEach(HeaderId::kSupported, [&](std::string_view list) {
+    for (std::size_t at = list.find('-'); at != list.npos; at = list.find('-', at + 1)) {
+      if (at < kHyphen || !EqualsIgnoreCase(list.substr(at - kHyphen, kToken.size()), kToken)) {
+        continue;
+      }
+      const std::string_view before = TrimLws(list.substr(0, at - kHyphen));
+      const std::string_view after = TrimLws(list.substr(at - kHyphen + kToken.size()));
+      found = found ||
+              ((before.empty() || before.back() == ',') && (after.empty() || after.front() == ','));
     }
   });
   return found;
@@ -155,8 +162,7 @@ void ReadNotes(const MessageView& view, std::string* out) {
       Add(Note::kNoReferSub, "", out);
     }
   }
-  if ((method == Method::kInvite || method == Method::kUpdate) &&
-      Lists(view, HeaderId::kSupported, "from-change")) {
+  if ((method == Method::kInvite || method == Method::kUpdate) && SupportsFromChange(view)) {
     Add(Note::kFromChange, "", out);
   }
   if (view.Has(HeaderId::kMinSe)) {

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sip/message_reader.h"
 
+#include <algorithm>
+
+#include "sip/compact_sdp.h"
+#include "sip/kernel/method_table.h"
 #include "sip/message_notes.h"
 #include "sip/party_text.h"
 #include "sip/text.h"
@@ -50,16 +54,38 @@ void AppendOtherParams(std::string_view params, std::string* out) {
   }
 }
 
+// The method that `*list` begins with, when it is one with rules of its own that stands in plain
+// letters before a comma or the end, as nearly all do.
+bool TakePlainMethod(std::string_view* list, Method* method) {
+  std::size_t size = 0;
+  std::uint64_t word = 0;
+  while (size < list->size() && size < 8 && (*list)[size] >= 'A' && (*list)[size] <= 'Z') {
+    word |= static_cast<std::uint64_t>(static_cast<unsigned char>((*list)[size])) << (8 * size);
+    ++size;
+  }
+  if (size < list->size() && (*list)[size] != ',') return false;
+  const kernel::MethodSlot& slot = kernel::kMethodTable.slots[kernel::kMethodTable.SlotOf(word)];
+  if (slot.word != word || slot.size != size) return false;
+  *method = slot.method;
+  list->remove_prefix(size);
+  return true;
+}
+
 // The methods that have rules of their own; a bit each.
 void ReadAllow(std::string_view list, MessageRecord* record) {
   while (!list.empty()) {
-    const std::size_t comma = list.find(',');
-    const Method method = MethodFromString(TrimLws(list.substr(0, comma)));
+    Method method = Method::kOther;
+    if (!TakePlainMethod(&list, &method)) {
+      const std::size_t comma = std::min(list.find(','), list.size());
+      method = MethodFromString(TrimLws(list.substr(0, comma)));
+      list.remove_prefix(comma);
+    }
     if (method != Method::kOther) {
       record->allow =
           static_cast<std::uint16_t>(record->allow | (1u << static_cast<unsigned>(method)));
     }
-    list = comma == list.npos ? std::string_view() : list.substr(comma + 1);
+    if (!list.empty()) list.remove_prefix(1);
+    if (!list.empty() && list.front() == ' ') list.remove_prefix(1);
   }
 }
 
@@ -70,79 +96,113 @@ Transport TrueTransport(Transport captured, Transport via) {
   return captured;
 }
 
+// Whether `value` holds `Display <uri>` or `<uri>` with just that between the parts.
+bool StandsPlain(std::string_view display, std::string_view uri, std::string_view value) {
+  const char* const at = uri.data();
+  const char* const end = value.data() + value.size();
+  if (at == value.data() || at[-1] != '<' || at + uri.size() == end || at[uri.size()] != '>') {
+    return false;
+  }
+  return display.empty() || (at - (display.data() + display.size()) == 2 && at[-2] == ' ');
+}
+
+// The transaction's key: the top Via's branch, and its sent-by, whose letter case says nothing.
+std::uint64_t BranchOf(const ViaView& via) {
+  constexpr std::uint64_t kLowerCase = 0x2020202020202020u;
+  return HashWords<kLowerCase>(via.host, HashWords(via.branch) + via.port);
+}
+
 }  // namespace
 
 bool IsDialogMethod(Method method) {
   return method != Method::kRegister && method != Method::kPublish;
 }
 
-// Puts together what is kept of From or To; folds become single spaces. `value` is all of it. False
-// when it means something else without its folds.
+// What is kept of From or To (party_text.h), put together in `*text` where it does not stand so in
+// the message; folds become single spaces. `value` is all of it. False when it means something else
+// without its folds.
 bool MessageReader::KeepParty(const AddressField& field, std::string_view tag,
-                              std::string_view value, std::string* text) {
+                              std::string_view value, std::string* text, std::string_view* kept) {
   std::string_view display = field.display;
+  std::string_view uri = field.uri.text;
   std::string_view params = field.params;
   if (field.folded) {
     Unfold(value, &unfolded_);
     std::optional<NameAddrView> flat = NameAddrView::Parse(unfolded_);
-    if (!flat || flat->uri != field.uri.text || flat->Param("tag").value_or("") != tag) {
-      return false;
-    }
+    if (!flat || flat->uri != uri || flat->Param("tag").value_or("") != tag) return false;
     display = flat->display;
     params = flat->params;
   }
   // What keeps the parts from each other cannot stand in one of them.
-  if (display.find(kPartEnd) != display.npos || params.find(kPartEnd) != params.npos) return false;
-  text->assign(display);
-  *text += kPartEnd;
-  *text += field.uri.text;
-  *text += kPartEnd;
+  if (!display.empty() && display.find(kPartEnd) != display.npos) return false;
   const std::size_t only_tag = tag.empty() ? 0 : std::string_view(";tag=").size() + tag.size();
-  if (params.size() != only_tag) AppendOtherParams(params, text);
+  if (params.size() != only_tag) {
+    if (params.find(kPartEnd) != params.npos) return false;
+    params_.clear();
+    AppendOtherParams(params, &params_);
+    params = params_;
+  } else {
+    params = {};
+  }
+  if (IsPlainParty(display, params)) {
+    if (!field.folded && StandsPlain(display, uri, value)) {
+      const char* const begin = display.empty() ? uri.data() - 1 : display.data();
+      *kept = {begin, static_cast<std::size_t>(uri.data() + uri.size() + 1 - begin)};
+      return true;
+    }
+    text->assign(display);
+    *text += display.empty() ? "<" : " <";
+    *text += uri;
+    *text += '>';
+  } else {
+    text->assign(display);
+    *text += kPartEnd;
+    *text += uri;
+    *text += kPartEnd;
+    *text += params;
+  }
+  *kept = *text;
   return true;
 }
 
-void MessageReader::KeepRoutes(const RouteList& routes, std::string* text) {
+std::string_view MessageReader::KeepRoutes(const RouteList& routes, std::string* text) {
   text->clear();
   for (const UriView& uri : routes.uris()) {
     *text += uri.text;
     *text += '\n';
   }
+  return *text;
 }
 
 ParseResult MessageReader::Read(const CapturedMessageView& message, const MessageView& view,
                                 const MessageFields& fields, const Adjacency& adjacency,
                                 MessageRecord* record) {
-  const ViaView& top_via = fields.top_via;
   *record = MessageRecord();
   record->is_request = view.is_request();
   record->method = view.method();
   record->method_text = view.method_text();
   record->cseq = view.cseq();
   record->status = static_cast<std::uint16_t>(view.status());
-  std::uint64_t branch = HashBytes(top_via.branch);
-  scratch_.clear();
-  for (char c : top_via.host) scratch_ += Lower(c);
-  branch = HashBytes(scratch_, branch + top_via.port);
-  record->branch = branch;
+  record->branch = BranchOf(fields.top_via);
 
   const std::string_view from = view.Get(HeaderId::kFrom);
-  if (!KeepParty(fields.from, fields.from_tag, from, &from_)) return Malformed(view, from);
-  record->from = from_;
+  if (!KeepParty(fields.from, fields.from_tag, from, &from_, &record->from)) {
+    return Malformed(view, from);
+  }
   record->from_tag = fields.from_tag;
   const std::string_view to = view.Get(HeaderId::kTo);
-  if (!KeepParty(fields.to, fields.to_tag, to, &to_)) return Malformed(view, to);
-  record->to = to_;
+  if (!KeepParty(fields.to, fields.to_tag, to, &to_, &record->to)) return Malformed(view, to);
   record->to_tag = fields.to_tag;
   record->has_to_tag = !fields.to_tag.empty();
   // Only SIP can be a dialog's target (RFC 3261 12.1.1).
   if (fields.contact.uri.is_sip) record->contact = fields.contact.uri.text;
-  KeepRoutes(fields.record_route, &record_route_);
-  record->record_route = record_route_;
+  // Within a dialog nobody reads it (rule 2.4), but a NOTIFY may be what opens one (rule 7.5).
+  if (!view.is_request() || !record->has_to_tag || record->method == Method::kNotify) {
+    record->record_route = KeepRoutes(fields.record_route, &record_route_);
+  }
   if (view.is_request()) {
     if (ParseResult result = routes_.Read(view, HeaderId::kRoute); !result.ok()) return result;
-    KeepRoutes(routes_, &route_);
-    record->route = route_;
+    record->route = KeepRoutes(routes_, &route_);
     // Of requests to the server only the scheme of the first matters (rule 2.10).
     if (adjacency.sent || view.split_request_uri().is_sips) record->uri = view.request_uri();
     if (view.method() == Method::kNotify) {
@@ -161,6 +221,7 @@ ParseResult MessageReader::Read(const CapturedMessageView& message, const Messag
                        ? ParseUnsigned(view.Get(HeaderId::kRseq), 0xffffffffu).value_or(0)
                        : 0;
   }
+  record->message_size = view.size();
   record->session_expires = fields.session_expires;
   record->refresher = static_cast<std::uint8_t>(fields.refresher);
   // What the peer can do; what the server can is the successor's to say.
@@ -172,14 +233,16 @@ ParseResult MessageReader::Read(const CapturedMessageView& message, const Messag
   notes_.clear();
   ReadNotes(view, &notes_);
   record->notes = notes_;
-  sdp_.clear();
-  if (std::string_view sdp = FindSdp(view); !sdp.empty()) AppendCompactSdp(sdp, &sdp_);
-  record->sdp = sdp_;
+  if (const std::string_view sdp = FindSdp(view); !sdp.empty()) {
+    if (sdp_.size() < CompactSdpRoom(sdp)) sdp_.resize(CompactSdpRoom(sdp));
+    record->sdp = {sdp_.data(), WriteCompactSdp(sdp, sdp_.data())};
+  }
 
-  record->transport = TrueTransport(message.transport, top_via.transport);
+  record->transport = TrueTransport(message.transport, fields.top_via.transport);
   record->sighting.time_us = message.time.time_since_epoch().count();
   record->sighting.sequence = message.sequence;
-  record->sighting.hash = HashMessage(view.bytes());
+  // A 100 leaves nothing but that it was there.
+  if (record->status != 100) record->sighting.hash = HashMessage(view.bytes());
   // A copy that the capture cut short is the worse witness.
   record->sighting.rank =
       static_cast<std::uint8_t>(adjacency.rank + (view.body_truncated() ? 2 : 0));

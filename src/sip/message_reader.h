@@ -26,18 +26,18 @@ class MessageReader {
 
  private:
   bool KeepParty(const AddressField& field, std::string_view tag, std::string_view value,
-                 std::string* text);
-  void KeepRoutes(const RouteList& routes, std::string* text);
+                 std::string* text, std::string_view* kept);
+  static std::string_view KeepRoutes(const RouteList& routes, std::string* text);
 
   RouteList routes_;
   std::string unfolded_;
+  std::string params_;
   std::string from_;
   std::string to_;
   std::string record_route_;
   std::string route_;
-  std::string sdp_;
+  std::string sdp_;  // what is behind the present one is room
   std::string notes_;
-  std::string scratch_;
 };
 
 }  // namespace sipheal::inline v0_1::sip

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sipheal/sip/sdp.h"
 
-#include <utility>
-
 #include "sip/text.h"
 #include "sipheal/sip/uri.h"
 
@@ -49,16 +47,6 @@ bool IsDynamicRtpmap(std::string_view attribute) {
   std::string_view rest = attribute.substr(7);
   std::optional<std::uint32_t> number = ParseUnsigned(NextWord(&rest), 127);
   return number && *number >= 96;
-}
-
-// True for the lines that ParseSdp reads.
-bool IsUsed(std::string_view line) {
-  if (line.size() < 2 || line[1] != '=') return false;
-  if (line[0] == 'o' || line[0] == 'c' || line[0] == 'm') return true;
-  if (line[0] != 'a') return false;
-  std::string_view attribute = line.substr(2);
-  if (HasPrefix(attribute, "rtpmap:")) return IsDynamicRtpmap(attribute);
-  return DirectionOf(attribute).has_value();
 }
 
 bool IsZero(std::string_view address) { return address == "0.0.0.0"; }
@@ -145,33 +133,6 @@ std::optional<ParsedSdp> ParseSdp(std::string_view body) {
   // DTLS-SRTP is no SDES, though its profile has SAVP in it, too.
   if (result.security.dtls) result.security.sdes = false;
   return result;
-}
-
-void AppendCompactSdp(std::string_view body, std::string* out) {
-  std::string& compact = *out;
-  bool crypto = false;
-  bool fingerprint = false;
-  bool ice = false;
-  bool directed = false;  // another direction than the default was given
-  std::string_view line;
-  while (NextLine(&body, &line)) {
-    std::string_view attribute = HasPrefix(line, "a=") ? line.substr(2) : std::string_view();
-    // Keys and fingerprints are facts to refuse on, not values to keep.
-    if (HasPrefix(attribute, "crypto")) {
-      if (!std::exchange(crypto, true)) compact += "a=crypto\n";
-    } else if (HasPrefix(attribute, "fingerprint")) {
-      if (!std::exchange(fingerprint, true)) compact += "a=fingerprint\n";
-    } else if (HasPrefix(attribute, "ice-ufrag")) {
-      if (!std::exchange(ice, true)) compact += "a=ice-ufrag\n";
-    } else if (IsUsed(line)) {
-      if (std::optional<SdpDirection> direction = DirectionOf(attribute)) {
-        if (*direction == SdpDirection::kSendRecv && !directed) continue;
-        directed = true;
-      }
-      compact += line;
-      compact += '\n';
-    }
-  }
 }
 
 std::string_view FindSdp(const MessageView& message) {
