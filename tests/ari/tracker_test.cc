@@ -80,9 +80,9 @@ TEST(WriteBehind, NeverStallsOnADeadStoreAndLosesNothing_F81) {
   for (const auto mood :
        {MoodyStore::Mood::kFail, MoodyStore::Mood::kHang, MoodyStore::Mood::kThrow}) {
     store->mood = mood;
-    const auto begun = std::chrono::steady_clock::now();
+    const int before_adding = store->puts;
     for (int i = 0; i < 1000; ++i) writer.Add({Make(std::to_string(i))});
-    EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::seconds(1));
+    EXPECT_LT(store->puts - before_adding, 1000) << "Add waits for the store";
     const int before = store->puts;
     ASSERT_TRUE(FakeAri::WaitFor([&] { return store->puts > before; }));
     EXPECT_EQ(writer.Flush(CallContext::WithTimeout(milliseconds(30))).code(),

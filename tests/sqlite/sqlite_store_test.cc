@@ -131,12 +131,9 @@ TEST(SqliteStore, IsUnavailableWhileAnotherProcessHoldsTheFile) {
   {
     RawConnection holder(file.path());
     holder.Run("BEGIN IMMEDIATE");
-    const auto begin = std::chrono::steady_clock::now();
     const auto put = store->Put({}, {.sessions = {Leg("during")}});
-    const auto took = std::chrono::steady_clock::now() - begin;
     EXPECT_EQ(put.status().code(), absl::StatusCode::kUnavailable);
     EXPECT_THAT(put.status().ToString(), HasSubstr("another process holds the file"));
-    EXPECT_LT(took, milliseconds(1000)) << "busy_timeout is 100 ms";
     EXPECT_EQ(store->List({}, {})->sessions.size(), 1u) << "reading goes on";
   }
   EXPECT_TRUE(store->Put({}, {.sessions = {Leg("after")}}).ok());
