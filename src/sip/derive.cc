@@ -177,19 +177,22 @@ bool Derivation::ShowsEarlierDialog(const Transaction& other, const Transaction&
 
 // When the session, target or timer of a transaction came into force. Its 2xx may have been
 // captured late, from a retransmission; refreshes follow each other, so their requests tell the
-// order. But the first INVITE is settled by its answer, after the refreshes that were made while it
-// rang.
+// order. But an INVITE within which others are made is settled by its own answer: the first one,
+// one with a reliable provisional answer, and any as to its timer and to the target that it names.
 std::int64_t Derivation::SettledAt(const Draft& draft, const Transaction& at,
-                                   const MessageFact& answer) const {
-  const bool opening =
-      std::find(draft.creating.begin(), draft.creating.end(), &at) != draft.creating.end();
+                                   const MessageFact& answer, bool at_answer) const {
+  const bool by_answer =
+      (at_answer && at.method == Method::kInvite) ||
+      std::find(draft.creating.begin(), draft.creating.end(), &at) != draft.creating.end() ||
+      std::any_of(at.answers.begin(), at.answers.end(),
+                  [](const AnswerFact& one) { return one.rseq != 0; });
   std::int64_t settled = answer.first.time_us;
   const auto not_after = [&settled](const MessageFact& fact) {
     settled = std::min(settled, fact.first.time_us);
   };
-  if (!opening && at.has_request) not_after(at.request);
+  if (!by_answer && at.has_request) not_after(at.request);
   for (const AnswerFact& one : at.answers) {
-    if (!opening) not_after(one);
+    if (!by_answer) not_after(one);
   }
   for (const Transaction* ack : at.sent ? draft.own : draft.theirs) {
     if (ack->method == Method::kAck && ack->cseq == at.cseq && ack->has_request) {

@@ -538,7 +538,8 @@ void Derivation::DeriveSequence(Draft& draft) const {
         continue;
       }
       const AnswerFact* answer = FinalOf(draft, *at);
-      if (answer == nullptr) {
+      // One that is refused for its number is refused at once (RFC 3261 12.2.2).
+      if (answer == nullptr || answer->status == 500) {
         for (const AnswerFact& one : at->answers) {
           if (one.status < 200 && Canonical(one.to_tag) == draft.local) answer = &one;
         }

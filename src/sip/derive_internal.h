@@ -70,8 +70,8 @@ class Derivation {
   bool IsInitial(const Transaction& transaction) const;
   bool ShowsEarlierDialog(const Transaction& other, const Transaction& invite,
                           const AnswerFact& answer) const;
-  std::int64_t SettledAt(const Draft& draft, const Transaction& at,
-                         const MessageFact& answer) const;
+  std::int64_t SettledAt(const Draft& draft, const Transaction& at, const MessageFact& answer,
+                         bool at_answer = false) const;
   TagId Canonical(TagId tag) const { return canonical_[tag]; }
   bool IsOf(const Draft& draft, const Floor& floor) const {
     return Canonical(floor.sent ? floor.from_tag : floor.to_tag) == draft.local &&
@@ -111,14 +111,20 @@ class Derivation {
     const Transaction* transaction = nullptr;
     std::int64_t from_us = 0;
     std::int64_t until_us = 0;
+    std::int64_t after_us = 0;              // it was not there before
     const MessageFact* executed = nullptr;  // what had been agreed within it; nullptr: nothing
 
     bool Covers(const MessageFact& fact) const {
       return fact.first.time_us > from_us && fact.first.time_us < until_us;
     }
+    bool MayCover(const MessageFact& fact) const {
+      return fact.first.time_us > after_us && fact.first.time_us < until_us;
+    }
   };
   std::vector<FailedReinvite> FailedReinvites(const Draft& draft) const;
-  std::int64_t BegunBy(const Draft& draft, const Transaction& ack) const;
+  std::int64_t BegunBy(const Draft& draft, const Transaction& invite) const;
+  std::int64_t AfterAll(const Draft& draft, const Transaction& invite) const;
+  const Transaction* AckOfFailure(const Transaction& invite) const;
   const Transaction* AckSeen(const Draft& draft, const Transaction& invite) const;
   bool Succeeded(const Draft& draft, const Transaction& ack) const;
   void DeriveSdp(Draft& draft) const;

@@ -351,7 +351,13 @@ void Derivation::DeriveTarget(Draft& draft) const {
       }
     }
     if (source != nullptr) {
-      by_server = {source, SettledAt(draft, *at, *source), at->method, at->cseq,
+      const std::int64_t settled = SettledAt(draft, *at, *source, true);
+      // An INVITE is answered after what was made within it.
+      if (by_server.fact != nullptr && by_server.method == Method::kInvite &&
+          at->method != Method::kInvite && settled < by_server.at) {
+        continue;
+      }
+      by_server = {source, settled, at->method, at->cseq,
                    at->has_request ? at->request.first.time_us : INT64_MAX};
     }
   }
@@ -395,9 +401,16 @@ void Derivation::DeriveTarget(Draft& draft) const {
   for (const Transaction* at : draft.theirs) {
     if (at->has_request || !refreshes(at->method)) continue;
     if (by_peer.fact != nullptr && at->cseq < by_peer.cseq) continue;
-    const AnswerFact* final = FinalOf(draft, *at);
-    if (final == nullptr || final->status >= 300) continue;
-    if (blind == nullptr || blind->first.time_us < final->first.time_us) blind = final;
+    // A reliable provisional answer accepts the target, whatever comes of the rest (rule 4.3).
+    const AnswerFact* accepted = nullptr;
+    for (const AnswerFact& answer : at->answers) {
+      if (Canonical(answer.to_tag) != draft.local || answer.status >= 300 || !answer.reliable()) {
+        continue;
+      }
+      if (accepted == nullptr || answer.first.time_us < accepted->first.time_us) accepted = &answer;
+    }
+    if (accepted == nullptr) continue;
+    if (blind == nullptr || blind->first.time_us < accepted->first.time_us) blind = accepted;
   }
   // Of another only the ACK is left: it may have been one, too.
   for (const Transaction* at : draft.theirs) {

@@ -78,8 +78,9 @@ void Derivation::DeriveSdp(Draft& draft) const {
   bool preview_by_server = false;
   auto pair_up = [&](const Transaction* at) {
     if (at->method != Method::kInvite && at->method != Method::kUpdate) return;
-    const AnswerFact* success = FinalOf(draft, *at);
-    if (success != nullptr && success->status >= 300) success = nullptr;
+    const AnswerFact* const final = FinalOf(draft, *at);
+    const bool refused = final != nullptr ? final->status >= 300 : AckOfFailure(*at) != nullptr;
+    const AnswerFact* const success = refused ? nullptr : final;
     const AnswerFact* reliable = nullptr;  // the first that carries a description
     for (const AnswerFact& answer : at->answers) {
       if (Canonical(answer.to_tag) != AnswerTag(draft, *at) || !answer.has_sdp()) continue;
@@ -102,8 +103,11 @@ void Derivation::DeriveSdp(Draft& draft) const {
     exchange.transaction = at;
     exchange.accepted =
         success != nullptr || ack != nullptr || (opening && state.phase == DialogPhase::kConfirmed);
-    if (!exchange.accepted && !(opening && state.phase == DialogPhase::kEarly)) return;
-    if (success == nullptr && ack != nullptr && !opening && !at->sent) {
+    // A reliable provisional answer puts the session in force while the re-INVITE still runs (RFC
+    // 6141 3).
+    const bool executed = !refused && reliable != nullptr && reliable->status < 200;
+    if (!exchange.accepted && !executed && !(opening && state.phase == DialogPhase::kEarly)) return;
+    if (success == nullptr && ack != nullptr && !opening && !at->sent && !executed) {
       // The peer alone says that the server accepted (rule 12.1): enough to doubt, not to believe.
       exchange.shown = &ack->request;
       exchanges.push_back(exchange);
@@ -151,10 +155,10 @@ void Derivation::DeriveSdp(Draft& draft) const {
       // Without the request, this may be the offer or the answer; it is what that side said last.
       // With an offer in the 2xx, nothing is settled before the ACK.
       if (at->has_request && ack == nullptr && !went_on) exchange.accepted = false;
-      if (!at->has_request && !opening && ack == nullptr && reliable->status >= 200 &&
-          at->method == Method::kInvite) {
+      if (!at->has_request && !opening && ack == nullptr && at->method == Method::kInvite) {
         exchange.shown = reliable;
         exchange.offer = nullptr;
+        exchange.accepted = true;
       }
     } else if (ack != nullptr && ack->request.has_sdp()) {
       exchange.answer = &ack->request;
@@ -164,15 +168,21 @@ void Derivation::DeriveSdp(Draft& draft) const {
                        : ack != nullptr   ? &ack->request
                                           : nullptr;
       if (exchange.shown == nullptr) return;
+      exchange.begun_us = BegunBy(draft, *at);
     } else {
       return;
     }
     // What was agreed within a re-INVITE that failed went with it (RFC 6141 3.7).
-    if (at->has_request &&
-        std::any_of(failed.begin(), failed.end(), [&](const FailedReinvite& one) {
-          return one.transaction != at && one.Covers(at->request);
-        })) {
-      return;
+    const MessageFact& start =
+        at->has_request ? static_cast<const MessageFact&>(at->request) : at->answers.front();
+    for (const FailedReinvite& one : failed) {
+      if (one.transaction == at || at->method != Method::kUpdate) continue;
+      if (one.Covers(start)) return;
+      if (one.MayCover(start)) {
+        exchange.offer = exchange.answer = nullptr;
+        exchange.shown = &start;
+        exchange.accepted = true;
+      }
     }
     exchanges.push_back(exchange);
   };
@@ -353,18 +363,48 @@ void Derivation::DeriveSdp(Draft& draft) const {
   });
 }
 
-// By when the INVITE that this ACK is for had been sent: before any request of its side with a
-// higher number.
-std::int64_t Derivation::BegunBy(const Draft& draft, const Transaction& ack) const {
+// By when the INVITE of this number had been sent: before any request of its side with a higher
+// one.
+std::int64_t Derivation::BegunBy(const Draft& draft, const Transaction& invite) const {
   std::int64_t begun = INT64_MAX;
-  for (const Transaction* at : ack.sent ? draft.own : draft.theirs) {
-    if (at->method == Method::kAck || at->cseq <= ack.cseq || at->cseq - ack.cseq > kSaneJump) {
+  for (const Transaction* at : invite.sent ? draft.own : draft.theirs) {
+    if (at->method == Method::kAck || at->cseq <= invite.cseq ||
+        at->cseq - invite.cseq > kSaneJump) {
       continue;
     }
     if (at->has_request) begun = std::min(begun, at->request.first.time_us);
     for (const AnswerFact& answer : at->answers) begun = std::min(begun, answer.first.time_us);
   }
   return begun;
+}
+
+// An INVITE whose request was not captured: what was agreed on after this time may be a part of it.
+// That takes a PRACK, so it has none when the next number is that of something else.
+std::int64_t Derivation::AfterAll(const Draft& draft, const Transaction& invite) const {
+  std::int64_t after = INT64_MIN;
+  for (const Transaction* at : invite.sent ? draft.own : draft.theirs) {
+    if (at->method == Method::kAck) continue;
+    if (at->cseq == invite.cseq + 1 && at->method != Method::kPrack) return INT64_MAX;
+    if (at->has_request && at->cseq < invite.cseq) {
+      after = std::max(after, at->request.first.time_us);
+    }
+  }
+  for (const AnswerFact& answer : invite.answers) after = std::min(after, answer.first.time_us);
+  return after;
+}
+
+// The ACK that shows that an INVITE was refused, where the refusal was not captured: it has the
+// branch of the INVITE (RFC 3261 17.1.1.3).
+const Transaction* Derivation::AckOfFailure(const Transaction& invite) const {
+  for (const Transaction& at : facts_.transactions) {
+    if (invite.method == Method::kInvite && at.method == Method::kAck && at.has_request &&
+        at.sent == invite.sent && at.cseq == invite.cseq && at.from_tag == invite.from_tag &&
+        at.branch == invite.branch &&
+        (!invite.has_request || at.request.peer == invite.request.peer)) {
+      return &at;
+    }
+  }
+  return nullptr;
 }
 
 // The ACK for a 2xx to this INVITE, as far as it may be believed.
@@ -396,27 +436,47 @@ std::vector<Derivation::FailedReinvite> Derivation::FailedReinvites(const Draft&
   std::vector<FailedReinvite> failed;
   for (const auto* list : {&draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {
-      if (at->method != Method::kInvite || !at->has_request) continue;
-      if (!at->sent && !OnPath(draft, at->request)) continue;
+      if (at->method != Method::kInvite) continue;
+      if (!at->sent && at->has_request && !OnPath(draft, at->request)) continue;
       const AnswerFact* final = FinalOf(draft, *at);
-      if (final == nullptr || final->status < 300) continue;
+      const Transaction* const ack = final == nullptr ? AckOfFailure(*at) : nullptr;
+      if (final == nullptr ? ack == nullptr : final->status < 300) continue;
       FailedReinvite& one = failed.emplace_back();
       one.transaction = at;
-      one.from_us = at->request.first.time_us;
-      one.until_us = final->first.time_us;
+      one.from_us = at->has_request ? at->request.first.time_us : BegunBy(draft, *at);
+      one.after_us = one.from_us;
+      if (!at->has_request && final != nullptr && final->status != 491) {
+        one.after_us = AfterAll(draft, *at);
+      }
+      one.until_us =
+          (final != nullptr ? static_cast<const MessageFact&>(*final) : ack->request).first.time_us;
       for (const AnswerFact& answer : at->answers) {
         if (answer.status < 200 && answer.rseq != 0 && answer.has_sdp()) one.executed = &answer;
       }
     }
   }
+  // Of some only the ACK is left, and the 100, which tells by the branch what it was for.
+  for (const Transaction& at : facts_.transactions) {
+    bool proved = false;
+    if (at.method != Method::kAck || !at.has_request ||
+        Canonical(at.from_tag) != (at.sent ? draft.local : draft.remote) ||
+        Canonical(at.request.to_tag) != AnswerTag(draft, at) || AckIsFor2xx(at, &proved) ||
+        (!at.sent && !OnPath(draft, at.request)) || IsOfSeenInvite(draft, at)) {
+      continue;
+    }
+    FailedReinvite& one = failed.emplace_back();
+    one.transaction = &at;
+    one.from_us = one.after_us = BegunBy(draft, at);
+    one.until_us = at.request.first.time_us;
+  }
   for (FailedReinvite& one : failed) {
     for (const auto* list : {&draft.own, &draft.theirs}) {
       for (const Transaction* at : *list) {
-        if (at->method != Method::kUpdate || !at->has_request || !at->request.has_sdp()) continue;
         const AnswerFact* final = FinalOf(draft, *at);
-        if (final != nullptr && final->status < 300 && one.Covers(at->request)) {
-          one.executed = &at->request;
-        }
+        if (at->method != Method::kUpdate || final == nullptr || final->status >= 300) continue;
+        const MessageFact& start =
+            at->has_request ? static_cast<const MessageFact&>(at->request) : *final;
+        if ((start.has_sdp() || final->has_sdp()) && one.Covers(start)) one.executed = &start;
       }
     }
   }
@@ -448,7 +508,7 @@ void Derivation::DeriveTimer(Draft& draft) const {
       // Refreshes of one side follow each other; but an INVITE is answered after UPDATEs within it.
       const bool by_number =
           success != nullptr && latest->sent == at->sent && latest->method == at->method;
-      const std::int64_t settled = SettledAt(draft, *at, *final);
+      const std::int64_t settled = SettledAt(draft, *at, *final, true);
       const bool newer =
           success == nullptr || (by_number ? at->cseq > latest->cseq : settled > latest_us);
       if (newer) latest_us = settled;
@@ -496,6 +556,17 @@ void Derivation::DeriveOpen(Draft& draft) const {
   };
   const std::uint32_t done_sent = highest_done(true);
   const std::uint32_t done_theirs = highest_done(false);
+  auto newest_invite = [&](bool sent) {
+    std::uint32_t newest = 0;
+    for (const Transaction* at : sent ? draft.own : draft.theirs) {
+      const bool believed =
+          FinalOf(draft, *at) != nullptr || (at->has_request && OnPath(draft, at->request));
+      if (at->method == Method::kInvite && believed) newest = std::max(newest, at->cseq);
+    }
+    return newest;
+  };
+  const std::uint32_t newest_sent = newest_invite(true);
+  const std::uint32_t newest_theirs = newest_invite(false);
   auto look = [&](const Transaction* at) {
     if (at->method == Method::kAck || at->method == Method::kCancel) return;
     const AnswerFact* final = FinalOf(draft, *at);
@@ -516,12 +587,14 @@ void Derivation::DeriveOpen(Draft& draft) const {
                                   [](const AnswerFact& answer) { return answer.status < 200; });
     // An ACK in the dialog is one for a 2xx, also when that was lost (rule 6.9).
     const bool acked = AckSeen(draft, *at) != nullptr;
-    if (final == nullptr && acked) return;
+    if (final == nullptr && (acked || AckOfFailure(*at) != nullptr)) return;
     if (final == nullptr) {
       // A later request of the same side is done, and the time for this one is over: it is dead.
       const std::uint32_t done = at->sent ? done_sent : done_theirs;
       if (at->cseq < done && now - start->first.time_us > limit_us) return;
-      if (at->method == Method::kInvite && at->cseq < done) return;
+      if (at->method == Method::kInvite && at->cseq < (at->sent ? newest_sent : newest_theirs)) {
+        return;  // there is one at a time (RFC 3261 14.1)
+      }
       if (!open.provisional_seen || at->method != Method::kInvite) {
         open.expires_at = TimeOf(*start) + kT1Times64;
       }

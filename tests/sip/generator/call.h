@@ -23,6 +23,35 @@
 
 namespace sipheal::testing::generator {
 
+// A transaction as it really was. Messages are numbered as in GeneratedCall::notes; -1: there was
+// none.
+struct LedgerEntry {
+  int leg = 0;
+  std::string method;
+  std::uint32_t cseq = 0;
+  bool by_server = false;
+  int request = -1;
+  std::vector<int> provisional;
+  int final = -1;
+  int status = 0;  // of the final answer
+  int ack = -1;    // of a 2xx to an INVITE
+  int refusal_ack = -1;
+  // The peer's reliable provisional answers, and the PRACK for each.
+  std::vector<std::pair<int, int>> reliable;
+};
+
+// A subscription within the dialog.
+struct Subscription {
+  std::string event;
+  std::string id;
+  bool by_server = false;
+  bool active = false;
+  bool over = false;
+  std::int64_t expires_us = 0;  // 0: not said
+  std::vector<int> shown_by;    // each of these sets of messages shows that there is one
+  std::vector<int> over_by;     // all of them: that it is over
+};
+
 enum class Stage { kNone, kEarly, kConfirmed, kOver };
 
 inline constexpr int kAllLegs = -1;
@@ -55,6 +84,9 @@ struct Change {
   enum class By { kNobody, kServer, kPeer, kAnybody } implied_by = By::kNobody;
   int success = -1;
   std::vector<int> later;
+  // A failed re-INVITE: what holds is what held after so many changes; -1: none of that kind. Its
+  // traces show that, its one proof that nothing is in doubt.
+  int back_to = -1;
 };
 
 // One dialog of the call: the server's with one peer.
@@ -81,6 +113,16 @@ struct Leg {
   int early_id = -1;  // the message that began it
   // What shows that the first INVITE was on its way: its answers, and the numbers above its own.
   std::vector<int> opening_shown;
+  std::int64_t confirmed_us = 0;
+  std::int64_t timer_seconds = 0;  // of the last 2xx to an INVITE or UPDATE; 0: no timer
+  bool timer_by_server = false;
+  std::uint32_t min_interval = 0;  // the highest Min-SE of what both sides took
+  std::string supported;           // as the peer last said
+  std::string allow;
+  std::string local_target;  // the server's last Contact
+  std::string last_hop;      // where the server last sent a request in the dialog to
+  bool resync = false;       // a re-INVITE failed after a part of it was carried out
+  std::vector<Subscription> subscriptions;
 
   std::vector<Change>& Of(Fact fact) { return history[static_cast<std::size_t>(fact)]; }
   const std::vector<Change>& Of(Fact fact) const { return history[static_cast<std::size_t>(fact)]; }
@@ -100,6 +142,10 @@ struct GeneratedCall {
   std::string call_id;
   std::vector<std::unique_ptr<Leg>> legs;
   std::vector<Note> notes;
+  std::vector<std::int64_t> times;  // by note
+  std::vector<LedgerEntry> ledger;
+  int opening_trying = -1;  // the 100 to the first INVITE
+  sip::Transport transport = sip::Transport::kUdp;
   std::vector<Copy> copies;    // in the order of capture; what was lost is gone
   std::vector<bool> survives;  // by note
   std::int64_t first_2xx_us = 0;

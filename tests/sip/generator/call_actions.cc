@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the parties do within a dialog.
+#include <algorithm>
+
 #include "tests/sip/generator/simulation.h"
 
 namespace sipheal::testing::generator {
@@ -32,6 +34,8 @@ void Simulation::Act(Leg& leg) {
     KilledBy481(leg);
   } else if (what < 93) {
     Hangup(leg, by_server);
+  } else if (what < 97) {
+    LongReinvite(leg, by_server);
   }
 }
 
@@ -77,8 +81,11 @@ void Simulation::Refresh(Leg& leg, bool by_server, bool update) {
   }
   const std::string wish = MaybeTimer(true);
   if (!wish.empty()) request.extra.push_back(wish);
+  const std::uint32_t least = dice_.Chance(15) ? dice_.Range(90, 240) : 0;
+  if (least != 0) request.extra.push_back("Min-SE: " + std::to_string(least));
   const Transaction sent = Send(leg, by_server, request, note);
   if (!by_server) leg.pending_target = agent.contact;
+  if (by_server) leg.min_interval = std::max(leg.min_interval, least);
   if (!update && dice_.Chance(40)) Answer(leg, sent, 100);
   if (!update && by_server && dice_.Chance(10)) {
     AnswerOptions ringing;
@@ -101,12 +108,19 @@ void Simulation::Refresh(Leg& leg, bool by_server, bool update) {
       Capture(ResponseTo(cancel, 200, ""), !by_server, sent.hop, cancelled);
       status = 487;
     }
-    const int refusal = Answer(leg, sent, status);
+    AnswerOptions reason;
+    const std::uint32_t asked = dice_.Range(300, 3600);
+    if (status == 422) reason.extra.push_back("Min-SE: " + std::to_string(asked) + " ;x");
+    const int refusal = Answer(leg, sent, status, reason);
+    leg.min_interval = std::max({leg.min_interval, least, status == 422 ? asked : 0u});
     leg.pending_target.clear();
     agent.contact = old_contact;
     agent.ip = old_ip;
     agent.holds = held;  // what was refused was never in force; its version stays used up
-    if (!update) Doubt(leg, kRefreshedFacts, AckOfFailure(leg, sent, ""), {sent.id, refusal});
+    if (update) return;
+    // Without the request it may have been there before, and what was agreed on a part of it.
+    Doubt(leg, kSessionFacts, refusal, {sent.id});
+    Doubt(leg, kRefreshedFacts, AckOfFailure(leg, sent, ""), {sent.id, refusal});
     return;
   }
   AnswerOptions options;
@@ -122,6 +136,7 @@ void Simulation::Refresh(Leg& leg, bool by_server, bool update) {
   const std::string timer = MaybeTimer(false);
   if (!timer.empty()) options.extra.push_back(timer);
   const int id = Answer(leg, sent, 200, options);
+  leg.min_interval = std::max(leg.min_interval, least);
   leg.peer_changed_host |= leg.peer.ip != original_ip;
   leg.pending_target.clear();
   if (!update) Reached(leg, Stage::kConfirmed, {id});

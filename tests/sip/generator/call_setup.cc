@@ -11,6 +11,8 @@ std::string Joined(const std::vector<std::string>& uris) {
   return text;
 }
 
+constexpr const char* kSupportedAtFirst = "timer, 100rel";
+constexpr const char* kAllowAtFirst = "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK";
 constexpr int kChallenges[] = {401, 407, 422, 420, 302, 415};
 constexpr int kFailures[] = {486, 480, 404, 503, 603, 408, 488};
 
@@ -30,7 +32,8 @@ Message Simulation::FirstInvite(std::uint32_t cseq, const std::string& branch,
   invite.to.tag.clear();
   invite.call_id = call_.call_id;
   invite.contact = caller.contact;
-  invite.extra = {"Supported: timer, 100rel", "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, PRACK"};
+  invite.extra = {std::string("Supported: ") + kSupportedAtFirst,
+                  std::string("Allow: ") + kAllowAtFirst};
   if (offer != nullptr) invite.sdp = offer->Text();
   if (!chain_.proxies.empty() && chain_.proxies.front().loose && dice_.Chance(15)) {
     // An outbound proxy, which has no part in the route set (rule 2.1).
@@ -98,14 +101,15 @@ void Simulation::ServerCalls() {
     leg.server_side.remote = leg.peer_side.local = invite.to;
     leg.server_side.remote.tag = leg.peer_side.local.tag = leg.peer.identity.tag;
     leg.server_side.local_seq = cseq;
+    leg.local_target = invite.contact;
     leg.peer_side.route_set = first.at_peer.record_route;
     leg.peer_side.target = invite.contact;
     leg.peer_side.local_seq = dice_.Range(0, 500);
   }
   if (dice_.Chance(70)) {
     // A 100 makes no dialog, even with a tag (rule 1.2).
-    Capture(ResponseTo(first.at_server, 100, dice_.Chance(10) ? "hundred" : ""), false, first.hop,
-            {});
+    call_.opening_trying = Capture(
+        ResponseTo(first.at_server, 100, dice_.Chance(10) ? "hundred" : ""), false, first.hop, {});
   }
   // Those that answered their forks early: an offer is answered once (RFC 3262 5).
   std::vector<bool> ready(forks, false);
@@ -213,6 +217,7 @@ bool Simulation::RingingToServer(Leg& leg, const Transaction& invite, const Sess
   prack.extra.push_back("RAck: " + std::to_string(rseq_) + ' ' +
                         std::to_string(invite.at_server.cseq) + " INVITE");
   const Transaction sent = Send(leg, true, std::move(prack));
+  EntryOf(leg, invite).reliable.back().second = sent.id;
   leg.opening_shown.push_back(sent.id);
   leg.opening_shown.push_back(Answer(leg, sent, 200));
   return !leg.Of(Fact::kLocalSdp).empty();
@@ -243,6 +248,7 @@ void Simulation::AnsweredToServer(Leg& leg, const Transaction& invite, const Ses
   if (!as_seen.record_route.empty() || invite.hop == leg.peer.address()) proofs.push_back({id});
   Record(leg, Fact::kRoute, Joined(leg.server_side.route_set), {id}, proofs, Change::By::kAnybody);
   Record(leg, Fact::kTarget, leg.peer.contact, {id}, {{id}});
+  DoubtOfAttempts(leg, invite.id);
   TimerSet(leg, true, timer, id);
   if (!agreed_early && offer != nullptr) Agreed(leg, true, *offer, invite.id, session, id, {id});
   Session answer;
@@ -257,14 +263,17 @@ void Simulation::AnsweredToServer(Leg& leg, const Transaction& invite, const Ses
 }
 
 // What nobody can tell without the first INVITE: whether an attempt before it was the one that was
-// answered, and its 2xx that to a re-INVITE; and where only the ACK is left of it, whether it came
-// before what was agreed on while it rang.
-void Simulation::DoubtOfOpening(Leg& leg, int invite, int success, int ack) {
+// answered, and its 2xx that to a re-INVITE.
+void Simulation::DoubtOfAttempts(Leg& leg, int invite) {
   for (const auto& [attempt, refused] : call_.attempts) {
     std::vector<int> known = refused;
     known.push_back(invite);
     Doubt(leg, {Fact::kRoute}, attempt, known);
   }
+}
+
+// Where only the ACK is left of it: whether it came before what was agreed on while it rang.
+void Simulation::DoubtOfOpening(Leg& leg, int invite, int success, int ack) {
   std::vector<int> known = {invite, success};
   const int agreed = leg.Of(Fact::kLocalSdp).empty() ? 0 : leg.Of(Fact::kLocalSdp).back().success;
   for (const int id : leg.opening_shown) {
@@ -299,6 +308,8 @@ void Simulation::PeerCalls() {
   leg.server_side.local = leg.peer_side.remote = invite.to;
   leg.server_side.local.tag = leg.peer_side.remote.tag = server_.identity.tag;
   leg.peer_side.local_seq = cseq;
+  leg.supported = kSupportedAtFirst;
+  leg.allow = kAllowAtFirst;
   leg.peer_side.target = leg.server.contact;
   leg.server_side.target = invite.contact;
   leg.server_side.route_set = first.at_server.record_route;
@@ -308,7 +319,9 @@ void Simulation::PeerCalls() {
   // Most servers begin where they like when they have sent nothing yet.
   const std::uint32_t own_start = dice_.Range(0, 30'000);
   leg.server_side.local_seq = own_start;
-  if (dice_.Chance(70)) Capture(ResponseTo(first.at_server, 100, ""), true, first.hop, {});
+  if (dice_.Chance(70)) {
+    call_.opening_trying = Capture(ResponseTo(first.at_server, 100, ""), true, first.hop, {});
+  }
   if (!chain_.proxies.empty() && dice_.Chance(5)) {
     // The same INVITE by another path (rule 1.9).
     Message merged = first.at_server;
@@ -389,6 +402,7 @@ void Simulation::PeerCalls() {
   call_.first_2xx_us = now_us_;
   created(id);
   if (!first.at_server.record_route.empty()) leg.Of(Fact::kRoute).back().proofs.push_back({id});
+  DoubtOfAttempts(leg, first.id);
   Reached(leg, Stage::kConfirmed, {id});
   TimerSet(leg, false, timer, id);
   if (!agreed && offers) Agreed(leg, false, offer, first.id, session, id, {id});

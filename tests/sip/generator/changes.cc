@@ -14,6 +14,7 @@ void Simulation::Reached(Leg& leg, Stage stage, std::vector<int> proof) {
   if (stage > leg.stage) leg.stage = stage;
   if (leg.early_id < 0) leg.early_id = proof.front();
   if (stage == Stage::kConfirmed) leg.was_confirmed = true;
+  if (leg.was_confirmed && leg.confirmed_us == 0) leg.confirmed_us = now_us_;
   leg.stages.push_back({stage, std::move(proof), true});
 }
 
@@ -21,6 +22,7 @@ void Simulation::Agreed(Leg& leg, bool by_server, const Session& offer, int offe
                         const Session& answer, int answer_id, const std::vector<int>& done,
                         Change::By implied_by) {
   const std::vector<int> both = {offer_id, answer_id};
+  leg.resync = false;
   const auto agreed = [&](Fact fact, std::string value) {
     Record(leg, fact, std::move(value), done, {both}, implied_by);
     leg.Of(fact).back().success = offer_id;
@@ -51,6 +53,8 @@ void Simulation::TimerSet(Leg& leg, bool by_server, const std::string& extra, in
             (!said || uac == by_server ? " by the server" : " by the peer");
   }
   leg.timer_since = now_us_;
+  leg.timer_seconds = value == "off" ? 0 : std::stol(value);
+  leg.timer_by_server = value.ends_with("by the server");
   Record(leg, Fact::kTimer, value, {id}, {{id}});
 }
 

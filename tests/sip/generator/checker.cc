@@ -259,7 +259,15 @@ class LegChecker {
     bool doubted = false;
     bool hidden = false;
     for (auto change = changes.rbegin(); change != changes.rend() && last == nullptr; ++change) {
-      if (proved(*change)) {
+      if (change->back_to >= 0) {
+        if (!Any(change->traces)) {
+          hidden = true;
+          continue;
+        }
+        doubted |= !proved(*change);
+        // The last one before that is the next to be looked at.
+        change = changes.rend() - change->back_to - 1;
+      } else if (proved(*change)) {
         last = &*change;
       } else if (!change->dispelled_by.empty()) {
         doubted |= Any(change->traces) && !Any(change->dispelled_by);

@@ -84,6 +84,7 @@ void Simulation::MakeWorld() {
   budget_ = static_cast<int>(dice_.Chance(70) ? dice_.Range(4, 45) : dice_.Range(1, 12));
   ipv6_ = dice_.Chance(15);
   if (dice_.Chance(10)) transport_ = sip::Transport::kTcp;
+  call_.transport = transport_;
   server_ = MakeUserAgent(true);
   peer_ = MakeUserAgent(false);
   call_.call_id = dice_.Hex(10) + (dice_.Chance(80) ? "@" + peer_.ip : "-<x>\"{}?");
@@ -221,11 +222,18 @@ std::string Simulation::ViaOf(const UserAgent& agent, const std::string& branch)
          ";rport;branch=" + branch;
 }
 
+// Methods that refresh the target (rule 4.1).
+bool IsRefresh(const std::string& method) {
+  return method == "INVITE" || method == "UPDATE" || method == "REFER" || method == "SUBSCRIBE" ||
+         method == "NOTIFY";
+}
+
 int Simulation::Capture(const Message& message, bool sent, const std::string& hop, Note note) {
   if (static_cast<int>(call_.notes.size()) >= budget_) throw ServerDied{};
   Pause(300, 50'000);
   const int id = static_cast<int>(call_.notes.size());
   call_.notes.push_back(note);
+  call_.times.push_back(now_us_);
   Copy copy;
   copy.note = id;
   sip::CapturedMessage& captured = copy.message;
@@ -251,10 +259,46 @@ int Simulation::Capture(const Message& message, bool sent, const std::string& ho
   return id;
 }
 
+LedgerEntry& Simulation::EntryOf(Leg& leg, const Transaction& transaction) {
+  const int number = LegNumber(leg);
+  const Message& request = transaction.at_server;
+  for (LedgerEntry& entry : call_.ledger) {
+    if (entry.leg == number && entry.by_server == transaction.by_server &&
+        entry.cseq == request.cseq && entry.method == request.method) {
+      return entry;
+    }
+  }
+  LedgerEntry& added = call_.ledger.emplace_back();
+  added.leg = number;
+  added.by_server = transaction.by_server;
+  added.cseq = request.cseq;
+  added.method = request.method;
+  added.request = transaction.id;
+  return added;
+}
+
+// What the peer can do, now and then, and not always the same.
+void Simulation::Says(Leg& leg, Message* message) {
+  static constexpr const char* kSupported[] = {"timer", "replaces, timer", "100rel"};
+  static constexpr const char* kAllow[] = {"INVITE, ACK, BYE, CANCEL",
+                                           "INVITE, ACK, BYE, CANCEL, UPDATE, REFER"};
+  if (dice_.Chance(10)) {
+    leg.supported = dice_.Pick(kSupported);
+    message->extra.push_back("Supported: " + leg.supported);
+  }
+  if (dice_.Chance(10)) {
+    leg.allow = dice_.Pick(kAllow);
+    message->extra.push_back("Allow: " + leg.allow);
+  }
+}
+
 Transaction Simulation::Send(Leg& leg, bool by_server, Message request, Note note) {
   Transaction transaction;
   transaction.by_server = by_server;
   const std::string branch = Branch();
+  const std::string supported = leg.supported;
+  const std::string allow = leg.allow;
+  if (!by_server && request.method != "ACK") Says(leg, &request);
   request.via = {ViaOf(Agent(leg, by_server), branch)};
   const bool from_caller = by_server == call_.server_called;
   Message arrived = leg.chain.Forward(request, from_caller, false, branch);
@@ -270,8 +314,21 @@ Transaction Simulation::Send(Leg& leg, bool by_server, Message request, Note not
   transaction.at_peer = by_server ? std::move(arrived) : request;
   note.leg = LegNumber(leg);
   if (by_server) note.local_seq = transaction.at_server.cseq;
-  transaction.id = Capture(transaction.at_server, by_server, transaction.hop, note);
-  if (transaction.at_server.method != "ACK") GoesOn(leg, by_server, transaction.id);
+  try {
+    transaction.id = Capture(transaction.at_server, by_server, transaction.hop, note);
+  } catch (const ServerDied&) {
+    leg.supported = supported;
+    leg.allow = allow;
+    throw;
+  }
+  if (by_server) leg.last_hop = transaction.hop;
+  if (transaction.at_server.method != "ACK") {
+    GoesOn(leg, by_server, transaction.id);
+    EntryOf(leg, transaction);
+    if (by_server && IsRefresh(transaction.at_server.method)) {
+      leg.local_target = transaction.at_server.contact;
+    }
+  }
   if (by_server && transaction.at_server.method != "PRACK")
     ShowsRouteAndTarget(leg, transaction.at_server.method, transaction.id);
   return transaction;
@@ -290,6 +347,9 @@ int Simulation::Answer(Leg& leg, const Transaction& request, int status,
     response.extra.push_back("Require: 100rel");
     response.extra.push_back("RSeq: " + std::to_string(options.rseq));
   }
+  const std::string supported = leg.supported;
+  const std::string allow = leg.allow;
+  if (!by_server && status > 100) Says(leg, &response);
   response.via = request.at_server.via;
   if (!by_server) leg.chain.Return(&response);
   note.leg = LegNumber(leg);
@@ -298,7 +358,26 @@ int Simulation::Answer(Leg& leg, const Transaction& request, int status,
     if (!request.by_server && status != 500) note.remote_seq = request.at_server.cseq;
   }
   if (by_server && options.session != nullptr) note.sdp_version = options.session->version;
-  const int id = Capture(response, by_server, request.hop, note);
+  int id;
+  try {
+    id = Capture(response, by_server, request.hop, note);
+  } catch (const ServerDied&) {
+    leg.supported = supported;
+    leg.allow = allow;
+    throw;
+  }
+  LedgerEntry& entry = EntryOf(leg, request);
+  if (status >= 200) {
+    entry.final = id;
+    entry.status = status;
+  } else {
+    entry.provisional.push_back(id);
+    if (options.rseq != 0 && !by_server) entry.reliable.push_back({id, -1});
+  }
+  if (by_server && status > 100 && status < 300 && !response.contact.empty() &&
+      IsRefresh(request.at_server.method)) {
+    leg.local_target = response.contact;
+  }
   // It shows that the dialog was confirmed, too; but not what its sender had been sent.
   if (leg.stage == Stage::kConfirmed) IsConfirmed(leg, id);
   return id;
@@ -311,7 +390,9 @@ int Simulation::AckOf2xx(Leg& leg, const Transaction& invite, const Session* ses
     ack.sdp = session->Text();
     if (invite.by_server) note.sdp_version = session->version;
   }
-  return Send(leg, invite.by_server, std::move(ack), note).id;
+  const int id = Send(leg, invite.by_server, std::move(ack), note).id;
+  EntryOf(leg, invite).ack = id;
+  return id;
 }
 
 int Simulation::AckOfFailure(Leg& leg, const Transaction& invite, const std::string& to_tag) {
@@ -329,6 +410,7 @@ int Simulation::AckOfFailure(Leg& leg, const Transaction& invite, const std::str
   note.leg = LegNumber(leg);
   if (invite.by_server) note.local_seq = ack.cseq;
   const int id = Capture(ack, invite.by_server, invite.hop, note);
+  EntryOf(leg, invite).refusal_ack = id;
   if (!invite.at_server.to.tag.empty()) GoesOn(leg, invite.by_server, id);
   return id;
 }

@@ -13,6 +13,8 @@ namespace sipheal::testing::generator {
 inline const std::vector<Fact> kSessionFacts = {Fact::kLocalSdp, Fact::kRemoteSdp,
                                                 Fact::kHeldByLocal, Fact::kHeldByRemote};
 
+bool IsRefresh(const std::string& method);
+
 // The server died: nothing is captured any more. Ends the simulation.
 struct ServerDied {};
 
@@ -56,6 +58,8 @@ class Simulation {
   std::string Branch() { return "z9hG4bK" + dice_.Hex(12); }
   std::string ViaOf(const UserAgent& agent, const std::string& branch) const;
   Transaction Send(Leg& leg, bool by_server, Message request, Note note = {});
+  LedgerEntry& EntryOf(Leg& leg, const Transaction& transaction);
+  void Says(Leg& leg, Message* message);
   // In the dialog. The request has its Contact and session already.
   int Answer(Leg& leg, const Transaction& request, int status, const AnswerOptions& options = {},
              Note note = {});
@@ -93,12 +97,16 @@ class Simulation {
   void RefusedAttempt(std::uint32_t cseq, const Session* offer);
   Message FirstInvite(std::uint32_t cseq, const std::string& branch, const Session* offer);
   void FirstInviteAt(Leg& leg, const Message& invite, Transaction* transaction);
+  void DoubtOfAttempts(Leg& leg, int invite);
   void DoubtOfOpening(Leg& leg, int invite, int success, int ack);
   void Cancelled(const Transaction& invite, bool by_server);
 
   // --- call_actions.cc: within the dialog ---
   void Act(Leg& leg);
   void Refresh(Leg& leg, bool by_server, bool update);
+  void LongReinvite(Leg& leg, bool by_server);
+  void UpdateWithin(Leg& leg, bool by_server);
+  void RolledBack(Leg& leg, const Leg& before, const Transaction& failed, int failure, int ack);
   void Glare(Leg& leg);
   void Plain(Leg& leg, bool by_server);
   void OutOfOrder(Leg& leg);
