@@ -67,8 +67,8 @@ step_unit() {
 }
 
 step_instructions() {
-  say "counting the instructions of parse, rebuild and serialise: no more than the committed ceilings"
-  "$ROOT/bench/gate/run.sh" "$ROOT/build" || die "the SIP layer has become slower: see above"
+  say "counting instructions: no more than the committed ceilings, no growth beyond the bytes"
+  "$ROOT/bench/gate/run.sh" "$ROOT/build" || die "the SIP layer has become slower, or grows faster than the bytes: see above"
 }
 
 step_headers() {
