@@ -118,7 +118,7 @@ Json Writer::Proof() {
   Json evidence = Json::object();
   for (const sip::Evidence& entry : dialog_.evidence) {
     evidence[std::string(sip::ToString(entry.field))] = {{"frame", Frame(entry.message)},
-                                                         {"why", Text(entry.reason)}};
+                                                         {"why", Text(entry.Why())}};
   }
   const auto add = [&](const char* key, const sip::Evidence* from, const std::string& why) {
     evidence[key] = {{"frame", from != nullptr ? Frame(from->message) : Json()},

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sip/codec_fields.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include "sip/codec_values.h"
 
 namespace sipheal::inline v0_1::sip::codec {
@@ -143,8 +146,9 @@ constexpr FieldCodec kFields[] = {
        d.last_seen = r.Time();
      },
      std::nullopt},
-    {kEvidence, [](ByteWriter& w, const DialogState& d) { PutList(w, d.evidence); },
-     [](ByteReader& r, DialogState& d) { GetList(r, d.evidence); }, std::nullopt},
+    {kEvidence, [](ByteWriter& w, const DialogState&) { w.Number(0); },
+     [](ByteReader& r, DialogState& d) { GetSentences(r, d.evidence); }, std::nullopt,
+     Written::kByOlder},
     {kConflicts, [](ByteWriter& w, const DialogState& d) { PutList(w, d.conflicts); },
      [](ByteReader& r, DialogState& d) { GetList(r, d.conflicts); }, std::nullopt},
     {kNotes,
@@ -179,7 +183,7 @@ constexpr FieldCodec kFields[] = {
        d.resync_needed = r.Flag();
        r.Texts(d.redirect_targets);
      },
-     std::nullopt, true},
+     std::nullopt, Written::kByLater},
     {kLinks,
      [](ByteWriter& w, const DialogState& d) {
        PutList(w, d.links);
@@ -197,7 +201,7 @@ constexpr FieldCodec kFields[] = {
        d.references.other_call_id = r.Text();
        GetList(r, d.references.told);
      },
-     std::nullopt, true},
+     std::nullopt, Written::kByLater},
     {kPace,
      [](ByteWriter& w, const DialogState& d) {
        w.Number(static_cast<std::uint64_t>(d.local_pace.count()));
@@ -207,11 +211,18 @@ constexpr FieldCodec kFields[] = {
        d.local_pace = std::chrono::microseconds(static_cast<std::int64_t>(r.Number()));
        d.session_timer.min_interval = std::chrono::seconds(r.Below(0xffffffffu));
      },
-     std::nullopt, true},
+     std::nullopt, Written::kByLater},
+    {kProofs, [](ByteWriter& w, const DialogState& d) { PutList(w, d.evidence); },
+     [](ByteReader& r, DialogState& d) { GetList(r, d.evidence); }, std::nullopt,
+     Written::kByLater},
 };
+constexpr std::size_t kWritten = static_cast<std::size_t>(
+    std::count_if(std::begin(kFields), std::end(kFields),
+                  [](const FieldCodec& field) { return field.written != Written::kByOlder; }));
 
 }  // namespace
 
 std::span<const FieldCodec> Fields() { return kFields; }
+std::size_t FieldsWritten() { return kWritten; }
 
 }  // namespace sipheal::inline v0_1::sip::codec

@@ -30,13 +30,17 @@ enum Tag : std::uint8_t {
   kOpen = 15,
   kAbilities = 16,
   kTimes = 17,
-  kEvidence = 18,
+  kEvidence = 18,  // with sentences; since kProofs has the numbers of reasons it is only read
   kConflicts = 19,
   kNotes = 20,
   kUsages = 21,
   kLinks = 22,
   kPace = 23,
+  kProofs = 24,
 };
+
+// Which releases write a field. A record that lacks what its release did not write is not damaged.
+enum class Written : std::uint8_t { kByAll, kByLater, kByOlder };
 
 struct FieldCodec {
   Tag tag;
@@ -44,10 +48,12 @@ struct FieldCodec {
   // Takes the place of all that the field holds, and touches nothing else.
   void (*get)(ByteReader&, DialogState&);
   std::optional<Field> needed;  // what is missing when the field cannot be read
-  bool added_later = false;     // records of older releases do not have it, and are not damaged
+  Written written = Written::kByAll;
 };
 
 // In the order in which they are written.
 std::span<const FieldCodec> Fields();
+// How many of them this release writes.
+std::size_t FieldsWritten();
 
 }  // namespace sipheal::inline v0_1::sip::codec

@@ -195,12 +195,36 @@ inline void Get(ByteReader& r, ToldDialog& told) {
 inline void Put(ByteWriter& w, const Evidence& evidence) {
   w.Number(static_cast<std::uint64_t>(evidence.field));
   Put(w, evidence.message);
-  w.Text(evidence.reason);
+  const EvidenceReason& reason = evidence.reason;
+  w.Number(static_cast<std::uint64_t>(reason.reason));
+  w.Number(static_cast<std::uint64_t>(reason.method));
+  w.Number(reason.status);
+  w.Flag(reason.without_own_entry);
+  w.Flag(reason.stored_earlier);
+  w.Text(evidence.named);
 }
 inline void Get(ByteReader& r, Evidence& evidence) {
   evidence.field = r.Enum(kLastField);
   Get(r, evidence.message);
-  evidence.reason = r.Text();
+  EvidenceReason& reason = evidence.reason;
+  const std::uint64_t number = r.Below(255);
+  reason.reason = number <= static_cast<std::uint64_t>(kLastReason) ? static_cast<Reason>(number)
+                                                                    : Reason::kNewer;
+  reason.method = r.Enum(Method::kPublish);
+  reason.status = r.Number16();
+  reason.without_own_entry = r.Flag();
+  reason.stored_earlier = r.Flag();
+  evidence.named = r.Text();
+}
+// As older releases wrote it: the reason is a sentence.
+inline void GetSentences(ByteReader& r, std::vector<Evidence>& list) {
+  list.clear();
+  for (std::uint64_t left = r.Below(kMaxList); left > 0 && r.ok(); --left) {
+    Evidence& evidence = list.emplace_back();
+    evidence.field = r.Enum(kLastField);
+    Get(r, evidence.message);
+    evidence.named = r.Text();
+  }
 }
 
 inline void Put(ByteWriter& w, const Conflict& conflict) {

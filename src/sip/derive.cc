@@ -479,11 +479,8 @@ std::vector<DialogState> Derivation::Run() {
     DeriveDeadline(draft);
     DialogState& state = draft.state;
     if (facts_.limits_reached) state.limits_reached = true;
-    std::sort(state.evidence.begin(), state.evidence.end(),
-              [](const Evidence& a, const Evidence& b) { return a.field < b.field; });
-    std::sort(state.missing.begin(), state.missing.end());
-    state.missing.erase(std::unique(state.missing.begin(), state.missing.end()),
-                        state.missing.end());
+    draft.proofs.WriteTo(&state.evidence);
+    draft.missing.ForEach([&state](Field field) { state.missing.push_back(field); });
     auto conflict_key = [](const Conflict& conflict) {
       return std::tie(conflict.field, conflict.message.time, conflict.message.sequence,
                       conflict.loser, conflict.reason);

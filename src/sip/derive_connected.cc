@@ -63,9 +63,8 @@ void Derivation::DeriveConnectedIdentity(Draft& draft) const {
         continue;
       }
       Put(from, &party);
-      CiteAnew(state, field, at->request,
-               std::string("From of the ") + (at->sent ? "server's " : "peer's ") +
-                   std::string(ToString(at->method)) + " in the dialog (RFC 4916)");
+      Cite(draft, field, at->request,
+           {at->sent ? Reason::kConnectedServer : Reason::kConnectedPeer, at->method});
     }
   }
 }

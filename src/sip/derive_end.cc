@@ -10,12 +10,12 @@ void Derivation::DeriveEnd(Draft& draft) const {
   DialogState& state = draft.state;
   DialogEnd end = DialogEnd::kNone;
   const MessageFact* proof = nullptr;
-  std::string reason;
+  EvidenceReason reason;
   // Stronger ends replace weaker ones; the order of the calls below is from weak to strong.
-  auto ended = [&](DialogEnd kind, const MessageFact& fact, std::string why) {
+  auto ended = [&](DialogEnd kind, const MessageFact& fact, EvidenceReason why) {
     end = kind;
     proof = &fact;
-    reason = std::move(why);
+    reason = why;
   };
 
   // --- the opening INVITE was cancelled, or failed ---
@@ -29,7 +29,7 @@ void Derivation::DeriveEnd(Draft& draft) const {
       // Too late to cancel anything: it touched nothing but itself.
       const AnswerFact* answer = at.FinalAnswer();
       if (answer != nullptr && answer->status == 481) continue;
-      ended(DialogEnd::kCancelled, at.request, "CANCEL of the first INVITE");
+      ended(DialogEnd::kCancelled, at.request, Reason::kCancelled);
     }
   }
   if (state.phase == DialogPhase::kEarly) {
@@ -37,10 +37,10 @@ void Derivation::DeriveEnd(Draft& draft) const {
       for (const AnswerFact& answer : opening->answers) {
         if (answer.status >= 300 && end != DialogEnd::kEarlyTerminated) {
           ended(end == DialogEnd::kCancelled ? DialogEnd::kCancelled : DialogEnd::kInviteFailed,
-                answer, std::to_string(answer.status) + " to the first INVITE");
+                answer, {Reason::kInviteFailed, Method::kInvite, answer.status});
           state.phase = DialogPhase::kTerminated;
         } else if (answer.status == 199 && Canonical(answer.to_tag) == AnswerTag(draft, *opening)) {
-          ended(DialogEnd::kEarlyTerminated, answer, "199 for this early dialog (RFC 6228)");
+          ended(DialogEnd::kEarlyTerminated, answer, Reason::kEarlyTerminated);
           state.phase = DialogPhase::kTerminated;
         }
       }
@@ -60,8 +60,7 @@ void Derivation::DeriveEnd(Draft& draft) const {
       }
       if (EndsDialog(final->status)) state.usages.clear();
       ended(DialogEnd::kRejectedInDialog, *final,
-            std::to_string(final->status) + " to a " + std::string(ToString(at->method)) +
-                " in the dialog (RFC 5057)");
+            {Reason::kRejectedInDialog, at->method, final->status});
       state.phase = DialogPhase::kTerminated;
     }
   }
@@ -75,11 +74,11 @@ void Derivation::DeriveEnd(Draft& draft) const {
         at->has_request ? static_cast<const MessageFact&>(at->request) : at->answers.front();
     const bool on_path = !at->has_request || OnPath(draft, at->request);
     if (answered && (on_path || final->first.rank % 2 == 0)) {
-      ended(DialogEnd::kByeAnswered, *final, "the server's 2xx to the peer's BYE");
+      ended(DialogEnd::kByeAnswered, *final, Reason::kPeersByeAnswered);
       state.phase = DialogPhase::kTerminated;
     } else if (on_path) {
       if (end != DialogEnd::kByeAnswered) {
-        ended(DialogEnd::kByeUnanswered, bye, "the peer's BYE, without a 2xx of the server");
+        ended(DialogEnd::kByeUnanswered, bye, Reason::kPeersByeNotAnswered);
       }
     } else {
       ++state.quarantined;
@@ -101,15 +100,15 @@ void Derivation::DeriveEnd(Draft& draft) const {
                                  "a BYE of the server that its own agent did not see", false});
       continue;
     }
-    ended(DialogEnd::kByeSent, bye, "the server's BYE");
+    ended(DialogEnd::kByeSent, bye, Reason::kOwnBye);
     state.phase = DialogPhase::kTerminated;
   }
 
   state.end = end;
-  if (proof != nullptr) Cite(state, Field::kEnd, *proof, reason);
+  if (proof != nullptr) Cite(draft, Field::kEnd, *proof, reason);
   if (state.phase == DialogPhase::kTerminated) {
-    if (proof != nullptr) CiteAnew(state, Field::kPhase, *proof, reason);
-    std::erase(state.missing, Field::kPhase);
+    if (proof != nullptr) Cite(draft, Field::kPhase, *proof, reason);
+    draft.missing.Remove(Field::kPhase);
     state.open_transactions.clear();
   }
 }
@@ -136,13 +135,12 @@ void Derivation::EndLosingForks() {
       state.phase = DialogPhase::kTerminated;
       state.end = DialogEnd::kEarlyTerminated;
       state.open_transactions.clear();
-      Cite(state, Field::kEnd, *winner,
-           "another fork answered, and 64*T1 passed (RFC 3261 13.2.2.4)");
-      CiteAnew(state, Field::kPhase, *winner, "another fork answered (RFC 3261 13.2.2.4)");
+      Cite(loser, Field::kEnd, *winner, Reason::kForkWonLongAgo);
+      Cite(loser, Field::kPhase, *winner, Reason::kForkWon);
     } else {
       state.deadline = over;
-      state.deadline_reason = "another fork answered (64*T1)";
-      CiteAnew(state, Field::kDeadline, *winner, state.deadline_reason);
+      state.deadline_reason = ToString(Reason::kForkWonClock);
+      Cite(loser, Field::kDeadline, *winner, Reason::kForkWonClock);
     }
   }
 }

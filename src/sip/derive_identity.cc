@@ -78,26 +78,25 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   if (source != nullptr) {
     state.local = PartyFrom(facts_.Text(from_is_local ? source->from : source->to), local_tag);
     state.remote = PartyFrom(facts_.Text(from_is_local ? source->to : source->from), remote_tag);
-    Cite(state, Field::kCallId, *source, "Call-ID of the dialog");
-    Cite(state, Field::kLocalUri, *source, from_is_local ? "its From" : "its To");
-    Cite(state, Field::kRemoteUri, *source, from_is_local ? "its To" : "its From");
+    Cite(draft, Field::kCallId, *source, Reason::kCallId);
+    Cite(draft, Field::kLocalUri, *source, from_is_local ? Reason::kItsFrom : Reason::kItsTo);
+    Cite(draft, Field::kRemoteUri, *source, from_is_local ? Reason::kItsTo : Reason::kItsFrom);
   }
-  if (state.local.tag.empty()) state.missing.push_back(Field::kLocalTag);
-  if (state.remote.tag.empty()) state.missing.push_back(Field::kRemoteTag);
-  if (state.local.uri.empty()) state.missing.push_back(Field::kLocalUri);
-  if (state.remote.uri.empty()) state.missing.push_back(Field::kRemoteUri);
+  if (state.local.tag.empty()) draft.missing.Add(Field::kLocalTag);
+  if (state.remote.tag.empty()) draft.missing.Add(Field::kRemoteTag);
+  if (state.local.uri.empty()) draft.missing.Add(Field::kLocalUri);
+  if (state.remote.uri.empty()) draft.missing.Add(Field::kRemoteUri);
 
   // Answers without their request may be those of a later INVITE; a first INVITE that was seen says
   // more, since its From tag was minted by who sent it.
   const Transaction* first_invite = FirstInviteSeen(draft);
   if (draft.creating.empty()) {
     if (first_invite == nullptr) {
-      state.missing.push_back(Field::kRole);
+      draft.missing.Add(Field::kRole);
     } else {
       state.role = first_invite->sent ? DialogRole::kUac : DialogRole::kUas;
-      Cite(state, Field::kRole, first_invite->request,
-           first_invite->sent ? "the server sent the first INVITE"
-                              : "the server got the first INVITE");
+      Cite(draft, Field::kRole, first_invite->request,
+           first_invite->sent ? Reason::kSentFirstInvite : Reason::kGotFirstInvite);
     }
   } else {
     const Transaction& opening = first_invite != nullptr ? *first_invite : *draft.creating.front();
@@ -105,15 +104,14 @@ void Derivation::DeriveIdentity(Draft& draft) const {
         std::any_of(draft.creating.begin(), draft.creating.end(),
                     [&](const Transaction* at) { return at->sent != opening.sent; });
     if (draft.assumed && first_invite == nullptr && both_ways) {
-      state.missing.push_back(Field::kRole);
+      draft.missing.Add(Field::kRole);
     } else {
       state.role = opening.sent ? DialogRole::kUac : DialogRole::kUas;
       const MessageFact& fact = opening.has_request
                                     ? static_cast<const MessageFact&>(opening.request)
                                     : opening.answers.front();
-      Cite(state, Field::kRole, fact,
-           opening.sent ? "the server sent the first INVITE"
-                        : "the server answered the first INVITE");
+      Cite(draft, Field::kRole, fact,
+           opening.sent ? Reason::kSentFirstInvite : Reason::kAnsweredFirstInvite);
     }
     for (const Transaction* at : draft.creating) {
       for (const AnswerFact& answer : at->answers) {
@@ -142,21 +140,19 @@ void Derivation::DeriveIdentity(Draft& draft) const {
     const MessageFact* local_source = draft.created_in->sent ? invite : opened;
     const MessageFact* remote_source = draft.created_in->sent ? opened : invite;
     if (local_source != nullptr && !state.local.tag.empty()) {
-      Cite(state, Field::kLocalTag, *local_source,
-           draft.created_in->sent ? "From tag of the server's INVITE"
-                                  : "To tag of the server's answer");
+      Cite(draft, Field::kLocalTag, *local_source,
+           draft.created_in->sent ? Reason::kFromTagOfOwnInvite : Reason::kToTagOfOwnAnswer);
     }
     if (remote_source != nullptr && !state.remote.tag.empty()) {
-      Cite(
-          state, Field::kRemoteTag, *remote_source,
-          draft.created_in->sent ? "To tag of the peer's answer" : "From tag of the peer's INVITE");
+      Cite(draft, Field::kRemoteTag, *remote_source,
+           draft.created_in->sent ? Reason::kToTagOfPeersAnswer : Reason::kFromTagOfPeersInvite);
     }
   }
-  if (state.FindEvidence(Field::kLocalTag) == nullptr && source != nullptr) {
-    Cite(state, Field::kLocalTag, *source, "tag on the server's side of a request in the dialog");
+  if (draft.proofs.Find(Field::kLocalTag) == nullptr && source != nullptr) {
+    Cite(draft, Field::kLocalTag, *source, Reason::kTagOnOwnSide);
   }
-  if (state.FindEvidence(Field::kRemoteTag) == nullptr && source != nullptr) {
-    Cite(state, Field::kRemoteTag, *source, "tag on the peer's side of a request in the dialog");
+  if (draft.proofs.Find(Field::kRemoteTag) == nullptr && source != nullptr) {
+    Cite(draft, Field::kRemoteTag, *source, Reason::kTagOnPeersSide);
   }
   // Two versions of one message: the first was taken; say so.
   auto contradicted = [&](const MessageFact& fact, Field field, const char* what) {
@@ -214,7 +210,7 @@ void Derivation::DeriveIdentity(Draft& draft) const {
     for (const Transaction* at : *list) look(at);
   }
   if (newest_ability != nullptr) {
-    Cite(state, Field::kAbilities, *newest_ability, "Supported and Allow of the peer");
+    Cite(draft, Field::kAbilities, *newest_ability, Reason::kAbilities);
   }
   for (const Floor& floor : facts_.floors) {
     if (IsOf(draft, floor)) last = std::max(last, floor.sighting.time_us);
@@ -334,7 +330,7 @@ void Derivation::DeriveHops(Draft& draft) const {
   if (opening != nullptr) {
     state.transport = opening->transport;
     if (state.transport != Transport::kUnknown) {
-      Cite(state, Field::kTransport, *opening, "the transport that carried it");
+      Cite(draft, Field::kTransport, *opening, Reason::kCarriedIt);
     }
   }
 }
@@ -351,8 +347,8 @@ bool Derivation::OnPath(const Draft& draft, const MessageFact& fact) const {
 void Derivation::DerivePhase(Draft& draft) const {
   DialogState& state = draft.state;
   const MessageFact* confirmed = nullptr;
-  std::string reason;
-  auto confirm = [&](const MessageFact& fact, const char* why) {
+  EvidenceReason reason;
+  auto confirm = [&](const MessageFact& fact, Reason why) {
     if (confirmed != nullptr) return;
     confirmed = &fact;
     reason = why;
@@ -363,7 +359,7 @@ void Derivation::DerivePhase(Draft& draft) const {
     if (proof == nullptr) proof = &fact;
   };
   if (draft.created_by_2xx != nullptr) {
-    confirm(*draft.created_by_2xx, "2xx to the INVITE");
+    confirm(*draft.created_by_2xx, Reason::kAcceptedInvite);
     // The peer's 2xx counts with the server's INVITE, or when the server went on in the dialog; the
     // server's own 2xx is its word.
     prove(*draft.created_by_2xx);
@@ -374,19 +370,19 @@ void Derivation::DerivePhase(Draft& draft) const {
     if (at->method == Method::kAck) {
       bool proved = false;
       AckIsFor2xx(*at, &proved);
-      if (at->has_request) confirm(at->request, "the server's ACK for a 2xx");
+      if (at->has_request) confirm(at->request, Reason::kOwnAck);
       if (proved) prove(at->request);
     } else if (at->method == Method::kInvite) {
-      if (at->has_request) confirm(at->request, "the server's re-INVITE");
+      if (at->has_request) confirm(at->request, Reason::kOwnReinvite);
       if (accepted) {
-        confirm(*final, "2xx to the server's re-INVITE");
+        confirm(*final, Reason::kAcceptedOwnReinvite);
         prove(*final);
       }
     } else if (accepted && at->method == Method::kInfo) {
-      confirm(*final, "2xx to the server's INFO");
+      confirm(*final, Reason::kAcceptedOwnInfo);
       prove(*final);
     } else if (at->method == Method::kBye && at->has_request) {
-      confirm(at->request, "the server's BYE");
+      confirm(at->request, Reason::kOwnBye);
     } else if (accepted && (at->method == Method::kUpdate)) {
       prove(*final);
     }
@@ -398,11 +394,11 @@ void Derivation::DerivePhase(Draft& draft) const {
       bool proved = false;
       AckIsFor2xx(*at, &proved);
       if (proved && at->has_request) {
-        confirm(at->request, "the peer's ACK for a 2xx");
+        confirm(at->request, Reason::kPeersAck);
         prove(at->request);
       }
     } else if (accepted && (at->method == Method::kInvite || at->method == Method::kInfo)) {
-      confirm(*final, "the server's 2xx to a request of the peer in the dialog");
+      confirm(*final, Reason::kAcceptedByServer);
       prove(*final);
     } else if (accepted && at->method == Method::kUpdate) {
       prove(*final);
@@ -411,7 +407,7 @@ void Derivation::DerivePhase(Draft& draft) const {
   if (confirmed != nullptr) {
     state.phase = DialogPhase::kConfirmed;
     state.confirmed_at = TimeOf(*confirmed);
-    Cite(state, Field::kPhase, *confirmed, reason);
+    Cite(draft, Field::kPhase, *confirmed, reason);
   } else if (!draft.creating.empty()) {
     state.phase = DialogPhase::kEarly;
     const MessageFact* ringing = nullptr;
@@ -423,15 +419,15 @@ void Derivation::DerivePhase(Draft& draft) const {
       }
     }
     if (ringing != nullptr) {
-      Cite(state, Field::kPhase, *ringing, "provisional answer with a To tag");
+      Cite(draft, Field::kPhase, *ringing, Reason::kProvisional);
     }
   } else {
-    state.missing.push_back(Field::kPhase);
+    draft.missing.Add(Field::kPhase);
   }
   if (!draft.proved && state.phase != DialogPhase::kEarly) {
-    state.missing.push_back(Field::kInviteUsage);
+    draft.missing.Add(Field::kInviteUsage);
   }
-  if (proof != nullptr) Cite(state, Field::kInviteUsage, *proof, "both sides held the call");
+  if (proof != nullptr) Cite(draft, Field::kInviteUsage, *proof, Reason::kBothHeldTheCall);
 }
 
 void Derivation::DeriveSequence(Draft& draft) const {
@@ -441,7 +437,7 @@ void Derivation::DeriveSequence(Draft& draft) const {
   struct Claim {
     std::uint32_t cseq;
     const MessageFact* fact;
-    const char* reason;
+    Reason reason;
     bool answered;
   };
   std::vector<Claim> claims;
@@ -456,12 +452,11 @@ void Derivation::DeriveSequence(Draft& draft) const {
     const bool answered = at->trying || !at->answers.empty();
     if (CountsInCseq(at->method)) {
       claims.push_back({at->cseq, fact,
-                        at->has_request ? "CSeq of the server's request"
-                                        : "CSeq in the answer to the server's request",
+                        at->has_request ? Reason::kCseqOfOwnRequest : Reason::kCseqOfAnswer,
                         answered});
     } else if (at->method == Method::kAck) {
       // It repeats its INVITE's number, so that INVITE was sent.
-      claims.push_back({at->cseq, fact, "CSeq of the server's ACK", true});
+      claims.push_back({at->cseq, fact, Reason::kCseqOfOwnAck, true});
     }
   };
   for (const auto* list : {&draft.creating, &draft.attempts, &draft.own}) {
@@ -471,7 +466,7 @@ void Derivation::DeriveSequence(Draft& draft) const {
   }
   for (const Transaction* at : draft.theirs) {
     if (at->cseq_bound != 0) {
-      claims.push_back({at->cseq_bound, &at->request, "Event id of the peer's NOTIFY", true});
+      claims.push_back({at->cseq_bound, &at->request, Reason::kCseqOfEventId, true});
     }
   }
   std::sort(claims.begin(), claims.end(), [](const Claim& a, const Claim& b) {
@@ -503,7 +498,7 @@ void Derivation::DeriveSequence(Draft& draft) const {
   }
   if (best != nullptr) {
     state.local_seq = best->cseq;
-    Cite(state, Field::kLocalSeq, *best->fact, best->reason);
+    Cite(draft, Field::kLocalSeq, *best->fact, best->reason);
   }
   for (const Floor& floor : facts_.floors) {
     if (!IsOf(draft, floor)) continue;
@@ -513,8 +508,8 @@ void Derivation::DeriveSequence(Draft& draft) const {
     if (seq.value_or(0) >= floor.cseq && seq) continue;
     seq = floor.cseq;
     const Field field = floor.sent ? Field::kLocalSeq : Field::kRemoteSeq;
-    std::erase_if(state.evidence, [field](const Evidence& entry) { return entry.field == field; });
-    Cite(state, field, fact, "CSeq of an earlier request");
+    draft.proofs.Remove(field);
+    Cite(draft, field, fact, Reason::kCseqOfEarlierRequest);
   }
 
   DerivePace(draft);
@@ -554,9 +549,8 @@ void Derivation::DeriveSequence(Draft& draft) const {
   }
   if (proof != nullptr && (!state.remote_seq || *state.remote_seq < remote_seq)) {
     state.remote_seq = remote_seq;
-    std::erase_if(state.evidence,
-                  [](const Evidence& entry) { return entry.field == Field::kRemoteSeq; });
-    Cite(state, Field::kRemoteSeq, *proof, "CSeq of a request that the server accepted");
+    draft.proofs.Remove(Field::kRemoteSeq);
+    Cite(draft, Field::kRemoteSeq, *proof, Reason::kCseqAccepted);
   }
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "sip/call_facts.h"
+#include "sip/derive_proofs.h"
 #include "sip/server_match.h"
 #include "sipheal/sip/dialog_state.h"
 
@@ -42,6 +43,8 @@ struct Draft {
   // Hosts that may speak for the peer: those next to the server, and those that Contact and
   // Record-Route of the opening transaction name by address (rule 12.2).
   std::vector<IpAddress> known_hosts;
+  Proofs proofs;
+  FieldSet missing;
   DialogState state;
 };
 
@@ -164,14 +167,8 @@ class Derivation {
     return {fact.first.sequence, CaptureTime(std::chrono::microseconds(fact.first.time_us))};
   }
   static CaptureTime TimeOf(const MessageFact& fact) { return RefOf(fact).time; }
-  static void Cite(DialogState& state, Field field, const MessageFact& fact, std::string reason) {
-    state.evidence.push_back({field, RefOf(fact), std::move(reason)});
-  }
-  // The same for a field that may have been cited before.
-  static void CiteAnew(DialogState& state, Field field, const MessageFact& fact,
-                       std::string reason) {
-    std::erase_if(state.evidence, [field](const Evidence& entry) { return entry.field == field; });
-    Cite(state, field, fact, std::move(reason));
+  static void Cite(Draft& draft, Field field, const MessageFact& fact, EvidenceReason reason) {
+    draft.proofs.Set(field, RefOf(fact), reason);
   }
   static void Warn(DialogState& state, std::string text) {
     if (std::find(state.warnings.begin(), state.warnings.end(), text) == state.warnings.end()) {

@@ -104,7 +104,7 @@ void Derivation::DeriveRoute(Draft& draft) const {
   DialogState& state = draft.state;
   bool known = false;
   const MessageFact* proof = nullptr;
-  std::string reason;
+  EvidenceReason reason;
   if (draft.created_in != nullptr && state.role != DialogRole::kUnknown) {
     const Transaction& opening = *draft.created_in;
     if (opening.sent) {
@@ -123,9 +123,8 @@ void Derivation::DeriveRoute(Draft& draft) const {
         state.route_set.assign(state.record_route.rbegin(), state.record_route.rend());
         known = true;
         proof = source;
-        reason = state.phase == DialogPhase::kConfirmed
-                     ? "Record-Route of the 2xx, reversed (RFC 3261 12.1.2)"
-                     : "Record-Route of the provisional answer, reversed (RFC 3261 12.1.2)";
+        reason = state.phase == DialogPhase::kConfirmed ? Reason::kRoutesOf2xx
+                                                        : Reason::kRoutesOfProvisional;
       }
     } else {
       // UAS: from the INVITE as the server received it, in order; its own answer mirrors it.
@@ -143,9 +142,7 @@ void Derivation::DeriveRoute(Draft& draft) const {
         state.route_set = state.record_route;
         known = true;
         proof = source;
-        reason = opening.has_request
-                     ? "Record-Route of the INVITE, in order (RFC 3261 12.1.1)"
-                     : "Record-Route that the server mirrored, in order (RFC 3261 12.1.1)";
+        reason = opening.has_request ? Reason::kRoutesOfInvite : Reason::kRoutesMirrored;
       }
     }
     // Without the INVITE this may have been a re-INVITE, whose answer need not repeat the routes.
@@ -166,7 +163,7 @@ void Derivation::DeriveRoute(Draft& draft) const {
     state.route_set = state.record_route;
     known = true;
     proof = &notify->request;
-    reason = "Record-Route of the NOTIFY, in order (RFC 6665 4.4.1)";
+    reason = Reason::kRoutesOfNotify;
   }
   if (known) {
     // The server's own entries at the front are consumed, not sent (rule 2.15).
@@ -179,7 +176,7 @@ void Derivation::DeriveRoute(Draft& draft) const {
     if (own > 0) {
       state.route_set.erase(state.route_set.begin(),
                             state.route_set.begin() + static_cast<std::ptrdiff_t>(own));
-      reason += "; the server's own entry is left out";
+      reason.without_own_entry = true;
     }
   }
 
@@ -220,14 +217,14 @@ void Derivation::DeriveRoute(Draft& draft) const {
       state.route_set = std::move(wire->route_set);
       known = true;
       proof = &shown->request;
-      reason = "Route of the server's own " + std::string(ToString(shown->method));
+      reason = {Reason::kRouteOfOwnRequest, shown->method};
     }
   }
   if (known && proof != nullptr) {
-    Cite(state, Field::kRouteSet, *proof, reason);
+    Cite(draft, Field::kRouteSet, *proof, reason);
   } else {
     state.route_set.clear();
-    state.missing.push_back(Field::kRouteSet);
+    draft.missing.Add(Field::kRouteSet);
   }
   // RFC 3261 12.1: the dialog is secure when TLS carried a request to a sips: URI.
   for (const Transaction* at : draft.creating) {
@@ -235,7 +232,7 @@ void Derivation::DeriveRoute(Draft& draft) const {
     std::optional<UriView> uri = UriView::Parse(facts_.Text(at->request.uri));
     if (uri && uri->is_sips && IsSecure(at->request.transport)) {
       state.secure = true;
-      CiteAnew(state, Field::kSecure, at->request, "TLS and a sips Request-URI (RFC 3261 12.1)");
+      Cite(draft, Field::kSecure, at->request, Reason::kTlsAndSips);
     }
   }
 }
@@ -244,7 +241,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
   DialogState& state = draft.state;
   TextId target = 0;
   const MessageFact* proof = nullptr;
-  std::string reason;
+  EvidenceReason reason;
   std::int64_t since = INT64_MIN;  // when the target became that
   // The server's own transaction that made it so, if one did: what the server sent later is told by
   // the number, which no clock can disturb.
@@ -258,7 +255,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
       if (opening.has_request && opening.request.contact != 0) {
         target = opening.request.contact;
         proof = &opening.request;
-        reason = "Contact of the INVITE";
+        reason = Reason::kContactOfInvite;
         since = opening.request.first.time_us;
       }
     } else {
@@ -280,7 +277,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
       if (source != nullptr && source->contact != 0) {
         target = source->contact;
         proof = source;
-        reason = source->status >= 200 ? "Contact of the 2xx" : "Contact of the provisional answer";
+        reason = source->status >= 200 ? Reason::kContactOf2xx : Reason::kContactOfProvisional;
         since = SettledAt(draft, opening, *source);
         since_is_own = true;
         since_cseq = opening.cseq;
@@ -328,8 +325,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
     } else if (FinalOf(draft, *at) == nullptr && OnPath(draft, at->request)) {
       state.pending_remote_target = offered;
       if (const Transaction* ack = AckSeen(draft, *at)) unproved = {at, &ack->request};
-      CiteAnew(state, Field::kPendingTarget, at->request,
-               "Contact of a refresh of the peer that was not answered");
+      Cite(draft, Field::kPendingTarget, at->request, Reason::kContactNotAnswered);
     } else {
       ++state.quarantined;
       state.conflicts.push_back({Field::kRemoteTarget, RefOf(at->request), std::string(offered),
@@ -391,9 +387,8 @@ void Derivation::DeriveTarget(Draft& draft) const {
     since = latest->at;
     since_is_own = latest == &by_server;
     since_cseq = latest->cseq;
-    reason = "Contact of the " +
-             std::string(latest == &by_peer ? "peer's " : "answer to the server's ") +
-             std::string(ToString(latest->method)) + " in the dialog";
+    reason = {latest == &by_peer ? Reason::kContactOfPeersRefresh : Reason::kContactOfAnswer,
+              latest->method};
   }
   // A refresh of the peer that the server accepted, and whose request was lost: the target may be
   // another since then, unless the server shows it (rule 11.9).
@@ -458,10 +453,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
         !SameUserHostPort(wire->target, state.remote_target)) {
       state.remote_target = wire->target;
       proof = &shown->request;
-      reason = target == 0
-                   ? "Request-URI of the server's own " + std::string(ToString(shown->method))
-                   : "the server itself sent its " + std::string(ToString(shown->method)) +
-                         " there, not to the Contact";
+      reason = {target == 0 ? Reason::kOwnRequestUri : Reason::kNotTheContact, shown->method};
     }
   } else if (options_.contact_rewrite == ContactRewrite::kAlways && state.route_set.empty() &&
              !state.remote_target.empty()) {
@@ -476,27 +468,26 @@ void Derivation::DeriveTarget(Draft& draft) const {
       rewritten += uri->params;
       if (!SameUri(rewritten, state.remote_target)) {
         state.remote_target = rewritten;
-        reason = "source of the message, by the contact_rewrite option";
+        reason = Reason::kContactRewrite;
       }
     }
   }
   if (SameUri(state.contact_target, state.remote_target)) state.contact_target.clear();
   if (!state.contact_target.empty() && contact_proof != nullptr) {
-    Cite(state, Field::kContactTarget, *contact_proof, "the peer's Contact, which was not used");
+    Cite(draft, Field::kContactTarget, *contact_proof, Reason::kContactNotUsed);
   }
   if (state.remote_target.empty() || (blind != nullptr && shown == nullptr)) {
-    state.missing.push_back(Field::kRemoteTarget);
+    draft.missing.Add(Field::kRemoteTarget);
     if (blind != nullptr) Warn(state, "a refresh of the peer was answered, but not captured");
   } else if (proof != nullptr) {
-    Cite(state, Field::kRemoteTarget, *proof, reason);
+    Cite(draft, Field::kRemoteTarget, *proof, reason);
   }
 
   // --- where a 3xx to the server's last re-INVITE pointed (rule 6.12) ---
   for (const Transaction* at : draft.own) {
     if (at->method != Method::kInvite) continue;
     state.redirect_targets.clear();
-    std::erase_if(state.evidence,
-                  [](const Evidence& entry) { return entry.field == Field::kRedirectTargets; });
+    draft.proofs.Remove(Field::kRedirectTargets);
     const AnswerFact* final = FinalOf(draft, *at);
     if (final == nullptr || final->status / 100 != 3) continue;
     std::string_view notes = NotesOf(*final);
@@ -506,7 +497,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
       if (key == Note::kAlternative) state.redirect_targets.emplace_back(value);
     }
     if (!state.redirect_targets.empty()) {
-      CiteAnew(state, Field::kRedirectTargets, *final, "a 3xx to the server's re-INVITE");
+      Cite(draft, Field::kRedirectTargets, *final, Reason::kRedirected);
     }
   }
 
@@ -531,7 +522,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
   }
   if (local != nullptr) {
     state.local_target = facts_.Text(local->contact);
-    Cite(state, Field::kLocalTarget, *local, "the server's last Contact");
+    Cite(draft, Field::kLocalTarget, *local, Reason::kOwnLastContact);
   }
 }
 
@@ -568,7 +559,7 @@ void Derivation::DeriveNextHop(Draft& draft) const {
   }
   if (heard != nullptr) {
     state.observed_source = facts_.EndpointOf(heard->peer);
-    Cite(state, Field::kObservedSource, *heard, "the peer's last accepted message");
+    Cite(draft, Field::kObservedSource, *heard, Reason::kPeersLastMessage);
   }
   // An initial INVITE may have gone through an outbound proxy that did not stay in the path, so
   // what the server sent within the dialog is better, then where the peer was heard from.
@@ -576,18 +567,17 @@ void Derivation::DeriveNextHop(Draft& draft) const {
   for (const Transaction* at : draft.own) {
     if (at->has_request) newest(hop, at->request);
   }
-  const char* reason = "where the server last sent a request in the dialog to";
+  Reason reason = Reason::kOwnLastRequest;
   if (hop == nullptr) {
     hop = heard != nullptr ? heard : sent;
-    reason =
-        heard != nullptr ? "where the peer was last heard from" : "where the INVITE was sent to";
+    reason = heard != nullptr ? Reason::kPeerLastHeard : Reason::kInviteSentTo;
   }
   if (hop != nullptr) {
     state.next_hop = facts_.EndpointOf(hop->peer);
-    Cite(state, Field::kNextHop, *hop, reason);
+    Cite(draft, Field::kNextHop, *hop, reason);
   }
   state.flow_held_by_server =
-      IsStream(state.transport) && state.route_set.empty() && !state.IsMissing(Field::kRouteSet);
+      IsStream(state.transport) && state.route_set.empty() && !draft.missing.Has(Field::kRouteSet);
 }
 
 }  // namespace sipheal::inline v0_1::sip

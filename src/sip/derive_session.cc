@@ -226,7 +226,7 @@ void Derivation::DeriveSdp(Draft& draft) const {
           return exchange.answer != nullptr && exchange.done_us() > one.until_us;
         });
     if (state.resync_needed) {
-      CiteAnew(state, Field::kResync, *one.executed, "carried out in a re-INVITE that then failed");
+      Cite(draft, Field::kResync, *one.executed, Reason::kExecutedThenFailed);
     }
   }
 
@@ -289,17 +289,15 @@ void Derivation::DeriveSdp(Draft& draft) const {
       answerer_lost = false;
     }
     if (state.held_by_local || state.held_by_remote) {
-      std::erase_if(state.evidence,
-                    [](const Evidence& entry) { return entry.field == Field::kHold; });
-      Cite(state, Field::kHold, *exchange.offer, "direction of offer and answer");
+      draft.proofs.Remove(Field::kHold);
+      Cite(draft, Field::kHold, *exchange.offer, Reason::kHoldDirection);
     } else {
-      std::erase_if(state.evidence,
-                    [](const Evidence& entry) { return entry.field == Field::kHold; });
+      draft.proofs.Remove(Field::kHold);
     }
   }
   if (preview != nullptr && exchanges.empty()) (preview_by_server ? local : remote) = preview;
   if (hold_of_local_lost || hold_of_remote_lost) {
-    state.missing.push_back(Field::kHold);
+    draft.missing.Add(Field::kHold);
   }
 
   auto describe = [&](const MessageFact* fact, Field field, SdpSummary* summary) {
@@ -312,17 +310,17 @@ void Derivation::DeriveSdp(Draft& draft) const {
       sdp = ParseSdp(facts_.SdpText(*fact));
     }
     if (!sdp) {
-      state.missing.push_back(field);
+      draft.missing.Add(field);
       return;
     }
     *summary = std::move(sdp->summary);
     if (sdp->security.any()) {
-      CiteAnew(state, Field::kMediaSecurity, *fact, "keys, fingerprint or ICE of the description");
+      Cite(draft, Field::kMediaSecurity, *fact, Reason::kMediaKeys);
     }
     state.media_security.sdes |= sdp->security.sdes;
     state.media_security.dtls |= sdp->security.dtls;
     state.media_security.ice |= sdp->security.ice;
-    Cite(state, field, *fact, "last completed offer and answer");
+    Cite(draft, field, *fact, Reason::kLastExchange);
   };
   describe(local, Field::kLocalSdp, &state.local_sdp);
   describe(remote, Field::kRemoteSdp, &state.remote_sdp);
@@ -527,7 +525,7 @@ void Derivation::DeriveTimer(Draft& draft) const {
       }
       if (!at->sent && !MayBeOnPath(draft, at->request)) continue;
       if (latest != nullptr && latest->sent == at->sent && latest->cseq == at->cseq) continue;
-      if (!Succeeded(draft, *at)) state.missing.push_back(Field::kSessionTimer);
+      if (!Succeeded(draft, *at)) draft.missing.Add(Field::kSessionTimer);
     }
   }
   if (success == nullptr || success->session_expires == 0) return;
@@ -537,8 +535,7 @@ void Derivation::DeriveTimer(Draft& draft) const {
   timer.expires_at = timer.since + timer.interval;
   // uac and uas are those of this transaction. Not said: the server must refresh (rule 8.5).
   timer.local_refreshes = success->refresher == 0 || (success->refresher == 1) == latest->sent;
-  Cite(state, Field::kSessionTimer, *success,
-       "Session-Expires of the latest 2xx to " + std::string(ToString(latest->method)));
+  Cite(draft, Field::kSessionTimer, *success, {Reason::kSessionExpires, latest->method});
 }
 
 void Derivation::DeriveOpen(Draft& draft) const {
@@ -627,25 +624,20 @@ void Derivation::DeriveOpen(Draft& draft) const {
 void Derivation::DeriveDeadline(Draft& draft) const {
   DialogState& state = draft.state;
   if (state.phase == DialogPhase::kTerminated) return;
-  auto clock = [&](CaptureTime at, const MessageRef& message, const char* reason) {
+  auto clock = [&](CaptureTime at, const MessageRef& message, Reason reason) {
     if (state.deadline && *state.deadline <= at) return;
     state.deadline = at;
-    state.deadline_reason = reason;
-    std::erase_if(state.evidence,
-                  [](const Evidence& entry) { return entry.field == Field::kDeadline; });
-    state.evidence.push_back({Field::kDeadline, message, reason});
+    state.deadline_reason = ToString(reason);
+    draft.proofs.Set(Field::kDeadline, message, reason);
   };
   for (const OpenTransaction& open : state.open_transactions) {
     if (!open.expires_at) continue;
     if (open.awaits_ack) {
-      if (open.sent_by_server)
-        clock(*open.expires_at, open.request, "the peer's 2xx waits for its ACK (64*T1)");
+      if (open.sent_by_server) clock(*open.expires_at, open.request, Reason::kAckAwaited);
     } else if (!open.sent_by_server) {
-      clock(*open.expires_at, open.request,
-            IsStream(state.transport)
-                ? "the peer's request waits for an answer (64*T1, sooner when "
-                  "its connection breaks)"
-                : "the peer's request waits for an answer (64*T1)");
+      clock(
+          *open.expires_at, open.request,
+          IsStream(state.transport) ? Reason::kAnswerAwaitedOnConnection : Reason::kAnswerAwaited);
     }
   }
   // A reliable provisional answer of the peer that nobody acknowledged (RFC 3262 3).
@@ -666,24 +658,21 @@ void Derivation::DeriveDeadline(Draft& draft) const {
                      (!own->has_request || FindNote(NotesOf(own->request), Note::kRack) == rseq);
             });
         if (!acknowledged) {
-          clock(TimeOf(answer) + kT1Times64, RefOf(answer),
-                "the peer's reliable answer waits for its PRACK (64*T1)");
+          clock(TimeOf(answer) + kT1Times64, RefOf(answer), Reason::kPrackAwaited);
         }
       }
     }
   }
   const SessionTimer& timer = state.session_timer;
-  const Evidence* const set = state.FindEvidence(Field::kSessionTimer);
+  const Proofs::Proof* const set = draft.proofs.Find(Field::kSessionTimer);
   if (timer.active() && set != nullptr) {
     const MessageRef message = set->message;
     using std::chrono::seconds;
     if (timer.local_refreshes) {
       const seconds margin = std::min(seconds(32), timer.interval / 3);
-      clock(timer.expires_at - margin, message,
-            "session timer: the server had to refresh (RFC 4028 10)");
+      clock(timer.expires_at - margin, message, Reason::kServerHadToRefresh);
     } else {
-      clock(timer.since + timer.interval / 2 + seconds(32), message,
-            "session timer: the peer refreshes at half and finds nobody (RFC 4028 10)");
+      clock(timer.since + timer.interval / 2 + seconds(32), message, Reason::kPeerRefreshes);
     }
   }
 }

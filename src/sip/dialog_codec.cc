@@ -57,8 +57,9 @@ void EncodeDialog(const DialogState& dialog, std::string* bytes) {
   codec::ByteWriter out(bytes);
   out.Bytes(kMagic);
   out.Number(kVersion);
-  out.Number(codec::Fields().size());
+  out.Number(codec::FieldsWritten());
   for (const FieldCodec& field : codec::Fields()) {
+    if (field.written == codec::Written::kByOlder) continue;
     out.Number(field.tag);
     const std::size_t begin = out.BeginText();
     field.put(out, dialog);
@@ -113,7 +114,7 @@ absl::StatusOr<DecodedDialog> DecodeDialog(std::string_view bytes) {
   }
   for (const FieldCodec& field : codec::Fields()) {
     if (seen[field.tag]) continue;
-    if (field.added_later && !met[field.tag] && read == count) continue;
+    if (field.written != codec::Written::kByAll && !met[field.tag] && read == count) continue;
     ++result.damaged_fields;
     if (!field.needed) continue;
     result.dialog.missing.push_back(*field.needed);

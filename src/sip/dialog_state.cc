@@ -162,7 +162,8 @@ void MergeStoredState(const DialogState& stored, DialogState& dialog) {
     known(field);
     std::erase_if(dialog.evidence, [field](const Evidence& entry) { return entry.field == field; });
     if (const Evidence* old = stored.FindEvidence(field)) {
-      dialog.evidence.push_back({field, old->message, "stored earlier: " + old->reason});
+      dialog.evidence.push_back(*old);
+      dialog.evidence.back().reason.stored_earlier = true;
     }
   };
   if (stored.local_seq && (!dialog.local_seq || *dialog.local_seq < *stored.local_seq)) {

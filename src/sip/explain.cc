@@ -146,7 +146,7 @@ std::string Explain(const DialogState& dialog, const Verdict& verdict) {
     if (evidence == nullptr && (value.empty() || value.front() == '(')) continue;
     AppendLine(ToString(field), value, &out);
     if (evidence != nullptr) {
-      AppendLine("", "by " + Reference(evidence->message) + ": " + evidence->reason, &out);
+      AppendLine("", "by " + Reference(evidence->message) + ": " + evidence->Why(), &out);
     }
   }
   if (const absl::StatusOr<RequestTarget> next = NextRequest(dialog); next.ok()) {

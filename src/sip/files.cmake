@@ -21,6 +21,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/dialog_folder.cc
   sip/dialog_info.cc
   sip/dialog_state.cc
+  sip/evidence_reason.cc
   sip/explain.cc
   sip/header_id.cc
   sip/hep_packet.cc
@@ -52,6 +53,7 @@ list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/sip/dialog_codec.h
   sipheal/sip/dialog_folder.h
   sipheal/sip/dialog_state.h
+  sipheal/sip/evidence_reason.h
   sipheal/sip/explain.h
   sipheal/sip/header_id.h
   sipheal/sip/hep_packet.h

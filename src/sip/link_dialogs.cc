@@ -20,11 +20,12 @@ constexpr std::uint32_t kSaneJump = 1'000'000;
 // A leg follows the one that caused it within this time.
 constexpr std::chrono::seconds kLegDelay{1};
 
-void CiteAnew(DialogState& dialog, Field field, const MessageRef& message, std::string reason) {
+void CiteAnew(DialogState& dialog, Field field, const MessageRef& message, Reason reason,
+              std::string_view named = {}) {
   std::erase_if(dialog.evidence, [field](const Evidence& entry) { return entry.field == field; });
   const auto at = std::find_if(dialog.evidence.begin(), dialog.evidence.end(),
                                [field](const Evidence& entry) { return entry.field > field; });
-  dialog.evidence.insert(at, {field, message, std::move(reason)});
+  dialog.evidence.insert(at, {field, message, reason, std::string(named)});
 }
 
 // Whether the INVITE that opened `call` names `named` in its Replaces. The to-tag is that of the
@@ -57,7 +58,7 @@ void EndReplaced(const DialogState& call, DialogState& named) {
   const Evidence* accepted = call.FindEvidence(Field::kPhase);
   for (const Field field : {Field::kPhase, Field::kEnd}) {
     CiteAnew(named, field, accepted != nullptr ? accepted->message : MessageRef{},
-             "an accepted INVITE with Replaces of the call " + call.call_id + " (RFC 3891)");
+             Reason::kReplaced, call.call_id);
   }
 }
 
@@ -83,8 +84,7 @@ void RaiseByTold(const DialogState& notifier, const ToldDialog& told, DialogStat
     return;
   }
   named.local_seq = told.other_seq;
-  CiteAnew(named, Field::kLocalSeq, told.message,
-           "CSeq that the peer told of the dialog (RFC 4235)");
+  CiteAnew(named, Field::kLocalSeq, told.message, Reason::kCseqTold);
 }
 
 // --- legs ---

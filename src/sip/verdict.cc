@@ -45,7 +45,7 @@ std::string ForMessage(const DialogState& dialog, Field field) {
 
 std::string WhyEnded(const DialogState& dialog) {
   const Evidence* evidence = dialog.FindEvidence(Field::kEnd);
-  std::string why = evidence != nullptr ? evidence->reason : std::string(ToString(dialog.end));
+  std::string why = evidence != nullptr ? evidence->Why() : std::string(ToString(dialog.end));
   return why + ForMessage(dialog, Field::kEnd);
 }
 

@@ -155,8 +155,8 @@ TEST(DialogsForms, AStrictRouterIsTheRequestUriAndItsEvidenceSaysSo) {
   sip::DialogState dialog;
   dialog.remote_target = "sip:phone@192.0.2.9";
   dialog.route_set = {"sip:strict.example.com", "sip:p2;lr"};
-  dialog.evidence.push_back({sip::Field::kRouteSet, {4, {}}, "Record-Route"});
-  dialog.evidence.push_back({sip::Field::kRemoteTarget, {7, {}}, "Contact"});
+  dialog.evidence.push_back({sip::Field::kRouteSet, {4, {}}, sip::Reason::kRoutesOf2xx, ""});
+  dialog.evidence.push_back({sip::Field::kRemoteTarget, {7, {}}, sip::Reason::kContactOf2xx, ""});
   const nlohmann::ordered_json printed = DialogJson(dialog, {}, {});
   EXPECT_EQ(printed.at("request_uri"), "sip:strict.example.com");
   EXPECT_EQ(printed.at("route"), nlohmann::ordered_json({"sip:p2;lr", "sip:phone@192.0.2.9"}));

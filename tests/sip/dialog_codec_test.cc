@@ -7,6 +7,7 @@
 #include <random>
 
 #include "sip/codec_bytes.h"
+#include "sip/codec_fields.h"
 #include "sip/text.h"
 #include "tests/sip/call_script.h"
 
@@ -76,7 +77,11 @@ DialogState FullState() {
   d.last_seen = At(3);
   d.deadline = At(4);
   d.deadline_reason = "why";
-  d.evidence = {{Field::kRole, {1, At(1)}, "because"}};
+  d.evidence = {{Field::kRole, {1, At(1)}, sip::Reason::kSentFirstInvite, ""},
+                {Field::kEnd, {4, At(4)}, sip::Reason::kReplaced, "o@h"}};
+  d.evidence[0].reason.without_own_entry = d.evidence[0].reason.stored_earlier = true;
+  d.evidence[1].reason.method = sip::Method::kPublish;
+  d.evidence[1].reason.status = 699;
   d.conflicts = {{Field::kRouteSet, {2, At(2)}, "loser", "reason", true}};
   d.missing = {Field::kRemoteSdp};
   d.warnings = {"w"};
@@ -151,7 +156,7 @@ TEST(DialogCodec, SkipsFieldsOfANewerWriter_F98) {
 }
 
 // As the first release wrote it: version 1, whose checks are hashes byte by byte, and 20 fields,
-// none of what came later.
+// evidence with its reason as a sentence, none of what came later.
 TEST(DialogCodec, ReadsRecordsOfOlderReleases_F98) {
   DialogState state = FullState();
   state.resync_needed = false;
@@ -161,15 +166,10 @@ TEST(DialogCodec, ReadsRecordsOfOlderReleases_F98) {
   state.usages.clear();
   state.links.clear();
   state.references = {};
+  state.evidence = {{Field::kRole, {1, At(1)}, sip::Reason::kNamed, "because"}};
   constexpr unsigned kFirstLater = 21;
   std::string older = "SIPD\x01\x14";
-  const std::string now = sip::EncodeDialog(state);
-  sip::codec::ByteReader reader(std::string_view(now).substr(6));
-  for (int left = 20; left > 0; --left) {
-    const auto tag = static_cast<unsigned char>(reader.Number());
-    ASSERT_LT(tag, kFirstLater);
-    const std::string_view payload = reader.Text();
-    reader.Number();
+  const auto add = [&older](unsigned char tag, std::string_view payload) {
     std::string field;
     {
       sip::codec::ByteWriter writer(&field);
@@ -178,11 +178,40 @@ TEST(DialogCodec, ReadsRecordsOfOlderReleases_F98) {
       writer.Number(static_cast<std::uint16_t>(sip::HashBytes(payload, tag)));
     }
     older += field;
+  };
+  std::string sentences;
+  {
+    sip::codec::ByteWriter writer(&sentences);
+    for (const unsigned number : {1u, static_cast<unsigned>(Field::kRole), 1u, 1u}) {
+      writer.Number(number);
+    }
+    writer.Text("because");
+  }
+  add(sip::codec::kEvidence, sentences);
+  const std::string now = sip::EncodeDialog(state);
+  sip::codec::ByteReader reader(std::string_view(now).substr(6));
+  for (int left = 19; left > 0; --left) {
+    const auto tag = static_cast<unsigned char>(reader.Number());
+    ASSERT_LT(tag, kFirstLater);
+    const std::string_view payload = reader.Text();
+    reader.Number();
+    add(tag, payload);
   }
   const auto decoded = sip::DecodeDialog(older);
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   EXPECT_EQ(decoded->damaged_fields, 0);
   EXPECT_TRUE(decoded->dialog == state);
+  EXPECT_EQ(decoded->dialog.FindEvidence(Field::kRole)->Why(), "because");
+}
+
+TEST(DialogCodec, AReasonOfANewerReleaseIsSaidToBeThat_F98) {
+  DialogState state = FullState();
+  state.evidence = {{Field::kRole, {1, At(1)}, static_cast<sip::Reason>(250), ""}};
+  const auto decoded = sip::DecodeDialog(sip::EncodeDialog(state));
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->damaged_fields, 0);
+  ASSERT_EQ(decoded->dialog.evidence.size(), 1u);
+  EXPECT_EQ(decoded->dialog.evidence[0].Why(), "a reason that a newer sipheal knows");
 }
 
 // A check that fits, and a value that no release wrote.
@@ -207,7 +236,8 @@ TEST(DialogCodec, F79_AFieldThatBreaksHalfWayLeavesNothingOfItselfBehind) {
          d.missing = {Field::kLocalSdp, Field::kRemoteSdp};
        }},
       {[](DialogState& d) {
-         d.evidence.push_back({static_cast<Field>(200), {2, At(2)}, "of a field that is none"});
+         d.evidence.push_back(
+             {static_cast<Field>(200), {2, At(2)}, sip::Reason::kNamed, "of a field that is none"});
        },
        [](DialogState& d) { d.evidence.clear(); }},
       {[](DialogState& d) { d.missing.push_back(static_cast<Field>(200)); },

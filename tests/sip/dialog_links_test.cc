@@ -157,7 +157,7 @@ TEST(DialogPackage, Rule7_8_WhatThePeerTellsOfTheDialogIsALowerBound) {
   capture.Add(Notification(kPeer, 200, DialogInfo("b", "a", "8")));
   const DialogState dialog = capture.Of("old@example.com");
   EXPECT_EQ(dialog.local_seq, 8u);
-  EXPECT_THAT(dialog.FindEvidence(Field::kLocalSeq)->reason, HasSubstr("RFC 4235"));
+  EXPECT_THAT(dialog.FindEvidence(Field::kLocalSeq)->Why(), HasSubstr("RFC 4235"));
   EXPECT_GT(*sip::NextCseq(dialog, {.capture_is_complete = true}, {}), 8u);
   EXPECT_EQ(dialog.remote_seq, std::nullopt) << "the peer's own number proves no request";
 }

@@ -87,7 +87,7 @@ inline std::string WhatLacksEvidence(const sip::DialogState& dialog,
       wrong += name + " has a value and no evidence\n";
     }
     if (evidence == nullptr) continue;
-    if (evidence->reason.empty()) wrong += name + " has no reason\n";
+    if (evidence->Why().empty()) wrong += name + " has no reason\n";
     if (frames.count(evidence->message.sequence) == 0) {
       wrong += name + " names no message that there was\n";
     }

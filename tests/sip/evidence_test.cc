@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <set>
 
 #include "sipheal/sip/explain.h"
 #include "tests/sip/call_script.h"
@@ -118,6 +119,28 @@ TEST(Evidence, TheCheckItselfSeesAFieldWithoutEvidence) {
   EXPECT_THAT(WhatLacksEvidence(good, {1, 2, 3}), HasSubstr("no message that there was"));
 }
 
+TEST(Evidence, EachReasonIsASentenceOfItsOwn) {
+  std::set<std::string> sentences;
+  for (int number = 0; number <= static_cast<int>(sip::kLastReason); ++number) {
+    const sip::Reason reason = static_cast<sip::Reason>(number);
+    sip::Evidence evidence;
+    evidence.reason = {reason, sip::Method::kUpdate, 481};
+    evidence.named = "other@h";
+    const std::string why = evidence.Why();
+    EXPECT_FALSE(why.empty()) << number;
+    EXPECT_EQ(why.find_first_of("{}"), std::string::npos) << why;
+    EXPECT_TRUE(sentences.insert(why).second) << why;
+  }
+  EXPECT_EQ(sentences.count("481 to a UPDATE in the dialog (RFC 5057)"), 1u);
+  EXPECT_EQ(sentences.count("an accepted INVITE with Replaces of the call other@h (RFC 3891)"), 1u);
+  sip::Evidence stored;
+  stored.reason = sip::Reason::kRoutesOfInvite;
+  stored.reason.stored_earlier = stored.reason.without_own_entry = true;
+  EXPECT_EQ(stored.Why(),
+            "stored earlier: Record-Route of the INVITE, in order (RFC 3261 12.1.1); the server's "
+            "own entry is left out");
+}
+
 TEST(Evidence, ExplainPrintsItWithTheLadder) {
   CallScript call;
   call.AnsweredByPeer();
@@ -125,7 +148,7 @@ TEST(Evidence, ExplainPrintsItWithTheLadder) {
   const std::string text = sip::Explain(dialog, sip::Judge(dialog));
   for (const sip::Evidence& one : dialog.evidence) {
     EXPECT_THAT(text, HasSubstr(std::string(sip::ToString(one.field))));
-    EXPECT_THAT(text, HasSubstr(one.reason));
+    EXPECT_THAT(text, HasSubstr(one.Why()));
     EXPECT_THAT(text, HasSubstr("#" + std::to_string(one.message.sequence) + " "));
   }
   const std::string ladder = sip::Ladder(call.messages, call.server);

@@ -17,6 +17,7 @@
 #include "sipheal/export.h"
 #include "sipheal/sip/address.h"
 #include "sipheal/sip/captured_message.h"
+#include "sipheal/sip/evidence_reason.h"
 
 namespace sipheal::inline v0_1::sip {
 
@@ -90,8 +91,11 @@ struct MessageRef {
 struct Evidence {
   Field field = Field::kCallId;
   MessageRef message;
-  std::string reason;  // e.g. "Record-Route of the 2xx, reversed (RFC 3261 12.1.2)"
+  EvidenceReason reason;
+  std::string named;  // what the reason names besides, e.g. a Call-ID; mostly nothing
 
+  // The reason as a sentence: "Record-Route of the 2xx, reversed (RFC 3261 12.1.2)".
+  SIPHEAL_EXPORT std::string Why() const;
   friend bool operator==(const Evidence&, const Evidence&) = default;
 };
 
