@@ -33,6 +33,23 @@ void CallFacts::Relink() {
   }
 }
 
+void CallFacts::Reorder() {
+  const AnswerFact* at = answers.data();
+  const bool in_order =
+      std::all_of(transactions.begin(), transactions.end(), [&at](const Transaction& transaction) {
+        const AnswerFact* const before = at;
+        at += transaction.answers.count;
+        return transaction.answers.first == before;
+      });
+  if (in_order) return;
+  reordered_.clear();
+  for (const Transaction& transaction : transactions) {
+    reordered_.insert(reordered_.end(), transaction.answers.begin(), transaction.answers.end());
+  }
+  answers.swap(reordered_);
+  Relink();
+}
+
 AnswerFact* CallFacts::AddAnswer(Transaction* transaction) {
   const std::ptrdiff_t at = transaction->answers.end() - answers.data();
   answers.emplace(answers.begin() + at);

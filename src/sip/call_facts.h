@@ -207,6 +207,8 @@ class CallFacts {
   void Clear();
   // Points the transactions at their answers, after either list has moved.
   void Relink();
+  // Puts the answers into the order of the transactions, after these have been put into another.
+  void Reorder();
   FoldResult Merge(const MessageRecord& record, const RebuildOptions& options);
 
   std::string_view Tag(TagId id) const {
@@ -240,13 +242,21 @@ class CallFacts {
                          const RebuildOptions& options);
   enum class MergeStep { kSame, kWins, kLoses };
   MergeStep MergeSighting(MessageFact* fact, const Sighting& seen);
-  void FillCommon(MessageFact* fact, const MessageRecord& record, const MessageFact& like);
+  struct Parties {
+    TextId from = 0;
+    TextId to = 0;
+  };
+  void FillCommon(MessageFact* fact, const MessageRecord& record, const MessageFact& like,
+                  Parties parties);
+  Parties PartiesLike(const Transaction& transaction) const;
   const RequestFact& RequestLike(const Transaction& transaction) const;
   const AnswerFact& AnswerLike(const Transaction& transaction, const AnswerFact& answer) const;
   AnswerFact* AddAnswer(Transaction* transaction);
   void EraseAnswer(Transaction* transaction, AnswerFact* answer);
   void EraseTransaction(std::vector<Transaction>::iterator transaction);
   void DropUnusedTexts();
+
+  std::vector<AnswerFact> reordered_;
 };
 
 }  // namespace sipheal::inline v0_1::sip

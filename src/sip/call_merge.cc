@@ -46,9 +46,9 @@ CallFacts::MergeStep CallFacts::MergeSighting(MessageFact* fact, const Sighting&
   return MergeStep::kWins;
 }
 
-// `like` is a message that probably says much the same.
-void CallFacts::FillCommon(MessageFact* fact, const MessageRecord& record,
-                           const MessageFact& like) {
+// `like` is a message that probably says much the same; `parties` are probably the same.
+void CallFacts::FillCommon(MessageFact* fact, const MessageRecord& record, const MessageFact& like,
+                           Parties parties) {
   fact->session_expires = record.session_expires;
   fact->refresher = record.refresher;
   fact->contact = texts.Intern(record.contact, like.contact);
@@ -61,8 +61,8 @@ void CallFacts::FillCommon(MessageFact* fact, const MessageRecord& record,
     fact->sdp_origin = texts.Intern(record.sdp.substr(0, origin_end), like.sdp_origin);
     fact->sdp = texts.Intern(record.sdp.substr(origin_end), like.sdp);
   }
-  fact->from = texts.Intern(record.from, like.from);
-  fact->to = texts.Intern(record.to, like.to);
+  fact->from = texts.Intern(record.from, parties.from);
+  fact->to = texts.Intern(record.to, parties.to);
   fact->peer = InternEndpoint(record.peer, like.peer);
   fact->transport = record.transport;
 }
@@ -75,6 +75,19 @@ const RequestFact& CallFacts::RequestLike(const Transaction& transaction) const 
     if (at->sent == transaction.sent && at->has_request) return at->request;
   }
   return kNone;
+}
+
+// As the transaction before this one had them.
+CallFacts::Parties CallFacts::PartiesLike(const Transaction& transaction) const {
+  if (&transaction == transactions.data()) return {};
+  const Transaction& before = *(&transaction - 1);
+  const MessageFact* fact = &before.request;
+  if (!before.has_request) {
+    if (before.answers.empty()) return {};
+    fact = &before.answers.front();
+  }
+  if (before.sent == transaction.sent) return {fact->from, fact->to};
+  return {fact->to, fact->from};
 }
 
 // The answer before this one that went the same way.
@@ -117,7 +130,7 @@ FoldResult CallFacts::Merge(const MessageRecord& record, const RebuildOptions& o
     if (step == MergeStep::kSame) result = FoldResult::kDuplicate;
     if (step == MergeStep::kWins) {
       const RequestFact& like = RequestLike(*transaction);
-      FillCommon(&request, record, like);
+      FillCommon(&request, record, like, PartiesLike(*transaction));
       request.uri = texts.Intern(record.uri, like.uri);
       request.route = texts.Intern(record.route, like.route);
       request.supported = texts.Intern(record.supported, like.supported);
@@ -187,7 +200,10 @@ FoldResult CallFacts::MergeAnswer(Transaction* transaction, const MessageRecord&
   }
   if (step == MergeStep::kWins) {
     const AnswerFact& like = AnswerLike(*transaction, *answer);
-    FillCommon(answer, record, like);
+    FillCommon(answer, record, like,
+               transaction->has_request
+                   ? Parties{transaction->request.from, transaction->request.to}
+                   : PartiesLike(*transaction));
     answer->supported = texts.Intern(record.supported, like.supported);
     answer->allow = record.allow;
     // Within a dialog nobody reads it (rule 2.4).

@@ -12,6 +12,7 @@ namespace {
 
 // Most calls come to a few messages more.
 constexpr std::size_t kRoomToGrow = 256;
+constexpr std::size_t kPerAllocation = 16;  // at most, with glibc's allocator
 
 // The facts begin where the first of them may stand.
 constexpr std::size_t FactsAt(std::size_t call_id_size) {
@@ -38,9 +39,16 @@ void Append(const std::vector<T>& list, char** at) {
 
 template <typename T>
 void Take(std::vector<T>& list, std::size_t count, const char** at) {
+  const std::size_t size = count * sizeof(T);
   list.resize(count);
-  if (count > 0) std::memcpy(list.data(), *at, BytesOf(list));
-  *at += BytesOf(list);
+  if (count > 0) std::memcpy(list.data(), *at, size);
+  *at += size;
+}
+
+std::size_t FactsSize(const CallFacts& facts) {
+  return BytesOf(facts.endpoints) + BytesOf(facts.tags) + BytesOf(facts.transactions) +
+         BytesOf(facts.answers) + BytesOf(facts.floors) + BytesOf(facts.rivals) +
+         facts.texts.bytes().size();
 }
 
 // In a packed call, times are those since its first message, which have fewer bytes.
@@ -72,9 +80,8 @@ void UnpackList(std::vector<T>& list, std::size_t count, std::int64_t first_us,
 
 }  // namespace
 
-StoredCall* CallStore::Find(std::string_view call_id) const {
-  const auto found = blocks_.find(call_id);
-  return found == blocks_.end() ? nullptr : found->call.get();
+CallStore::~CallStore() {
+  table_.ForEach([](StoredCall* call) { std::free(call); });
 }
 
 void CallStore::Load(const StoredCall& call, CallFacts& facts) const {
@@ -104,13 +111,16 @@ void CallStore::Load(const StoredCall& call, CallFacts& facts) const {
   facts.Relink();
 }
 
-void CallStore::Put(std::string_view call_id, const CallFacts& facts, StoredCall* known) {
-  const std::size_t size = BytesOf(facts.endpoints) + BytesOf(facts.tags) +
-                           BytesOf(facts.transactions) + BytesOf(facts.answers) +
-                           BytesOf(facts.floors) + BytesOf(facts.rivals) +
-                           facts.texts.bytes().size();
-  StoredCall& call = MakeBlock(call_id, facts, known, size, kRoomToGrow);
-  char* at = FactsOf(call);
+StoredCall* CallStore::Put(std::uint64_t hash, std::string_view call_id, const CallFacts& facts,
+                           StoredCall* known) {
+  StoredCall* const call = MakeBlock(hash, call_id, facts, known, FactsSize(facts), kRoomToGrow);
+  if (known == nullptr) {
+    table_.Insert(hash, call);
+  } else if (call != known) {
+    table_.Replace(hash, known, call);
+    Free(known);
+  }
+  char* at = FactsOf(*call);
   Append(facts.endpoints, &at);
   Append(facts.tags, &at);
   Append(facts.transactions, &at);
@@ -119,47 +129,44 @@ void CallStore::Put(std::string_view call_id, const CallFacts& facts, StoredCall
   Append(facts.rivals, &at);
   const std::string_view texts = facts.texts.bytes();
   if (!texts.empty()) std::memcpy(at, texts.data(), texts.size());
+  return call;
 }
 
-const StoredCall& CallStore::PutQuiet(StoredCall& known, const CallFacts& facts) {
+StoredCall* CallStore::PutQuiet(StoredCall* known, const CallFacts& facts) {
   scratch_.clear();
   PackList(facts.transactions, facts.first_us, &scratch_);
   PackList(facts.answers, facts.first_us, &scratch_);
   PackList(facts.floors, facts.first_us, &scratch_);
   PackList(facts.rivals, facts.first_us, &scratch_);
   PackTexts(facts.texts.bytes(), &scratch_);
-  StoredCall& call = MakeBlock(known.call_id(), facts, &known,
-                               BytesOf(facts.endpoints) + BytesOf(facts.tags) + scratch_.size(), 0);
-  char* at = FactsOf(call);
+  StoredCall* const call =
+      MakeBlock(known->hash, known->call_id(), facts, known,
+                BytesOf(facts.endpoints) + BytesOf(facts.tags) + scratch_.size(), 0);
+  if (call != known) Free(known);
+  char* at = FactsOf(*call);
   Append(facts.endpoints, &at);
   Append(facts.tags, &at);
   std::memcpy(at, scratch_.data(), scratch_.size());
-  call.packed_size = static_cast<std::uint32_t>(scratch_.size());
-  call.quiet = true;
-  call.may_have_ended = facts.MayHaveEnded();
-  call.two_sided = facts.TwoSided();
+  call->packed_size = static_cast<std::uint32_t>(scratch_.size());
+  call->quiet = true;
+  call->may_have_ended = facts.MayHaveEnded();
+  call->two_sided = facts.TwoSided();
   return call;
 }
 
-StoredCall& CallStore::MakeBlock(std::string_view call_id, const CallFacts& facts, StoredCall* call,
-                                 std::size_t facts_size, std::size_t room) {
+StoredCall* CallStore::MakeBlock(std::uint64_t hash, std::string_view call_id,
+                                 const CallFacts& facts, StoredCall* call, std::size_t facts_size,
+                                 std::size_t room) {
   const std::size_t size = FactsAt(call_id.size()) + facts_size;
   if (call == nullptr || call->capacity < size || (room == 0 && call->capacity > size)) {
     void* const memory = std::malloc(size + room);
     if (memory == nullptr) throw std::bad_alloc();
-    std::unique_ptr<StoredCall, Free> fresh(new (memory) StoredCall());
-    fresh->capacity = static_cast<std::uint32_t>(size + room);
-    fresh->call_id_size = static_cast<std::uint32_t>(call_id.size());
-    std::memcpy(static_cast<void*>(fresh.get() + 1), call_id.data(), call_id.size());
-    bytes_ += fresh->capacity;
-    if (call == nullptr) {
-      call = fresh.get();
-      blocks_.insert(Block{std::move(fresh)});
-    } else {
-      bytes_ -= call->capacity;
-      call = fresh.get();
-      blocks_.find(call_id)->call = std::move(fresh);
-    }
+    call = new (memory) StoredCall();
+    call->hash = hash;
+    call->capacity = static_cast<std::uint32_t>(size + room);
+    call->call_id_size = static_cast<std::uint32_t>(call_id.size());
+    std::memcpy(static_cast<void*>(call + 1), call_id.data(), call_id.size());
+    bytes_ += call->capacity;
   }
   call->first_us = facts.first_us;
   call->newest_us = facts.newest_us;
@@ -174,20 +181,28 @@ StoredCall& CallStore::MakeBlock(std::string_view call_id, const CallFacts& fact
   call->limits_reached = facts.limits_reached;
   call->compacted = facts.compacted;
   call->quiet = false;
-  return *call;
+  return call;
 }
 
-bool CallStore::Erase(std::string_view call_id) {
-  const auto found = blocks_.find(call_id);
-  if (found == blocks_.end()) return false;
-  bytes_ -= found->call->capacity;
-  blocks_.erase(found);
-  return true;
+void CallStore::Free(StoredCall* call) {
+  bytes_ -= call->capacity;
+  std::free(call);
+}
+
+void CallStore::Erase(StoredCall* call) {
+  table_.Erase(call->hash, call);
+  Free(call);
 }
 
 std::size_t CallStore::size_bytes() const {
-  constexpr std::size_t kPerAllocation = 16;  // at most, with glibc's allocator
-  return bytes_ + blocks_.size() * kPerAllocation + blocks_.capacity() * (sizeof(Block) + 1);
+  return bytes_ + table_.size() * kPerAllocation + table_.size_bytes();
+}
+
+std::size_t CallStore::Growth(std::string_view call_id, const CallFacts& facts,
+                              const StoredCall* known) const {
+  const std::size_t size = FactsAt(call_id.size()) + FactsSize(facts);
+  if (known == nullptr) return size + kRoomToGrow + kPerAllocation;
+  return known->capacity >= size ? 0 : size + kRoomToGrow - known->capacity;
 }
 
 }  // namespace sipheal::inline v0_1::sip

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// The tracked calls by Call-ID, each in one block of memory: a header, the Call-ID, and the lists
-// of its facts one behind the other. A million of these are held at once, and each message of a
-// call touches its block alone.
+// Calls by Call-ID, each in one block of memory: a header, the Call-ID, and the lists of its facts
+// one behind the other. A million of these are held at once, and each message of a call touches its
+// block alone.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
-#include <memory>
 #include <string>
 #include <string_view>
 
-#include "absl/container/flat_hash_set.h"
-#include "absl/hash/hash.h"
 #include "sip/call_facts.h"
+#include "sip/call_table.h"
 
 namespace sipheal::inline v0_1::sip {
 
@@ -22,8 +20,8 @@ namespace sipheal::inline v0_1::sip {
 struct StoredCall {
   std::int64_t first_us;
   std::int64_t newest_us;
-  std::uint32_t capacity;  // bytes of the block
-  std::uint32_t call_id_size;
+  std::uint64_t hash;         // of the Call-ID
+  std::uint32_t capacity;     // bytes of the block
   std::uint32_t packed_size;  // of the facts; 0: they are not packed
   std::uint32_t transactions;
   std::uint32_t answers;
@@ -37,6 +35,7 @@ struct StoredCall {
   bool quiet;  // PutQuiet stored it; only then the next two are known
   bool may_have_ended;
   bool two_sided;
+  std::uint32_t call_id_size;  // next to what it is of
 
   std::string_view call_id() const {
     return {reinterpret_cast<const char*>(this + 1), call_id_size};
@@ -46,72 +45,55 @@ struct StoredCall {
 class CallStore {
  public:
   CallStore() = default;
-  CallStore(CallStore&&) = default;
-  CallStore& operator=(CallStore&&) = default;
+  ~CallStore();
+  CallStore(CallStore&&) = delete;
+  CallStore& operator=(CallStore&&) = delete;
 
-  // nullptr when the call is not tracked. Valid until the next Put or Erase.
-  StoredCall* Find(std::string_view call_id) const;
+  // nullptr when the call is not stored. Valid until it is put or erased.
+  StoredCall* Find(std::uint64_t hash, std::string_view call_id) const {
+    return table_.Find(hash, call_id);
+  }
   // Fills `facts`, whatever was in it before.
   void Load(const StoredCall& call, CallFacts& facts) const;
   // Adds the call, or replaces what is stored of it. `known` is what Find gave for it.
-  void Put(std::string_view call_id, const CallFacts& facts, StoredCall* known);
-  // The same for a call that has become quiet: packed (call_pack.h), without room for more
-  // messages.
-  const StoredCall& PutQuiet(StoredCall& call, const CallFacts& facts);
-  bool Erase(std::string_view call_id);
+  StoredCall* Put(std::uint64_t hash, std::string_view call_id, const CallFacts& facts,
+                  StoredCall* known);
+  void Erase(StoredCall* call);
 
-  // Calls fn(StoredCall&) for each call in no particular order. fn must not change the store, but
-  // for the call that it is given, and that by PutQuiet alone. Where fn returns false, the call
-  // goes.
-  template <typename Fn>
-  void Filter(Fn&& fn) {
-    for (auto at = blocks_.begin(); at != blocks_.end();) {
-      const auto current = at++;
-      if (fn(*current->call)) continue;
-      bytes_ -= current->call->capacity;
-      blocks_.erase(current);
-    }
-  }
+  // Calls fn(StoredCall&) for each call in no particular order. fn must not change the store.
   template <typename Fn>
   void ForEach(Fn&& fn) const {
-    for (const Block& block : blocks_) fn(*block.call);
+    table_.ForEach([&](StoredCall* call) { fn(*call); });
   }
+  // The same; where fn returns false, the call goes. fn may replace the call that it is given by
+  // what PutQuiet returns. A call may come twice.
+  template <typename Fn>
+  void Filter(Fn&& fn) {
+    table_.Filter([&](StoredCall*& call) {
+      const bool stays = fn(call);
+      if (!stays) Free(call);
+      return stays;
+    });
+  }
+  // For a call that has become quiet: its facts packed (call_pack.h), without room for more
+  // messages. `call` is no more. Within Filter only.
+  StoredCall* PutQuiet(StoredCall* call, const CallFacts& facts);
 
-  std::size_t size() const { return blocks_.size(); }
+  std::size_t size() const { return table_.size(); }
   // With the table, and what the allocator adds.
   std::size_t size_bytes() const;
+  // By how much size_bytes() would grow if these facts were put.
+  std::size_t Growth(std::string_view call_id, const CallFacts& facts,
+                     const StoredCall* known) const;
 
  private:
-  struct Free {
-    void operator()(StoredCall* call) const { std::free(call); }
-  };
-  // A block may be replaced by another of the same Call-ID without the table's taking notice.
-  struct Block {
-    mutable std::unique_ptr<StoredCall, Free> call;
-  };
-  struct Hash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view call_id) const {
-      return absl::Hash<std::string_view>()(call_id);
-    }
-    std::size_t operator()(const Block& block) const { return (*this)(block.call->call_id()); }
-  };
-  struct Equal {
-    using is_transparent = void;
-    static std::string_view Key(std::string_view call_id) { return call_id; }
-    static std::string_view Key(const Block& block) { return block.call->call_id(); }
-    template <typename A, typename B>
-    bool operator()(const A& a, const B& b) const {
-      return Key(a) == Key(b);
-    }
-  };
-
   // The call's block with all but its facts filled in, for which it has `facts_size` bytes. A new
   // one gets `room` more; where there shall be none, no block stays that is larger.
-  StoredCall& MakeBlock(std::string_view call_id, const CallFacts& facts, StoredCall* call,
-                        std::size_t facts_size, std::size_t room);
+  StoredCall* MakeBlock(std::uint64_t hash, std::string_view call_id, const CallFacts& facts,
+                        StoredCall* call, std::size_t facts_size, std::size_t room);
+  void Free(StoredCall* call);
 
-  absl::flat_hash_set<Block, Hash, Equal> blocks_;
+  CallTable table_;
   std::size_t bytes_ = 0;  // of the blocks
   mutable std::string scratch_;
 };

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <string>
 
+#include "sip/find_line_end.h"
 #include "sip/text.h"
 #include "sipheal/sip/sdp.h"
 
@@ -88,10 +89,8 @@ std::size_t WriteCompactSdp(std::string_view body, char* const out) {
   const char* const end = next + body.size();
   while (next != end) {
     const char* const begin = next;
-    const auto* stop =
-        static_cast<const char*>(std::memchr(begin, '\n', static_cast<std::size_t>(end - begin)));
-    next = stop == nullptr ? end : stop + 1;
-    if (stop == nullptr) stop = end;
+    const char* stop = FindLineEnd(begin, end);
+    next = stop == end ? end : stop + 1;
     // A doubled CR, too, so that what is reduced once stays as it is.
     while (stop != begin && stop[-1] == '\r') --stop;
     const std::string_view line(begin, static_cast<std::size_t>(stop - begin));

@@ -8,13 +8,13 @@
 #include <unordered_map>
 
 #include "sip/call_facts.h"
-#include "sip/call_store.h"
 #include "sip/derive.h"
 #include "sip/link_dialogs.h"
 #include "sip/message_notes.h"
 #include "sip/message_reader.h"
 #include "sip/server_match.h"
 #include "sip/text.h"
+#include "sip/tracked_calls.h"
 
 namespace sipheal::inline v0_1::sip {
 namespace {
@@ -70,10 +70,11 @@ class Folding {
       : matcher_(std::move(server)), options_(options) {}
 
   FoldOutcome Fold(const CapturedMessageView& message, const MessageView& view, bool batch);
+  std::vector<DialogState> Derive(std::string_view call_id, CallFacts& facts) const;
 
   ServerMatcher matcher_;
   RebuildOptions options_;
-  CallStore calls_;
+  mutable TrackedCalls calls_;  // looking at a call opens it
   // A tombstone keeps the tags of what ended, so that new tags under an old Call-ID are a new call.
   struct Grave {
     DialogEnd end = DialogEnd::kNone;
@@ -88,11 +89,10 @@ class Folding {
   std::unique_ptr<MessageFields> fields_ = std::make_unique<MessageFields>();
   std::unique_ptr<MessageReader> reader_ = std::make_unique<MessageReader>();
   MessageRecord record_;
-  // The call that is folded into or looked at just now.
-  mutable CallFacts facts_;
 
  private:
   void NoteMentions(std::string_view call_id);
+  bool IsOfAGrave(std::string_view call_id) const;
 };
 
 void Folding::NoteMentions(std::string_view call_id) {
@@ -117,6 +117,26 @@ void Folding::NoteMentions(std::string_view call_id) {
   }
 }
 
+// Whether the message is of a call that ended before, and not of a new one under its Call-ID.
+bool Folding::IsOfAGrave(std::string_view call_id) const {
+  if (graves_.empty()) return false;
+  const auto grave = graves_.find(call_id);
+  if (grave == graves_.end()) return false;
+  const std::uint64_t from = HashBytes(record_.from_tag);
+  const std::uint64_t to = HashBytes(record_.to_tag);
+  const std::vector<std::uint64_t>& tags = grave->second.tags;
+  return std::any_of(tags.begin(), tags.end(), [&](std::uint64_t tag) {
+    return tag == from || (record_.has_to_tag && tag == to);
+  });
+}
+
+// The dialogs of a call; its facts are in another order afterwards, and say the same.
+std::vector<DialogState> Folding::Derive(std::string_view call_id, CallFacts& facts) const {
+  std::vector<DialogState> dialogs = DeriveDialogs(call_id, facts, matcher_, options_);
+  facts.Reorder();
+  return dialogs;
+}
+
 FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView& view, bool batch) {
   FoldOutcome outcome;
   outcome.call_id = view.call_id();
@@ -139,53 +159,44 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
     outcome.result = FoldResult::kMalformed;
     return outcome;
   }
-  StoredCall* const call = calls_.Find(view.call_id());
-  if (call == nullptr) {
-    // Only within a dialog do these count; a request without To tag is outside of any.
-    const bool outside = record_.is_request && !record_.has_to_tag &&
-                         record_.method != Method::kInvite && record_.method != Method::kCancel;
-    if (outside || (!batch && StartsNoCall(view, record_.has_to_tag))) return outcome;
-    if (auto grave = graves_.find(view.call_id()); grave != graves_.end()) {
-      const std::uint64_t from = HashBytes(record_.from_tag);
-      const std::uint64_t to = HashBytes(record_.to_tag);
-      const std::vector<std::uint64_t>& tags = grave->second.tags;
-      const bool known = std::any_of(tags.begin(), tags.end(), [&](std::uint64_t tag) {
-        return tag == from || (record_.has_to_tag && tag == to);
-      });
-      if (known) {
-        outcome.result = FoldResult::kTombstone;
-        return outcome;
-      }
+  const TrackedCalls::Place place = calls_.Find(view.call_id());
+  // Only within a dialog do these count; a request without To tag is outside of any.
+  const bool outside = record_.is_request && !record_.has_to_tag &&
+                       record_.method != Method::kInvite && record_.method != Method::kCancel;
+  if (outside) return outcome;
+  if (!place.tracked()) {
+    if (!batch && StartsNoCall(view, record_.has_to_tag)) return outcome;
+    if (IsOfAGrave(view.call_id())) {
+      outcome.result = FoldResult::kTombstone;
+      return outcome;
     }
     if (calls_.size() >= options_.max_calls) {
       outcome.result = FoldResult::kLimit;
       return outcome;
     }
-    facts_.Clear();
-  } else if (record_.is_request && !record_.has_to_tag && record_.method != Method::kInvite &&
-             record_.method != Method::kCancel) {
-    return outcome;
-  } else {
-    calls_.Load(*call, facts_);
   }
-  const bool limits_reached = facts_.limits_reached;
+  TrackedCalls::OpenCall& call =
+      place.tracked() ? calls_.Open(view.call_id(), place) : calls_.Add(view.call_id(), place);
+  CallFacts& facts = call.facts;
+  const bool limits_reached = facts.limits_reached;
+  const std::int64_t first_us = facts.first_us;
+  const std::int64_t newest_us = facts.newest_us;
   outcome.result = FoldResult::kDuplicate;
   for (bool sent : {true, false}) {
     if (sent ? !adjacency.sent : !adjacency.received) continue;
     record_.sent = sent == record_.is_request;
     record_.peer = sent ? message.destination : message.source;
     record_.sighting.path = PathOf(record_.peer, record_.transport);
-    const FoldResult result = facts_.Merge(record_, options_);
+    const FoldResult result = facts.Merge(record_, options_);
     if (outcome.result == FoldResult::kDuplicate) outcome.result = result;
   }
   if (!batch && outcome.changed() && !record_.notes.empty()) NoteMentions(view.call_id());
   // The times in a packed call count from its first message.
-  if (call == nullptr || outcome.result != FoldResult::kDuplicate ||
-      facts_.limits_reached != limits_reached || facts_.first_us != call->first_us) {
-    calls_.Put(view.call_id(), facts_, call);
-  } else if (facts_.newest_us != call->newest_us) {
-    call->newest_us = facts_.newest_us;
-    call->quiet = false;  // a fork that lost ends when time has passed
+  if (outcome.result != FoldResult::kDuplicate || facts.limits_reached != limits_reached ||
+      facts.first_us != first_us) {
+    calls_.Changed(call);
+  } else if (facts.newest_us != newest_us) {
+    calls_.NewestChanged(call);
   }
   return outcome;
 }
@@ -221,24 +232,25 @@ FoldOutcome DialogFolder::Fold(const CapturedMessageView& message, const Message
 }
 
 bool DialogFolder::Tracks(std::string_view call_id) const {
-  return impl_->calls_.Find(call_id) != nullptr;
+  return impl_->calls_.Find(call_id).tracked();
 }
 
 std::vector<DialogState> DialogFolder::Snapshot(std::string_view call_id) const {
-  const auto derive = [this](const StoredCall& call) {
-    impl_->calls_.Load(call, impl_->facts_);
-    return DeriveDialogs(call.call_id(), impl_->facts_, impl_->matcher_, impl_->options_);
+  TrackedCalls& calls = impl_->calls_;
+  const auto derive = [&](std::string_view id, const TrackedCalls::Place& place) {
+    return impl_->Derive(id, calls.Open(id, place).facts);
   };
-  const StoredCall* const call = impl_->calls_.Find(call_id);
-  if (call == nullptr) return {};
-  std::vector<DialogState> dialogs = derive(*call);
+  const TrackedCalls::Place place = calls.Find(call_id);
+  if (!place.tracked()) return {};
+  std::vector<DialogState> dialogs = derive(call_id, place);
+  if (impl_->mentions_.empty()) return dialogs;
   const auto mentioned = impl_->mentions_.find(call_id);
   if (mentioned == impl_->mentions_.end()) return dialogs;
   const auto own = static_cast<std::ptrdiff_t>(dialogs.size());
   for (const std::string& other : mentioned->second) {
-    const StoredCall* const at = impl_->calls_.Find(other);
-    if (at == nullptr || at == call) continue;
-    for (DialogState& dialog : derive(*at)) dialogs.push_back(std::move(dialog));
+    const TrackedCalls::Place at = calls.Find(other);
+    if (!at.tracked() || other == call_id) continue;
+    for (DialogState& dialog : derive(other, at)) dialogs.push_back(std::move(dialog));
   }
   ApplyReferences(dialogs);
   dialogs.erase(dialogs.begin() + own, dialogs.end());
@@ -246,7 +258,7 @@ std::vector<DialogState> DialogFolder::Snapshot(std::string_view call_id) const 
 }
 
 void DialogFolder::ForEachCall(const std::function<void(std::string_view call_id)>& fn) const {
-  impl_->calls_.ForEach([&](const StoredCall& call) { fn(call.call_id()); });
+  impl_->calls_.ForEach(fn);
 }
 
 std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
@@ -256,17 +268,19 @@ std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
   const std::int64_t quiet_before = us(now - linger);
   const std::int64_t stale_before = us(now - kSilentUnanswered);
   std::size_t ended = 0;
-  CallFacts& facts = impl.facts_;
-  impl.calls_.Filter([&](StoredCall& call) {
-    if (call.newest_us > quiet_before) return true;
-    const bool shrink = !call.compacted || call.transactions > kQuietTransactions;
-    const bool stale = call.newest_us < stale_before;
+  CallStore& store = impl.calls_.CloseAll();
+  CallFacts& facts = impl.calls_.spare();
+  store.Filter([&](StoredCall*& call) {
+    if (call->newest_us > quiet_before) return true;
+    const bool shrink = !call->compacted || call->transactions > kQuietTransactions;
+    const bool stale = call->newest_us < stale_before;
     // Known from an earlier look to go on; nothing has come since.
-    if (!shrink && call.quiet && (call.two_sided || !stale)) return true;
-    impl.calls_.Load(call, facts);
+    if (!shrink && call->quiet && (call->two_sided || !stale)) return true;
+    store.Load(*call, facts);
     if (shrink) facts.Compact();
     facts.compacted = true;
-    const StoredCall& at = impl.calls_.PutQuiet(call, facts);
+    call = store.PutQuiet(call, facts);
+    const StoredCall& at = *call;
     bool over = stale && !at.two_sided;
     DialogEnd end = DialogEnd::kNone;
     Impl::Grave grave;
@@ -302,7 +316,7 @@ std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
   std::erase_if(impl.mentions_, [&impl](const auto& mentioned) {
     return std::none_of(
         mentioned.second.begin(), mentioned.second.end(),
-        [&impl](const std::string& other) { return impl.calls_.Find(other) != nullptr; });
+        [&impl](const std::string& other) { return impl.calls_.Find(other).tracked(); });
   });
   const CaptureTime oldest = now - tombstone_ttl;
   while (!impl.grave_order_.empty()) {
@@ -365,11 +379,8 @@ std::vector<DialogState> Rebuild(std::span<const CapturedMessage> messages,
     }
   }
   std::vector<DialogState> dialogs;
-  impl.calls_.ForEach([&](const StoredCall& call) {
-    impl.calls_.Load(call, impl.facts_);
-    for (DialogState& dialog : DeriveDialogs(call.call_id(), impl.facts_, impl.matcher_, options)) {
-      dialogs.push_back(std::move(dialog));
-    }
+  impl.calls_.ForEachFacts([&](std::string_view call_id, CallFacts& facts) {
+    for (DialogState& dialog : impl.Derive(call_id, facts)) dialogs.push_back(std::move(dialog));
   });
   ApplyReferences(dialogs);
   std::sort(dialogs.begin(), dialogs.end(), [](const DialogState& a, const DialogState& b) {

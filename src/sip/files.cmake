@@ -6,6 +6,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/call_pack.cc
   sip/call_room.cc
   sip/call_store.cc
+  sip/call_table.cc
   sip/codec_fields.cc
   sip/compact_sdp.cc
   sip/derive.cc
@@ -45,6 +46,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/stream_framer.cc
   sip/takeover_plan.cc
   sip/text_pool.cc
+  sip/tracked_calls.cc
   sip/uri.cc
   sip/verdict.cc)
 list(APPEND SIPHEAL_CORE_HEADERS

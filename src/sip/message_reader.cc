@@ -2,6 +2,8 @@
 #include "sip/message_reader.h"
 
 #include <algorithm>
+#include <bit>
+#include <cstring>
 
 #include "sip/compact_sdp.h"
 #include "sip/kernel/method_table.h"
@@ -54,16 +56,23 @@ void AppendOtherParams(std::string_view params, std::string* out) {
   }
 }
 
-// The method that `*list` begins with, when it is one with rules of its own that stands in plain
-// letters before a comma or the end, as nearly all do.
+// The method that `*list` begins with, when it is one with rules of its own of eight letters at
+// most, and a comma or the end stands right behind it, as nearly always.
 bool TakePlainMethod(std::string_view* list, Method* method) {
-  std::size_t size = 0;
-  std::uint64_t word = 0;
-  while (size < list->size() && size < 8 && (*list)[size] >= 'A' && (*list)[size] <= 'Z') {
-    word |= static_cast<std::uint64_t>(static_cast<unsigned char>((*list)[size])) << (8 * size);
-    ++size;
+  if (list->size() < 8) return false;
+  constexpr std::uint64_t kOnes = 0x0101010101010101u;
+  std::uint64_t word;
+  std::memcpy(&word, list->data(), sizeof word);
+  if constexpr (std::endian::native == std::endian::big) return false;
+  const std::uint64_t commas = word ^ kOnes * ',';
+  const std::uint64_t found = (commas - kOnes) & ~commas & (kOnes << 7);
+  std::size_t size = 8;
+  if (found != 0) {
+    size = static_cast<std::size_t>(std::countr_zero(found)) / 8;
+    word &= (std::uint64_t{1} << 8 * size) - 1;
+  } else if (list->size() > 8 && (*list)[8] != ',') {
+    return false;
   }
-  if (size < list->size() && (*list)[size] != ',') return false;
   const kernel::MethodSlot& slot = kernel::kMethodTable.slots[kernel::kMethodTable.SlotOf(word)];
   if (slot.word != word || slot.size != size) return false;
   *method = slot.method;

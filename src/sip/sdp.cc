@@ -137,15 +137,18 @@ std::optional<ParsedSdp> ParseSdp(std::string_view body) {
 
 std::string_view FindSdp(const MessageView& message) {
   if (message.body().empty() || message.body_truncated() ||
-      !message.Get(HeaderId::kContentEncoding).empty()) {
+      (message.Has(HeaderId::kContentEncoding) &&
+       !message.Get(HeaderId::kContentEncoding).empty())) {
     return {};
   }
   auto media_type = [](std::string_view value) {
     return TrimLws(value.substr(0, value.find(';')));
   };
   const std::string_view content_type = message.Get(HeaderId::kContentType);
-  if (EqualsIgnoreCase(media_type(content_type), "application/sdp")) {
-    if (EqualsIgnoreCase(media_type(message.Get(HeaderId::kContentDisposition)), "early-session")) {
+  constexpr std::string_view kSdp = "application/sdp";
+  if (content_type == kSdp || EqualsIgnoreCase(media_type(content_type), kSdp)) {
+    if (message.Has(HeaderId::kContentDisposition) &&
+        EqualsIgnoreCase(media_type(message.Get(HeaderId::kContentDisposition)), "early-session")) {
       return {};
     }
     return message.body();

@@ -20,7 +20,7 @@ unsigned KindOf(std::string_view text) {
 TextId TextPool::Look(std::string_view text) {
   if (noted_ != size_) NoteKinds();
   const unsigned kind = KindOf(text);
-  if ((kinds_[kind / 64] >> kind % 64 & 1) == 0) return Append(text);
+  if ((kinds_[kind / 64] >> kind % 64 & 1) == 0) return AppendOfKind(text, kind);
   const char* const begin = bytes_.data();
   const char* const end = begin + size_;
   for (const char* at = begin; at != end;) {
@@ -33,14 +33,20 @@ TextId TextPool::Look(std::string_view text) {
     }
     at = entry + size;
   }
-  return Append(text);
+  return AppendOfKind(text, kind);
+}
+
+TextId TextPool::AppendOfKind(std::string_view text, unsigned kind) {
+  const TextId id = Append(text);
+  NoteKind(kind);
+  noted_ = size_;
+  return id;
 }
 
 void TextPool::NoteKinds() {
   while (noted_ != size_) {
     const std::string_view text = Get(static_cast<TextId>(noted_ + 1));
-    const unsigned kind = KindOf(text);
-    kinds_[kind / 64] |= std::uint64_t{1} << kind % 64;
+    NoteKind(KindOf(text));
     noted_ += sizeof(std::uint16_t) + text.size();
   }
 }

@@ -43,6 +43,8 @@ class TextPool {
   TextId Look(std::string_view text);
   // Notes the kinds of all texts.
   void NoteKinds();
+  TextId AppendOfKind(std::string_view text, unsigned kind);
+  void NoteKind(unsigned kind) { kinds_[kind / 64] |= std::uint64_t{1} << kind % 64; }
   void Reserve(std::size_t size);
 
   // Entries of a 16-bit size and the text; an id is the entry's offset + 1.
