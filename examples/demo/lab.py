@@ -40,6 +40,7 @@ loadmodule "tm.so"
 loadmodule "sl.so"
 loadmodule "rr.so"
 loadmodule "pv.so"
+loadmodule "corex.so"
 loadmodule "maxfwd.so"
 loadmodule "textops.so"
 loadmodule "siputils.so"
@@ -64,7 +65,7 @@ request_route {{
         exit;
     }}
     t_check_trans();
-    remove_hf("Route");
+    remove_hf("Route");{routes}
     if (is_method("INVITE")) record_route();
     t_relay();
 }}
@@ -166,10 +167,11 @@ def _mu_law(sample):
 
 
 class Kamailio(Program):
-    def __init__(self, directory, address):
+    def __init__(self, directory, address, routes=""):
+        """`routes` is what it does with the first request of a call before it forwards it."""
         folder = directory / "kamailio"
         folder.mkdir()
-        (folder / "kamailio.cfg").write_text(_KAMAILIO.format(address=address))
+        (folder / "kamailio.cfg").write_text(_KAMAILIO.format(address=address, routes=routes))
         # In a process namespace of its own, its workers end with it in every case.
         super().__init__(directory, "kamailio", [
             "unshare", "--fork", "--pid", "--kill-child", "kamailio", "-f", str(folder / "kamailio.cfg"), "-DD", "-E", "-m", "64", "-M", "8",

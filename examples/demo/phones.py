@@ -158,7 +158,7 @@ def _write_silence(path, seconds):
 class Baresip(Program):
     """A real softphone; what it hears is kept as a WAV file that a person can listen to."""
 
-    def __init__(self, directory, address, user, server):
+    def __init__(self, directory, address, user, server, certificate=""):
         self.address, self.user = address, user
         folder = pathlib.Path(directory) / "baresip"
         folder.mkdir()
@@ -166,7 +166,8 @@ class Baresip(Program):
         says = folder / "says.wav"
         _write_silence(says, 1800)
         (folder / "config").write_text(
-            _BARESIP.format(address=address, folder=folder, says=says))
+            _BARESIP.format(address=address, folder=folder, says=says)
+            + (f"sip_certificate {certificate}\n" if certificate else ""))
         (folder / "accounts").write_text(
             f"<sip:listener@{address}>;regint=0;audio_codecs=pcmu\n")
         (folder / "contacts").write_text("")

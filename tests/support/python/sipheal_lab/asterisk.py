@@ -176,6 +176,7 @@ class Asterisk:
     lets 'ring' ring; its context 'outside' has an extension s outside Stasis.
     recovery: load res_pjsip_recovery (True), or not (False), or this file (a path).
     sip_timers: (T1, B) in milliseconds, to make time-outs short; Asterisk's least are 100 and 6400.
+    transports: sections of pjsip.conf beside those of UDP and TCP.
     wrapper: a command to run the server under, such as valgrind; start_timeout: seconds that it may
     take to boot.
     """
@@ -189,7 +190,7 @@ class Asterisk:
                  sip_port=0, ari_port=0, endpoints=(), dialplan=None, hep=None, ami=False,
                  rtp_ports=None, recovery=True, extra_modules=(), without_modules=(),
                  sip_timers=None, debug=0, wrapper=(), environment=None, config=None,
-                 detach=False, start_timeout=30.0):
+                 detach=False, start_timeout=30.0, transports=""):
         self.name = name
         self.prefix = prefix or asterisk_prefix()
         if not self.prefix:
@@ -212,6 +213,7 @@ class Asterisk:
         if hep:
             self.modules += ["res_hep", "res_hep_pjsip"]
         self.sip_timers = sip_timers
+        self.transports = transports
         self.debug = debug
         self.wrapper = list(wrapper)
         self.environment = environment or {}
@@ -500,7 +502,8 @@ documentation_language = en
         for protocol in ("udp", "tcp"):
             text += (f"[transport-{protocol}]\ntype=transport\nprotocol={protocol}\n"
                      f"bind={self.sip_address}:{self.sip_port}\n\n")
-        return text + "".join(e.sections(self.sip_address) for e in self.endpoints)
+        return text + self.transports + "".join(e.sections(self.sip_address)
+                                                for e in self.endpoints)
 
     def _manager_conf(self):
         if not self.ami_port:
