@@ -75,7 +75,8 @@ class Work {
   // By one instruction set; the scans are there with and without AVX2, too.
   void ReadAllBy(const sip::kernel::Kernel& kernel) {
     for (const sip::CapturedMessageView& message : corpus_.messages) {
-      if (!view_.ParseBy(kernel, message.bytes).ok() || !kernel.read_fields(view_, &fields_).ok()) {
+      if (!kernel.ParseInto(message.bytes, &view_).ok() ||
+          !kernel.read_fields(view_, &fields_).ok()) {
         Fail("read a message of the corpus");
       }
       Keep(fields_);

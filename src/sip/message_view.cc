@@ -42,12 +42,7 @@ absl::Status ToStatus(const ParseResult& result) {
 }
 
 ParseResult MessageView::Parse(std::string_view bytes, const ParseLimits& limits) {
-  return ParseBy(kernel::BestKernel(), bytes, limits);
-}
-
-ParseResult MessageView::ParseBy(const kernel::Kernel& kernel, std::string_view bytes,
-                                 const ParseLimits& limits) {
-  return kernel::ParseWith(kernel, bytes, limits, &parsed_);
+  return kernel::BestKernel().ParseInto(bytes, this, limits);
 }
 
 }  // namespace sipheal::inline v0_1::sip

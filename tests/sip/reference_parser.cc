@@ -334,7 +334,7 @@ std::string ReadByKernel(const sip::kernel::Kernel& kernel, std::string_view byt
                          std::size_t* offset) {
   static sip::MessageView view;  // what one message leaves behind must not show in the next
   static const auto fields = std::make_unique<sip::MessageFields>();
-  sip::ParseResult result = view.ParseBy(kernel, bytes);
+  sip::ParseResult result = kernel.ParseInto(bytes, &view);
   *offset = result.offset;
   if (!result.ok()) return Error(result.error);
   std::string out;

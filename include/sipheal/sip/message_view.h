@@ -9,6 +9,7 @@
 // The view points into `bytes`, which must outlive it. Not thread-safe while parsing; const use is.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -69,19 +70,26 @@ namespace kernel {
 struct HeaderRow {
   std::uint32_t begin;
   std::uint32_t end;
-  std::uint32_t next;  // number of the next row of the same field; 0: none
 };
 
-// The rows of the fields that are read, chained by field in the order of the message. Rows count
-// from 1; row 0 takes what belongs to none, so that adding one needs no branch.
+// The rows of the fields that are read, chained by field in the order of the message. A chain
+// begins at the number of its HeaderId, so that adding a row asks nothing: not whether it is the
+// first of its field, nor whether the field is one that is read. Rows have the numbers from
+// kFirstRow.
 struct HeaderTable {
   static constexpr std::size_t kMaxRows = 256;
   // The limit is checked after a batch of lines, not after each.
   static constexpr std::size_t kSlack = 128;
+  static constexpr std::size_t kFirstRow = static_cast<std::size_t>(kHeaderIdCount);
+  static constexpr std::size_t kLastRow = kFirstRow + kMaxRows - 1;
 
-  std::array<std::uint16_t, kHeaderIdCount> first{};
-  std::array<std::uint16_t, kHeaderIdCount> last{};
-  std::array<HeaderRow, kMaxRows + kSlack + 1> rows;  // not cleared: only those in chains are read
+  HeaderTable() { std::fill_n(next.begin(), kFirstRow, std::uint16_t{0}); }  // no row is read
+  std::size_t First(HeaderId id) const { return next[static_cast<std::size_t>(id)]; }
+
+  std::array<std::uint16_t, kHeaderIdCount> last;  // of each chain
+  std::array<std::uint16_t, kLastRow + 1 + kSlack>
+      next;                                           // of a chain's beginning, of a row; 0: none
+  std::array<HeaderRow, kLastRow + 1 + kSlack> rows;  // not cleared: only those in chains are read
 };
 
 // What a parse leaves behind.
@@ -145,21 +153,18 @@ class SIPHEAL_EXPORT MessageView {
   // Calls fn(value) for each row of that field, in order.
   template <typename Fn>
   void ForEach(HeaderId id, Fn&& fn) const {
-    for (std::size_t at = FirstRow(id); at != 0; at = parsed_.table.rows[at].next) {
+    for (std::size_t at = FirstRow(id); at != 0; at = parsed_.table.next[at]) {
       fn(RowValue(parsed_.table.rows[at]));
     }
   }
 
-  // Parses with a chosen kernel, for tests and benchmarks; the one above takes the best.
-  ParseResult ParseBy(const kernel::Kernel& kernel, std::string_view bytes,
-                      const ParseLimits& limits = {});
   // For the reader of fields.
   const kernel::ParsedMessage& parsed() const { return parsed_; }
 
  private:
-  std::size_t FirstRow(HeaderId id) const {
-    return parsed_.table.first[static_cast<std::size_t>(id)];
-  }
+  friend struct kernel::Kernel;  // one of several that parse; not for hosts
+
+  std::size_t FirstRow(HeaderId id) const { return parsed_.table.First(id); }
   std::string_view RowValue(const kernel::HeaderRow& row) const {
     const char* begin = parsed_.bytes.data() + row.begin;
     const char* end = parsed_.bytes.data() + row.end;

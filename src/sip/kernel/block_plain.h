@@ -65,6 +65,8 @@ class PlainBlock {
   }
 
  private:
+  friend class PlainName;
+
   static constexpr std::uint64_t kOnes = 0x0101010101010101u;
   static constexpr std::uint64_t kHigh = 0x8080808080808080u;
 
@@ -75,9 +77,9 @@ class PlainBlock {
     return word;
   }
   // Each gives the highest bit of each byte for which it holds; the other bits mean nothing.
+  static std::uint64_t Zero(std::uint64_t word) { return ~(((word & ~kHigh) + ~kHigh) | word); }
   static std::uint64_t Equal(std::uint64_t word, char c) {
-    const std::uint64_t diff = word ^ (kOnes * static_cast<unsigned char>(c));
-    return ~(((diff & ~kHigh) + ~kHigh) | diff);
+    return Zero(word ^ (kOnes * static_cast<unsigned char>(c)));
   }
   static std::uint64_t Below(std::uint64_t word, unsigned char limit) {  // limit <= 0x80
     return ~((word | kHigh) - kOnes * limit) & ~word;
@@ -85,11 +87,15 @@ class PlainBlock {
   static std::uint64_t Between(std::uint64_t word, unsigned char low, unsigned char high) {
     return Below(word, static_cast<unsigned char>(high + 1)) & ~Below(word, low);
   }
+  // The highest bits of the bytes, the first byte's in bit 0.
+  static std::uint32_t Bits(std::uint64_t word) {
+    return static_cast<std::uint32_t>(((word & kHigh) * 0x0002040810204081u) >> 56);
+  }
   template <typename Fn>
   std::uint64_t Collect(Fn fn) const {
     std::uint64_t mask = 0;
     for (int i = 0; i < 8; ++i) {
-      mask |= (((fn(words_[i]) & kHigh) * 0x0002040810204081u) >> 56) << (8 * i);
+      mask |= std::uint64_t{Bits(fn(words_[i]))} << (8 * i);
     }
     return mask;
   }
@@ -100,27 +106,36 @@ class PlainBlock {
 // The first sixteen bytes of a header line.
 class PlainName {
  public:
-  explicit PlainName(const char* bytes) { std::memcpy(words_, bytes, sizeof words_); }
+  static constexpr std::size_t kReadable = 16;
+
+  PlainName(const char* bytes, std::size_t /*readable*/)
+      : words_{PlainBlock::Load(bytes), PlainBlock::Load(bytes + 8)} {}
 
   // A bit for each colon among the sixteen bytes.
   std::uint32_t Colons() const {
-    const char* bytes = reinterpret_cast<const char*>(words_);
-    std::uint32_t mask = 0;
-    for (unsigned i = 0; i < 16; ++i) mask |= static_cast<std::uint32_t>(bytes[i] == ':') << i;
-    return mask;
+    return Collect([](std::uint64_t word) { return PlainBlock::Equal(word, ':'); });
   }
-  // All ones when it is this name, else 0.
-  std::uint32_t Is(const HeaderName& name) const {
-    std::uint64_t letters[2];
-    std::uint64_t fold[2];
-    std::memcpy(letters, name.letters.data(), sizeof letters);
-    std::memcpy(fold, name.fold.data(), sizeof fold);
-    const std::uint64_t diff =
-        ((words_[0] | fold[0]) ^ letters[0]) | ((words_[1] | fold[1]) ^ letters[1]);
-    return std::uint32_t{diff != 0} - 1;
+  std::uint32_t SpacesOrControls() const {
+    return Collect([](std::uint64_t word) { return PlainBlock::Below(word, 0x21); });
+  }
+  // All ones when the bytes `through` its colon are this name, else 0. `through` has the bits up to
+  // and with the colon's.
+  std::uint32_t Is(const HeaderName& name, std::uint32_t through) const {
+    const char* const letters = reinterpret_cast<const char*>(name.letters.data());
+    const std::uint32_t same[] = {Same(words_[0], letters), Same(words_[1], letters + 8)};
+    return std::uint32_t{(~(same[0] | same[1] << 8) & through) != 0} - 1;
   }
 
  private:
+  static std::uint32_t Same(std::uint64_t word, const char* letters) {
+    const std::uint64_t folded = word | PlainBlock::kOnes * 0x20;
+    return PlainBlock::Bits(PlainBlock::Zero(folded ^ PlainBlock::Load(letters)));
+  }
+  template <typename Fn>
+  std::uint32_t Collect(Fn fn) const {
+    return PlainBlock::Bits(fn(words_[0])) | PlainBlock::Bits(fn(words_[1])) << 8;
+  }
+
   std::uint64_t words_[2];
 };
 

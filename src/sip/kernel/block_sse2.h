@@ -88,21 +88,26 @@ class Sse2Block {
 // The first sixteen bytes of a header line.
 class Sse2Name {
  public:
-  explicit Sse2Name(const char* bytes)
+  static constexpr std::size_t kReadable = 16;
+
+  Sse2Name(const char* bytes, std::size_t /*readable*/)
       : bytes_(_mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes))) {}
 
-  std::uint32_t Colons() const {
-    return static_cast<unsigned>(_mm_movemask_epi8(_mm_cmpeq_epi8(bytes_, _mm_set1_epi8(':'))));
+  std::uint32_t Colons() const { return Mask(_mm_cmpeq_epi8(bytes_, _mm_set1_epi8(':'))); }
+  std::uint32_t SpacesOrControls() const {
+    return Mask(_mm_cmpeq_epi8(_mm_min_epu8(bytes_, _mm_set1_epi8(' ')), bytes_));
   }
-  // All ones when it is this name, else 0.
-  std::uint32_t Is(const HeaderName& name) const {
+  // All ones when the bytes `through` its colon are this name, else 0.
+  std::uint32_t Is(const HeaderName& name, std::uint32_t through) const {
     const __m128i letters = _mm_load_si128(reinterpret_cast<const __m128i*>(name.letters.data()));
-    const __m128i fold = _mm_load_si128(reinterpret_cast<const __m128i*>(name.fold.data()));
-    const __m128i same = _mm_cmpeq_epi8(_mm_or_si128(bytes_, fold), letters);
-    return std::uint32_t{_mm_movemask_epi8(same) != 0xffff} - 1;
+    const __m128i folded = _mm_or_si128(bytes_, _mm_set1_epi8(0x20));
+    const std::uint32_t same = Mask(_mm_cmpeq_epi8(folded, letters));
+    return std::uint32_t{(~same & through) != 0} - 1;
   }
 
  private:
+  static std::uint32_t Mask(__m128i part) { return static_cast<unsigned>(_mm_movemask_epi8(part)); }
+
   __m128i bytes_;
 };
 

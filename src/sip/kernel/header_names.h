@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The names of the header fields that are read, found by one multiplication and one comparison of
-// sixteen bytes: a perfect hash over size and first two letters, made by the compiler.
+// vectors: a perfect hash over size and first two letters, made by the compiler.
 #pragma once
 
 #include <array>
@@ -13,11 +13,11 @@
 
 namespace sipheal::inline v0_1::sip::kernel {
 
-// A name with its colon as sixteen bytes are compared with it: (byte | fold) == letter. Behind the
-// colon anything fits. A longer name fits nothing: HeaderIdFromName knows those.
+// A name with its colon, in lower case, to compare a line's first bytes with: a letter's case is
+// the bit 0x20, and but for control characters only letters become letters by it, and only a colon
+// and a hyphen are one with it.
 struct alignas(32) HeaderName {
-  std::array<std::uint8_t, 16> letters{};
-  std::array<std::uint8_t, 16> fold{};
+  std::array<std::uint8_t, 32> letters{};
 };
 
 struct HeaderNameEntry {
@@ -130,11 +130,10 @@ constexpr HeaderNameTable MakeHeaderNameTable() {
     table.ids[slot] = static_cast<std::uint8_t>(entry.id);
     table.full_names[slot] = entry.name;
     HeaderName& name = table.names[slot];
-    for (std::size_t i = 0; i < name.letters.size(); ++i) {
-      const char c = i < entry.name.size() ? entry.name[i] : i == entry.name.size() ? ':' : '\xff';
-      name.letters[i] = static_cast<std::uint8_t>(c);
-      name.fold[i] = c == '\xff' ? 0xff : c >= 'a' && c <= 'z' ? 0x20 : 0;
+    for (std::size_t i = 0; i < entry.name.size(); ++i) {
+      name.letters[i] = static_cast<std::uint8_t>(entry.name[i]);
     }
+    name.letters[entry.name.size()] = ':';
   }
   return table;
 }

@@ -3,26 +3,46 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace sipheal::inline v0_1::sip::kernel {
 
-ParseResult ParseWith(const Kernel& kernel, std::string_view bytes, const ParseLimits& limits,
-                      kernel::ParsedMessage* out) {
+namespace {
+
+constexpr auto kEmptyChains = [] {
+  std::array<std::uint16_t, kHeaderIdCount> last{};
+  for (std::size_t id = 0; id < last.size(); ++id) last[id] = static_cast<std::uint16_t>(id);
+  return last;
+}();
+
+// Member by member: g++ 12 clears a whole UriView with `rep stos`, which takes 20 cycles to begin.
+inline void Clear(UriView* uri) {
+  uri->text = uri->scheme = uri->user = uri->host = uri->params = uri->headers = {};
+  uri->port = 0;
+  uri->is_sip = uri->is_sips = false;
+}
+
+}  // namespace
+
+ParseResult Kernel::ParseInto(std::string_view bytes, MessageView* view,
+                              const ParseLimits& limits) const {
+  kernel::ParsedMessage* const out = &view->parsed_;
   out->bytes = bytes;
   out->method_text = out->reason = out->call_id = out->body = {};
-  out->request_uri = {};
+  Clear(&out->request_uri);
   out->size = bytes.size();
   out->cseq = 0;
   out->status = 0;
   out->method = Method::kOther;
   out->body_truncated = false;
-  out->table.first.fill(0);
-  out->table.last.fill(0);
+  // Sizes that the compiler knows become a few stores.
+  std::memcpy(out->table.last.data(), kEmptyChains.data(), sizeof kEmptyChains);
+  std::memset(out->table.next.data(), 0, sizeof kEmptyChains);
   if (bytes.empty()) return Fail(ParseError::kEmpty, 0);
   // Offsets are 32 bits wide.
   const std::size_t limit = std::min<std::size_t>(limits.max_bytes, 0x7fffffffu);
   if (bytes.size() > limit) return Fail(ParseError::kTooLarge, limit);
-  return kernel.parse(bytes, out);
+  return parse(bytes, out);
 }
 
 std::span<const Kernel* const> RunnableKernels() {

@@ -18,6 +18,10 @@ struct Kernel {
   ParseResult (*parse)(std::string_view bytes, kernel::ParsedMessage* out);
   ParseResult (*read_fields)(const MessageView& view, MessageFields* out);
   ParseResult (*read_routes)(const MessageView& view, HeaderId id, RouteList* out);
+
+  // As MessageView::Parse, which takes the best kernel.
+  ParseResult ParseInto(std::string_view bytes, MessageView* view,
+                        const ParseLimits& limits = {}) const;
 };
 
 // Those that run on this processor, the best first.
@@ -26,9 +30,6 @@ inline const Kernel& BestKernel() {
   static const Kernel& best = *RunnableKernels().front();
   return best;
 }
-
-ParseResult ParseWith(const Kernel& kernel, std::string_view bytes, const ParseLimits& limits,
-                      kernel::ParsedMessage* out);
 
 extern const Kernel kPlain;
 #if defined(__x86_64__)
@@ -42,10 +43,10 @@ inline ParseResult Fail(ParseError error, std::size_t offset) {
   return {error, static_cast<std::uint32_t>(offset)};
 }
 
-// While lines are added to a table: how many rows it has, and the row that a continuation extends.
+// While lines are added to a table: its last row, and the row that a continuation extends.
 struct LineState {
   static constexpr std::uint32_t kStartLine = 0xffffffffu;
-  std::uint32_t rows = 0;
+  std::uint32_t row = kernel::HeaderTable::kFirstRow - 1;
   std::uint32_t open = kStartLine;  // 0: of a field that is not read
 };
 

@@ -53,12 +53,12 @@ OddLine AddOddLine(std::string_view bytes, std::uint32_t begin, std::uint32_t en
   if (colon != line.npos) id = HeaderIdFromName(TrimLws(line.substr(0, colon)));
   state->open = 0;
   if (id == HeaderId::kOther) return OddLine::kAdded;
-  const auto slot = static_cast<std::size_t>(id);
-  const std::uint32_t row = ++state->rows;
-  table->rows[row] = {begin + static_cast<std::uint32_t>(colon) + 1, end, 0};
-  if (table->first[slot] == 0) table->first[slot] = static_cast<std::uint16_t>(row);
-  table->rows[table->last[slot]].next = row;
-  table->last[slot] = static_cast<std::uint16_t>(row);
+  const auto chain = static_cast<std::size_t>(id);
+  const std::uint32_t row = ++state->row;
+  table->rows[row] = {begin + static_cast<std::uint32_t>(colon) + 1, end};
+  table->next[row] = 0;
+  table->next[table->last[chain]] = static_cast<std::uint16_t>(row);
+  table->last[chain] = static_cast<std::uint16_t>(row);
   state->open = row;
   return OddLine::kAdded;
 }
@@ -71,9 +71,9 @@ ParseResult CheckDuplicates(const kernel::ParsedMessage& parsed) {
   };
   for (HeaderId id : {HeaderId::kFrom, HeaderId::kTo, HeaderId::kCallId, HeaderId::kCseq,
                       HeaderId::kContentLength}) {
-    const std::size_t first = table.first[static_cast<std::size_t>(id)];
+    const std::size_t first = table.First(id);
     if (first == 0) continue;
-    for (std::size_t row = table.rows[first].next; row != 0; row = table.rows[row].next) {
+    for (std::size_t row = table.next[first]; row != 0; row = table.next[row]) {
       if (id != HeaderId::kContentLength || value(row) != value(first)) {
         return Fail(ParseError::kDuplicateHeader, table.rows[row].begin);
       }
@@ -83,7 +83,7 @@ ParseResult CheckDuplicates(const kernel::ParsedMessage& parsed) {
 }
 
 ParseResult TooManyRows(const kernel::HeaderTable& table) {
-  return Fail(ParseError::kTooManyHeaders, table.rows[kernel::HeaderTable::kMaxRows + 1].begin);
+  return Fail(ParseError::kTooManyHeaders, table.rows[kernel::HeaderTable::kLastRow + 1].begin);
 }
 
 bool IsPrintable(std::string_view text) {
