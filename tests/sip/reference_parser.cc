@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/sip/reference_parser.h"
 
+#include <algorithm>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
-#include "sip/text.h"
 #include "sipheal/sip/message_fields.h"
 #include "sipheal/sip/message_view.h"
 #include "sipheal/sip/uri.h"
@@ -18,8 +19,39 @@ using sip::HeaderId;
 using sip::ListStep;
 using sip::NameAddrView;
 using sip::ParseError;
-using sip::TrimLws;
 using sip::UriView;
+
+std::string_view Trim(std::string_view text) {
+  const std::size_t begin = text.find_first_not_of(" \t\r\n");
+  if (begin == text.npos) return {};
+  return text.substr(begin, text.find_last_not_of(" \t\r\n") - begin + 1);
+}
+
+bool SameText(std::string_view a, std::string_view b) {
+  const auto lower = [](std::string_view text) {
+    std::string out(text);
+    for (char& c : out) {
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    }
+    return out;
+  };
+  return lower(a) == lower(b);
+}
+
+bool IsTokenText(std::string_view text) {
+  return !text.empty() && text.find_first_not_of(
+                              "abcdefghijklmnopqrstuvwxyz"
+                              "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                              "0123456789-.!%*_+`'~") == text.npos;
+}
+
+std::optional<std::uint32_t> Number(std::string_view text, std::uint32_t limit) {
+  if (text.empty() || text.find_first_not_of("0123456789") != text.npos) return std::nullopt;
+  const std::size_t begin = std::min(text.find_first_not_of('0'), text.size() - 1);
+  const std::string digits(text.substr(begin));
+  if (digits.size() > 10 || std::stoull(digits) > limit) return std::nullopt;
+  return static_cast<std::uint32_t>(std::stoull(digits));
+}
 
 struct Reference {
   ParseError error = ParseError::kNone;
@@ -100,31 +132,31 @@ namespace {
 
 HeaderId IdOf(std::string_view name) {
   for (const auto& [known, id] : ReferenceNames()) {
-    if (sip::EqualsIgnoreCase(known, name)) return id;
+    if (SameText(known, name)) return id;
   }
   return HeaderId::kOther;
 }
 
 ParseError StartLine(std::string_view line, Reference* out) {
-  if (line.size() > 7 && sip::EqualsIgnoreCase(line.substr(0, 4), "SIP/")) {
-    if (!sip::EqualsIgnoreCase(line.substr(0, 8), "SIP/2.0 ")) return ParseError::kBadVersion;
+  if (line.size() > 7 && SameText(line.substr(0, 4), "SIP/")) {
+    if (!SameText(line.substr(0, 8), "SIP/2.0 ")) return ParseError::kBadVersion;
     line.remove_prefix(8);
     const std::size_t space = line.find(' ');
     const std::string_view code = line.substr(0, space);
-    const std::optional<std::uint32_t> status = sip::ParseUnsigned(code, 699);
+    const std::optional<std::uint32_t> status = Number(code, 699);
     if (code.size() != 3 || !status || *status < 100) return ParseError::kBadStatusCode;
     out->status = static_cast<int>(*status);
     if (space != line.npos) out->reason = line.substr(space + 1);
     return ParseError::kNone;
   }
   const std::size_t one = line.find(' ');
-  if (one == line.npos || !sip::IsToken(line.substr(0, one))) return ParseError::kBadStartLine;
+  if (one == line.npos || !IsTokenText(line.substr(0, one))) return ParseError::kBadStartLine;
   const std::size_t two = line.find(' ', one + 1);
   if (two == line.npos) return ParseError::kBadStartLine;
   if (two == one + 1) return ParseError::kBadRequestUri;
   const std::string_view version = line.substr(two + 1);
-  if (!sip::EqualsIgnoreCase(version, "SIP/2.0")) {
-    return sip::EqualsIgnoreCase(version.substr(0, 4), "SIP/") && version.size() > 4 &&
+  if (!SameText(version, "SIP/2.0")) {
+    return SameText(version.substr(0, 4), "SIP/") && version.size() > 4 &&
                    version.find(' ') == version.npos
                ? ParseError::kBadVersion
                : ParseError::kBadRequestUri;
@@ -159,12 +191,12 @@ ParseError HeaderLines(std::string_view* rest, Reference* out) {
     open = nullptr;
     const std::size_t colon = line.find(':');
     if (colon == line.npos) continue;
-    const HeaderId id = IdOf(TrimLws(line.substr(0, colon)));
+    const HeaderId id = IdOf(Trim(line.substr(0, colon)));
     if (id == HeaderId::kOther) continue;
     ++rows;
     open = &out->rows.emplace_back(id, line.substr(colon + 1));
   }
-  for (auto& [id, value] : out->rows) value = TrimLws(value);
+  for (auto& [id, value] : out->rows) value = Trim(value);
   return rows > 256 ? ParseError::kTooManyHeaders : ParseError::kNone;
 }
 
@@ -184,10 +216,9 @@ ParseError Required(Reference* out) {
   }
   const std::string_view cseq = out->First(HeaderId::kCseq);
   const std::size_t digits = std::min(cseq.find_first_not_of("0123456789"), cseq.size());
-  const std::optional<std::uint32_t> number =
-      sip::ParseUnsigned(cseq.substr(0, digits), 0xffffffffu);
-  const std::string_view method = TrimLws(cseq.substr(digits));
-  if (!number || method.size() + digits == cseq.size() || !sip::IsToken(method)) {
+  const std::optional<std::uint32_t> number = Number(cseq.substr(0, digits), 0xffffffffu);
+  const std::string_view method = Trim(cseq.substr(digits));
+  if (!number || method.size() + digits == cseq.size() || !IsTokenText(method)) {
     return ParseError::kBadCseq;
   }
   out->cseq = *number;
@@ -200,7 +231,7 @@ ParseError Body(std::string_view rest, Reference* out) {
   out->body = rest;
   if (out->Rows(HeaderId::kContentLength).empty()) return ParseError::kNone;
   const std::optional<std::uint32_t> length =
-      sip::ParseUnsigned(out->First(HeaderId::kContentLength), 0x7fffffffu);
+      Number(out->First(HeaderId::kContentLength), 0x7fffffffu);
   if (!length) return ParseError::kBadContentLength;
   out->truncated = *length > rest.size();
   out->body = rest.substr(0, *length);
@@ -241,7 +272,7 @@ bool Unsafe(std::string_view value) {
       flat.replace(at, fold.size(), " ");
     }
   }
-  return sip::HasUnsafeBytes(flat);
+  return flat.find_first_of(std::string_view("\r\n\0", 3)) != flat.npos;
 }
 
 // The fields by the grammar of uri.h, a value at a time.
@@ -275,14 +306,13 @@ std::string ReferenceFields(const Reference& message) {
   const std::string_view expires = message.First(HeaderId::kSessionExpires);
   const std::size_t semicolon = std::min(expires.find(';'), expires.size());
   Append(&out, "expires",
-         std::to_string(
-             sip::ParseUnsigned(TrimLws(expires.substr(0, semicolon)), 0x7fffffffu).value_or(0)));
+         std::to_string(Number(Trim(expires.substr(0, semicolon)), 0x7fffffffu).value_or(0)));
   const std::string refresher(
       sip::FindParam(expires.substr(semicolon), "refresher").value_or(std::string_view()));
   Append(&out, "refresher",
-         sip::EqualsIgnoreCase(refresher, "uac")   ? "uac"
-         : sip::EqualsIgnoreCase(refresher, "uas") ? "uas"
-                                                   : "");
+         SameText(refresher, "uac")   ? "uac"
+         : SameText(refresher, "uas") ? "uas"
+                                      : "");
   int count = 0;
   for (std::string_view row : message.Rows(HeaderId::kRecordRoute)) {
     NameAddrView entry;
@@ -317,6 +347,7 @@ std::string ReadByReference(std::string_view bytes) {
   AppendUri(&out, "request-uri",
             message.status == 0 ? *UriView::Parse(message.uri) : sip::UriView());
   Append(&out, "status", std::to_string(message.status));
+  Append(&out, "call-id", message.First(HeaderId::kCallId));
   Append(&out, "cseq", std::to_string(message.cseq));
   Append(&out, "body", message.body);
   Append(&out, "truncated", message.truncated ? "yes" : "no");
@@ -342,6 +373,7 @@ std::string ReadByKernel(const sip::kernel::Kernel& kernel, std::string_view byt
   Append(&out, "reason", view.reason_phrase());
   AppendUri(&out, "request-uri", view.split_request_uri());
   Append(&out, "status", std::to_string(view.status()));
+  Append(&out, "call-id", view.call_id());
   Append(&out, "cseq", std::to_string(view.cseq()));
   Append(&out, "body", view.body());
   Append(&out, "truncated", view.body_truncated() ? "yes" : "no");
@@ -372,6 +404,23 @@ std::string ReadByKernel(const sip::kernel::Kernel& kernel, std::string_view byt
                                                      : "");
   for (const UriView& uri : fields->record_route.uris()) AppendUri(&out, "record-route", uri);
   return out;
+}
+
+std::string Write(const sip::MessageView& view) {
+  std::string out =
+      view.is_request()
+          ? std::string(view.method_text()) + ' ' + std::string(view.request_uri()) + " SIP/2.0"
+          : "SIP/2.0 " + std::to_string(view.status()) + ' ' + std::string(view.reason_phrase());
+  out += "\r\n";
+  bool written[sip::kHeaderIdCount] = {};
+  for (const auto& known : ReferenceNames()) {
+    // Of the names of a field the first; the fields in one order.
+    if (std::exchange(written[static_cast<int>(known.second)], true)) continue;
+    view.ForEach(known.second, [&](std::string_view value) {
+      out.append(known.first).append(": ").append(value).append("\r\n");
+    });
+  }
+  return out.append("\r\n").append(view.body());
 }
 
 }  // namespace sipheal::testing
