@@ -12,7 +12,7 @@
 namespace sipheal::inline v0_1::sip {
 
 // Ordered by first message, then by tags. Puts `facts` into another order, after which nothing can
-// be merged into them any more.
+// be merged into them before CallFacts::Reorder().
 std::vector<DialogState> DeriveDialogs(std::string_view call_id, CallFacts& facts,
                                        const ServerMatcher& server, const RebuildOptions& options);
 

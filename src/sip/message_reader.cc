@@ -105,14 +105,27 @@ Transport TrueTransport(Transport captured, Transport via) {
   return captured;
 }
 
-// Whether `value` holds `Display <uri>` or `<uri>` with just that between the parts.
-bool StandsPlain(std::string_view display, std::string_view uri, std::string_view value) {
-  const char* const at = uri.data();
-  const char* const end = value.data() + value.size();
-  if (at == value.data() || at[-1] != '<' || at + uri.size() == end || at[uri.size()] != '>') {
-    return false;
+// A value that stands in the message as it is kept: `Display <uri>` or `<uri>`, on one line and
+// with no parameter but the tag. Most do; empty when it does not.
+std::string_view PlainParty(const AddressField& field, std::string_view tag,
+                            std::string_view value) {
+  const std::size_t only_tag = tag.empty() ? 0 : std::string_view(";tag=").size() + tag.size();
+  if (field.folded || field.params.size() != only_tag) return {};
+  if (tag.find(kPartEnd) != tag.npos) return {};
+  const char* const at = field.uri.text.data();
+  const char* const end = at + field.uri.text.size();
+  if (at == value.data() || at[-1] != '<' || end == value.data() + value.size() || *end != '>') {
+    return {};
   }
-  return display.empty() || (at - (display.data() + display.size()) == 2 && at[-2] == ' ');
+  const char* begin = at - 1;
+  if (!field.display.empty()) {
+    if (begin - (field.display.data() + field.display.size()) != 1 || begin[-1] != ' ') return {};
+    begin = field.display.data();
+    for (const char c : field.display) {
+      if (c == kPartEnd || c == '<') return {};
+    }
+  }
+  return {begin, static_cast<std::size_t>(end + 1 - begin)};
 }
 
 // The transaction's key: the top Via's branch, and its sent-by, whose letter case says nothing.
@@ -132,6 +145,12 @@ bool IsDialogMethod(Method method) {
 // without its folds.
 bool MessageReader::KeepParty(const AddressField& field, std::string_view tag,
                               std::string_view value, std::string* text, std::string_view* kept) {
+  *kept = PlainParty(field, tag, value);
+  return !kept->empty() || WriteParty(field, tag, value, text, kept);
+}
+
+bool MessageReader::WriteParty(const AddressField& field, std::string_view tag,
+                               std::string_view value, std::string* text, std::string_view* kept) {
   std::string_view display = field.display;
   std::string_view uri = field.uri.text;
   std::string_view params = field.params;
@@ -143,22 +162,11 @@ bool MessageReader::KeepParty(const AddressField& field, std::string_view tag,
     params = flat->params;
   }
   // What keeps the parts from each other cannot stand in one of them.
-  if (!display.empty() && display.find(kPartEnd) != display.npos) return false;
-  const std::size_t only_tag = tag.empty() ? 0 : std::string_view(";tag=").size() + tag.size();
-  if (params.size() != only_tag) {
-    if (params.find(kPartEnd) != params.npos) return false;
-    params_.clear();
-    AppendOtherParams(params, &params_);
-    params = params_;
-  } else {
-    params = {};
-  }
+  if (display.find(kPartEnd) != display.npos || params.find(kPartEnd) != params.npos) return false;
+  params_.clear();
+  AppendOtherParams(params, &params_);
+  params = params_;
   if (IsPlainParty(display, params)) {
-    if (!field.folded && StandsPlain(display, uri, value)) {
-      const char* const begin = display.empty() ? uri.data() - 1 : display.data();
-      *kept = {begin, static_cast<std::size_t>(uri.data() + uri.size() + 1 - begin)};
-      return true;
-    }
     text->assign(display);
     *text += display.empty() ? "<" : " <";
     *text += uri;
@@ -174,13 +182,18 @@ bool MessageReader::KeepParty(const AddressField& field, std::string_view tag,
   return true;
 }
 
+// `*text` only grows: what is behind the present one is room.
 std::string_view MessageReader::KeepRoutes(const RouteList& routes, std::string* text) {
-  text->clear();
+  std::size_t size = 0;
+  for (const UriView& uri : routes.uris()) size += uri.text.size() + 1;
+  if (text->size() < size) text->resize(size);
+  char* at = text->data();
   for (const UriView& uri : routes.uris()) {
-    *text += uri.text;
-    *text += '\n';
+    std::memcpy(at, uri.text.data(), uri.text.size());
+    at += uri.text.size();
+    *at++ = '\n';
   }
-  return *text;
+  return {text->data(), size};
 }
 
 ParseResult MessageReader::Read(const CapturedMessageView& message, const MessageView& view,

@@ -27,6 +27,8 @@ class MessageReader {
  private:
   bool KeepParty(const AddressField& field, std::string_view tag, std::string_view value,
                  std::string* text, std::string_view* kept);
+  bool WriteParty(const AddressField& field, std::string_view tag, std::string_view value,
+                  std::string* text, std::string_view* kept);
   static std::string_view KeepRoutes(const RouteList& routes, std::string* text);
 
   RouteList routes_;

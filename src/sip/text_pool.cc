@@ -18,29 +18,37 @@ unsigned KindOf(std::string_view text) {
 }  // namespace
 
 TextId TextPool::Look(std::string_view text) {
-  if (noted_ != size_) NoteKinds();
   const unsigned kind = KindOf(text);
-  if ((kinds_[kind / 64] >> kind % 64 & 1) == 0) return AppendOfKind(text, kind);
-  const char* const begin = bytes_.data();
-  const char* const end = begin + size_;
-  for (const char* at = begin; at != end;) {
-    std::uint16_t size;
-    std::memcpy(&size, at, sizeof size);
-    const char* const entry = at + sizeof size;
-    if (size == text.size() && *entry == text.front() &&
-        std::memcmp(entry, text.data(), size) == 0) {
-      return static_cast<TextId>(at - begin + 1);
+  const bool noted = AreKindsNoted();
+  if (!noted || (kinds_[kind / 64] >> kind % 64 & 1) != 0) {
+    const char* const begin = bytes_.data();
+    const char* const end = begin + size_;
+    for (const char* at = begin; at != end;) {
+      std::uint16_t size;
+      std::memcpy(&size, at, sizeof size);
+      const char* const entry = at + sizeof size;
+      if (size == text.size() && *entry == text.front() &&
+          std::memcmp(entry, text.data(), size) == 0) {
+        return static_cast<TextId>(at - begin + 1);
+      }
+      at = entry + size;
     }
-    at = entry + size;
   }
-  return AppendOfKind(text, kind);
+  const TextId id = Append(text);
+  if (noted) {
+    NoteKind(kind);
+    noted_ = size_;
+  }
+  return id;
 }
 
-TextId TextPool::AppendOfKind(std::string_view text, unsigned kind) {
-  const TextId id = Append(text);
-  NoteKind(kind);
-  noted_ = size_;
-  return id;
+bool TextPool::AreKindsNoted() {
+  // A pool that came from elsewhere is mostly looked into but a few times.
+  constexpr unsigned kWalks = 4;
+  if (noted_ == size_) return true;
+  if (++walks_ <= kWalks) return false;
+  NoteKinds();
+  return true;
 }
 
 void TextPool::NoteKinds() {
@@ -73,6 +81,7 @@ void TextPool::Assign(std::string_view bytes) {
   full_ = false;
   kinds_ = {};
   noted_ = 0;
+  walks_ = 0;
 }
 
 void TextPool::Reserve(std::size_t size) {

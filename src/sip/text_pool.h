@@ -41,9 +41,9 @@ class TextPool {
  private:
   // Linear in the pool, unless the text is seen to be new by its kind.
   TextId Look(std::string_view text);
-  // Notes the kinds of all texts.
+  // Whether kinds_ is of all texts, which it is made when that pays.
+  bool AreKindsNoted();
   void NoteKinds();
-  TextId AppendOfKind(std::string_view text, unsigned kind);
   void NoteKind(unsigned kind) { kinds_[kind / 64] |= std::uint64_t{1} << kind % 64; }
   void Reserve(std::size_t size);
 
@@ -55,6 +55,7 @@ class TextPool {
   // text's size and of some of its bytes.
   std::array<std::uint64_t, 4> kinds_{};
   std::size_t noted_ = 0;
+  unsigned walks_ = 0;  // past all texts, since Assign
 };
 
 // Moves the texts that are still used into another pool, in which no text has to be looked up: a

@@ -48,6 +48,19 @@ TEST(PartyText, IsWhatTheMessageSaidHoweverItIsKept) {
   }
 }
 
+TEST(PartyText, AMessageWithTheSeparatorInAPartyIsNoEvidence) {
+  for (const char* from : {"\"A\x01\" <sip:alice@example.com>", "<sip:alice@example.com>;x=\x01",
+                           "<sip:alice@example.com>;tag=\x01"}) {
+    CallScript script;
+    const Request invite = script.Receive({.from = from});
+    script.Reply(invite, {.to_tag = "b"});
+    for (const sip::CapturedMessage& message : script.messages) {
+      EXPECT_EQ(sip::DialogFolder(script.server).Fold(message).result, sip::FoldResult::kMalformed)
+          << from;
+    }
+  }
+}
+
 TEST(PartyText, NothingKeptIsNobody) {
   EXPECT_EQ(sip::SplitParty("").uri, "");
   EXPECT_EQ(sip::SplitParty("sip:alice@example.com").uri, "");
