@@ -179,7 +179,22 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   // Times, and what the peer says it can do.
   std::int64_t first = INT64_MAX;
   std::int64_t last = 0;
-  const MessageFact* newest_ability = nullptr;
+  // A message without Supported or Allow says nothing of it (RFC 3261 20.5).
+  const MessageFact* newest_supported = nullptr;
+  const MessageFact* newest_allow = nullptr;
+  auto abilities = [&](const auto& fact) {
+    const auto newer = [&fact](const MessageFact* than) {
+      return than == nullptr || than->first.time_us < fact.first.time_us;
+    };
+    if (fact.supported != 0 && newer(newest_supported)) {
+      newest_supported = &fact;
+      state.remote_supported = facts_.Text(fact.supported);
+    }
+    if (fact.allow != 0 && newer(newest_allow)) {
+      newest_allow = &fact;
+      state.remote_allow = AllowText(fact.allow);
+    }
+  };
   auto look = [&](const Transaction* at) {
     auto times = [&](const MessageFact& fact) {
       first = std::min(first, fact.first.time_us);
@@ -187,31 +202,23 @@ void Derivation::DeriveIdentity(Draft& draft) const {
     };
     if (at->has_request) {
       times(at->request);
-      if (!at->sent && (at->request.supported != 0 || at->request.allow != 0) &&
-          (newest_ability == nullptr ||
-           newest_ability->first.time_us < at->request.first.time_us)) {
-        newest_ability = &at->request;
-        state.remote_supported = facts_.Text(at->request.supported);
-        state.remote_allow = AllowText(at->request.allow);
-      }
+      if (!at->sent) abilities(at->request);
     }
     for (const AnswerFact& answer : at->answers) {
       if (Canonical(answer.to_tag) != AnswerTag(draft, *at)) continue;
       times(answer);
-      if (at->sent && (answer.supported != 0 || answer.allow != 0) &&
-          (newest_ability == nullptr || newest_ability->first.time_us < answer.first.time_us)) {
-        newest_ability = &answer;
-        state.remote_supported = facts_.Text(answer.supported);
-        state.remote_allow = AllowText(answer.allow);
-      }
+      if (at->sent) abilities(answer);
     }
   };
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) look(at);
   }
-  if (newest_ability != nullptr) {
-    Cite(draft, Field::kAbilities, *newest_ability, Reason::kAbilities);
+  const MessageFact* newest = newest_supported;
+  if (newest == nullptr ||
+      (newest_allow != nullptr && newest->first.time_us < newest_allow->first.time_us)) {
+    newest = newest_allow;
   }
+  if (newest != nullptr) Cite(draft, Field::kAbilities, *newest, Reason::kAbilities);
   for (const Floor& floor : facts_.floors) {
     if (IsOf(draft, floor)) last = std::max(last, floor.sighting.time_us);
   }

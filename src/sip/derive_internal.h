@@ -125,6 +125,7 @@ class Derivation {
     }
   };
   std::vector<FailedReinvite> FailedReinvites(const Draft& draft) const;
+  bool MadeTheCall(const Draft& draft, const Transaction& ack) const;
   std::int64_t BegunBy(const Draft& draft, const Transaction& invite) const;
   std::int64_t AfterAll(const Draft& draft, const Transaction& invite) const;
   const Transaction* AckOfFailure(const Transaction& invite) const;
@@ -147,6 +148,7 @@ class Derivation {
   const Transaction* OpeningNotify(const Draft& draft) const;
 
   // --- derive_trust.cc: what does not fit ---
+  bool IsOutOfProportion(const Draft& draft, const Transaction& at) const;
   void NoteForeignCredentials(Draft& draft) const;
   void NoteForeignTags(Draft& draft) const;
 

@@ -318,7 +318,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
     // The server used it: as good as an answer (RFC 6141 4.6).
     const bool used = std::any_of(draft.own.begin(), draft.own.end(), [&](const Transaction* own) {
       return own->has_request && own->request.first.time_us > at->request.first.time_us &&
-             SameUri(facts_.Text(own->request.uri), offered);
+             !IsOutOfProportion(draft, *own) && SameUri(facts_.Text(own->request.uri), offered);
     });
     if (used) {
       by_peer = {&at->request, at->request.first.time_us, at->method, at->cseq};
@@ -435,6 +435,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
   const Transaction* shown = nullptr;
   for (const Transaction* at : draft.own) {
     if (!at->has_request || at->method == Method::kPrack) continue;
+    if (IsOutOfProportion(draft, *at)) continue;
     if (at->method == Method::kAck && state.phase != DialogPhase::kConfirmed) continue;
     // What was sent while it rang has a higher number than the INVITE, and came before its 2xx.
     const bool while_ringing = draft.created_in != nullptr && draft.created_in->sent &&
@@ -565,7 +566,7 @@ void Derivation::DeriveNextHop(Draft& draft) const {
   // what the server sent within the dialog is better, then where the peer was heard from.
   const MessageFact* hop = nullptr;
   for (const Transaction* at : draft.own) {
-    if (at->has_request) newest(hop, at->request);
+    if (at->has_request && !IsOutOfProportion(draft, *at)) newest(hop, at->request);
   }
   Reason reason = Reason::kOwnLastRequest;
   if (hop == nullptr) {

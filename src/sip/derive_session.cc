@@ -201,7 +201,9 @@ void Derivation::DeriveSdp(Draft& draft) const {
       if (at->request.has_sdp()) exchange.answer = &at->request;
       exchange.offered_by_server = !at->sent;
       exchanges.push_back(exchange);
-      if (!at->request.has_sdp()) exchanges.back().begun_us = BegunBy(draft, *at);
+      if (!at->request.has_sdp() && MadeTheCall(draft, *at)) {
+        exchanges.back().begun_us = BegunBy(draft, *at);
+      }
     }
   }
   for (Exchange& one : exchanges) {
@@ -359,6 +361,21 @@ void Derivation::DeriveSdp(Draft& draft) const {
       state.highest_local_sdp_version = sdp->summary.origin_version;
     }
   });
+}
+
+// An ACK of whose INVITE nothing was captured is that of a 2xx, and not of a refusal, when it is of
+// the INVITE that made the call: there was none before.
+bool Derivation::MadeTheCall(const Draft& draft, const Transaction& ack) const {
+  if (!draft.creating.empty()) return false;
+  for (const auto* list : {&draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (at == &ack || (at->method != Method::kInvite && at->method != Method::kAck)) continue;
+      const MessageFact& first =
+          at->has_request ? static_cast<const MessageFact&>(at->request) : at->answers.front();
+      if (first.first.time_us < ack.request.first.time_us) return false;
+    }
+  }
+  return true;
 }
 
 // By when the INVITE of this number had been sent: before any request of its side with a higher
@@ -556,8 +573,7 @@ void Derivation::DeriveOpen(Draft& draft) const {
   auto newest_invite = [&](bool sent) {
     std::uint32_t newest = 0;
     for (const Transaction* at : sent ? draft.own : draft.theirs) {
-      const bool believed =
-          FinalOf(draft, *at) != nullptr || (at->has_request && OnPath(draft, at->request));
+      const bool believed = !at->has_request || at->sent || OnPath(draft, at->request);
       if (at->method == Method::kInvite && believed) newest = std::max(newest, at->cseq);
     }
     return newest;
@@ -583,8 +599,15 @@ void Derivation::DeriveOpen(Draft& draft) const {
         at->trying || std::any_of(at->answers.begin(), at->answers.end(),
                                   [](const AnswerFact& answer) { return answer.status < 200; });
     // An ACK in the dialog is one for a 2xx, also when that was lost (rule 6.9).
-    const bool acked = AckSeen(draft, *at) != nullptr;
+    const auto& of_its_side = at->sent ? draft.own : draft.theirs;
+    const bool acked =
+        std::any_of(of_its_side.begin(), of_its_side.end(), [&](const Transaction* ack) {
+          return at->method == Method::kInvite && ack->method == Method::kAck &&
+                 ack->cseq == at->cseq && ack->has_request &&
+                 (ack->sent || MayBeOnPath(draft, ack->request));
+        });
     if (final == nullptr && (acked || AckOfFailure(*at) != nullptr)) return;
+    if (IsOutOfProportion(draft, *at)) return;
     if (final == nullptr) {
       // A later request of the same side is done, and the time for this one is over: it is dead.
       const std::uint32_t done = at->sent ? done_sent : done_theirs;
@@ -595,16 +618,19 @@ void Derivation::DeriveOpen(Draft& draft) const {
       if (!open.provisional_seen || at->method != Method::kInvite) {
         open.expires_at = TimeOf(*start) + kT1Times64;
       }
-      if (!at->sent && !OnPath(draft, *start)) return;
+      if (!at->sent && !MayBeOnPath(draft, *start)) return;
       state.open_transactions.push_back(std::move(open));
       return;
     }
     if (at->method != Method::kInvite || final->status >= 300) return;
     // Whoever sent a later request in the dialog had the 2xx; a lost ACK is then no matter.
-    const auto& later = at->sent ? draft.own : draft.theirs;
-    const bool went_on = std::any_of(later.begin(), later.end(), [&](const Transaction* other) {
-      return other->method != Method::kPrack && other->cseq > at->cseq && other->has_request;
-    });
+    const bool went_on =
+        std::any_of(of_its_side.begin(), of_its_side.end(), [&](const Transaction* other) {
+          return other->method != Method::kPrack && other->cseq > at->cseq && other->has_request &&
+                 other->request.first.time_us > final->first.time_us &&
+                 !IsOutOfProportion(draft, *other) &&
+                 (other->sent || OnPath(draft, other->request));
+        });
     if (acked || went_on || now - final->first.time_us > limit_us) return;
     open.awaits_ack = true;
     open.expires_at = TimeOf(*final) + kT1Times64;
@@ -651,11 +677,20 @@ void Derivation::DeriveDeadline(Draft& draft) const {
       }
       for (const AnswerFact& answer : at->answers) {
         if (answer.rseq == 0 || Canonical(answer.to_tag) != draft.remote) continue;
-        const std::string rseq = std::to_string(answer.rseq);
+        // A later one is not sent before the earlier was acknowledged (RFC 3262 3).
         const bool acknowledged =
-            std::any_of(draft.own.begin(), draft.own.end(), [&](const Transaction* own) {
-              return own->method == Method::kPrack &&
-                     (!own->has_request || FindNote(NotesOf(own->request), Note::kRack) == rseq);
+            std::any_of(draft.own.begin(), draft.own.end(),
+                        [&](const Transaction* own) {
+                          if (own->method != Method::kPrack || own->cseq <= at->cseq) return false;
+                          if (!own->has_request) {
+                            return own->answers.front().first.time_us > answer.first.time_us;
+                          }
+                          const std::string_view rack =
+                              FindNote(NotesOf(own->request), Note::kRack);
+                          return ParseUnsigned(rack, 0xffffffffu).value_or(0) >= answer.rseq;
+                        }) ||
+            std::any_of(at->answers.begin(), at->answers.end(), [&](const AnswerFact& later) {
+              return later.rseq > answer.rseq && Canonical(later.to_tag) == draft.remote;
             });
         if (!acknowledged) {
           clock(TimeOf(answer) + kT1Times64, RefOf(answer), Reason::kPrackAwaited);

@@ -5,8 +5,17 @@
 
 #include "sip/derive_internal.h"
 #include "sip/message_notes.h"
+#include "sipheal/sip/next_request.h"
 
 namespace sipheal::inline v0_1::sip {
+
+// One that nobody answered, with a number far above the others, is nobody's (rules 12.5, 12.6).
+bool Derivation::IsOutOfProportion(const Draft& draft, const Transaction& at) const {
+  if (at.trying || !at.answers.empty() || at.method == Method::kAck) return false;
+  const std::optional<std::uint32_t> known =
+      at.sent ? draft.state.local_seq : draft.state.remote_seq;
+  return known ? at.cseq > *known && at.cseq - *known > kSaneJump : at.cseq > kMaxCseq;
+}
 
 // A nonce may be older than the call (RFC 7616 3.3: a next request may go without a challenge), so
 // this is worth a look and no more. Captured credentials are never sent again.

@@ -586,5 +586,18 @@ TEST(DialogIdentity, F56_ACallBetweenTwoOfTheServersOwnEndsIsTwoMirroredDialogs)
   EXPECT_EQ(dialogs[1].role, DialogRole::kUas);
 }
 
+// A message without Allow says nothing of it (RFC 3261 20.5).
+TEST(Abilities, WhatTheLatestMessageDoesNotMentionStaysAsItWasSaid) {
+  CallScript call;
+  const Request invite = call.Send({});
+  call.Reply(invite,
+             {.to_tag = "b", .extra = "Supported: timer\r\nAllow: INVITE, ACK, BYE, UPDATE\r\n"});
+  call.Send({.method = "ACK", .to_tag = "b"});
+  const Request reinvite = call.Send({.cseq = 2, .to_tag = "b"});
+  call.Reply(reinvite, {.extra = "Supported: replaces\r\n"});
+  EXPECT_EQ(call.Only().remote_supported, "replaces");
+  EXPECT_EQ(call.Only().remote_allow, "INVITE, ACK, BYE, UPDATE");
+}
+
 }  // namespace
 }  // namespace sipheal::testing

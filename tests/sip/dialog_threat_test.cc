@@ -534,5 +534,33 @@ TEST(Threats, Rule12_2_AForgedRequestOfTheServerMakesNoPathForAForgedBye) {
   EXPECT_TRUE(call.Judge().recoverable());
 }
 
+// What nobody answered and has a number far above the others, from either side, is no clock, no
+// word of the server on the target or the hop, and no sign that somebody went on.
+TEST(Threats, Rule12_6_AForgedRequestWithAHugeNumberHidesNoAckAndMovesNothing) {
+  CallScript call;
+  const Request invite = call.Send({.sdp = Sdp("192.0.2.10", 20000, "1")});
+  call.Reply(invite, {.to_tag = "b", .sdp = Sdp("198.51.100.7", 30000, "1")});
+  const DialogState before = call.Only();
+  ASSERT_THAT(before.open_transactions, SizeIs(1));
+  call.Send({.method = "INFO", .cseq = 2'147'400'000, .to_tag = "b", .uri = "sip:evil@6.6.6.6"});
+  call.Receive({.method = "INFO", .cseq = 2'147'483'000, .from_tag = "b", .to_tag = "a"});
+  // It makes another forged message no better, either.
+  call.Receive({.cseq = 7,
+                .from_tag = "b",
+                .to_tag = "a",
+                .contact = "<sip:evil@6.6.6.6>",
+                .peer = "6.6.6.6:5060"});
+  call.Send({.method = "INFO",
+             .cseq = 2'147'400'001,
+             .to_tag = "b",
+             .uri = "sip:evil@6.6.6.6",
+             .peer = "6.6.6.6:5060"});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.open_transactions, before.open_transactions);
+  EXPECT_EQ(dialog.deadline, before.deadline);
+  EXPECT_EQ(dialog.remote_target, before.remote_target);
+  EXPECT_EQ(dialog.next_hop, before.next_hop);
+}
+
 }  // namespace
 }  // namespace sipheal::testing

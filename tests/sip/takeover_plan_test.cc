@@ -275,6 +275,30 @@ TEST(TakeoverClock, Rule13_5_AReliableProvisionalAnswerWaits64T1ForItsPrack) {
   EXPECT_EQ(call.Only().deadline, std::nullopt);
 }
 
+TEST(TakeoverClock, Rule13_5_APrackIsThatOfItsInviteWhateverItsRSeqLooksLike) {
+  CallScript call;
+  call.AnsweredByPeer();
+  const Request first = call.Send({.cseq = 2, .to_tag = "b"});
+  call.Reply(first, {.status = 183, .extra = "Require: 100rel\r\nRSeq: 1\r\n"});
+  const Request prack =
+      call.Send({.method = "PRACK", .cseq = 3, .to_tag = "b", .extra = "RAck: 01 2 INVITE\r\n"});
+  EXPECT_FALSE(call.Only().deadline.has_value());
+  call.Reply(prack, {});
+  call.Reply(first, {});
+  call.Send({.method = "ACK", .cseq = 2, .to_tag = "b"});
+  // Of the PRACK for another INVITE only the answer is left: it is none of this one's.
+  std::erase_if(call.messages, [](const sip::CapturedMessage& message) {
+    return message.bytes.starts_with("PRACK");
+  });
+  const Request second = call.Send({.cseq = 4, .to_tag = "b"});
+  call.Reply(second, {.status = 183, .extra = "Require: 100rel\r\nRSeq: 1\r\n"});
+  ASSERT_TRUE(call.Only().deadline.has_value());
+  EXPECT_EQ(*call.Only().deadline, call.messages.back().time + std::chrono::seconds(32));
+  // The next one is sent only after the first was acknowledged (RFC 3262 3).
+  call.Reply(second, {.status = 183, .extra = "Require: 100rel\r\nRSeq: 2\r\n"});
+  EXPECT_EQ(*call.Only().deadline, call.messages.back().time + std::chrono::seconds(32));
+}
+
 TEST(TakeoverClock, Rule13_6_ASubscriptionEndsWithItsOwnTimeAndNotTheCall) {
   CallScript call;
   call.AnsweredByPeer();

@@ -36,6 +36,8 @@ struct LedgerEntry {
   int status = 0;  // of the final answer
   int ack = -1;    // of a 2xx to an INVITE
   int refusal_ack = -1;
+  // The peer moved: what it says from there unanswered need not be believed (rule 12.2).
+  bool from_new_host = false;
   // The peer's reliable provisional answers, and the PRACK for each.
   std::vector<std::pair<int, int>> reliable;
 };
@@ -120,6 +122,7 @@ struct Leg {
   std::string supported;           // as the peer last said
   std::string allow;
   std::string local_target;  // the server's last Contact
+  std::string first_ip;      // of the peer
   std::string last_hop;      // where the server last sent a request in the dialog to
   bool resync = false;       // a re-INVITE failed after a part of it was carried out
   std::vector<Subscription> subscriptions;

@@ -7,6 +7,7 @@
 #include "sipheal/sip/explain.h"
 #include "sipheal/sip/next_request.h"
 #include "sipheal/sip/verdict.h"
+#include "tests/sip/generator/check_clocks.h"
 
 namespace sipheal::testing::generator {
 namespace {
@@ -400,6 +401,7 @@ std::vector<std::string> Check(const GeneratedCall& call, const std::vector<Dial
     ++tally->dialogs;
     if (call.loss_percent == 0) ++tally->lossless;
     LegChecker(call, leg, static_cast<int>(i), *found, tally, &problems).Run();
+    CheckClocks(call, leg, static_cast<int>(i), *found, &problems);
   }
   for (std::size_t j = 0; j < rebuilt.size(); ++j) {
     if (used[j]) continue;

@@ -67,6 +67,7 @@ void Simulation::Forge() {
         request.via = {ViaOf(leg.server, Branch())};
         request.method = "INFO";
         request.cseq = 2'147'483'646;
+        if (dice_.Chance(50)) request.uri = "sip:evil@6.6.6.6";
         Tell("forged: INFO of the server with a huge CSeq");
         AddForged(request, true, dice_.Chance(50) ? kAttacker : leg.peer.address(), when);
         break;

@@ -100,7 +100,7 @@ void Simulation::LongReinvite(Leg& leg, bool by_server) {
   shows(ack);
   if (again && !by_server) Doubt(leg, {Fact::kTarget}, ack, {sent.id, progress, id});
   AlsoShown(leg, {Fact::kTimer, Fact::kTarget}, ack, false);
-  Doubt(leg, kSessionFacts, ack, {sent.id, progress, id, acknowledged.id});
+  Doubt(leg, kSessionFacts, ack, {sent.id, progress, id});
 }
 
 void Simulation::UpdateWithin(Leg& leg, bool by_server) {

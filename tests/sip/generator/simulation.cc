@@ -206,6 +206,7 @@ Leg& Simulation::AddLeg(int like) {
   leg->peer.identity.display = peer_.identity.display;
   leg->peer.identity.params = peer_.identity.params;
   leg->chain = chain_;
+  leg->first_ip = leg->peer.ip;
   call_.legs.push_back(std::move(leg));
   return *call_.legs.back();
 }
@@ -274,11 +275,14 @@ LedgerEntry& Simulation::EntryOf(Leg& leg, const Transaction& transaction) {
   added.cseq = request.cseq;
   added.method = request.method;
   added.request = transaction.id;
+  added.from_new_host = transaction.hop == leg.peer.address() && leg.peer.ip != leg.first_ip;
   return added;
 }
 
-// What the peer can do, now and then, and not always the same.
+// What the peer can do, now and then, and not always the same. It is told where calls are made (RFC
+// 3261 20.5, 20.37).
 void Simulation::Says(Leg& leg, Message* message) {
+  if (message->method != "INVITE") return;
   static constexpr const char* kSupported[] = {"timer", "replaces, timer", "100rel"};
   static constexpr const char* kAllow[] = {"INVITE, ACK, BYE, CANCEL",
                                            "INVITE, ACK, BYE, CANCEL, UPDATE, REFER"};
@@ -298,7 +302,7 @@ Transaction Simulation::Send(Leg& leg, bool by_server, Message request, Note not
   const std::string branch = Branch();
   const std::string supported = leg.supported;
   const std::string allow = leg.allow;
-  if (!by_server && request.method != "ACK") Says(leg, &request);
+  if (!by_server) Says(leg, &request);
   request.via = {ViaOf(Agent(leg, by_server), branch)};
   const bool from_caller = by_server == call_.server_called;
   Message arrived = leg.chain.Forward(request, from_caller, false, branch);
@@ -349,7 +353,8 @@ int Simulation::Answer(Leg& leg, const Transaction& request, int status,
   }
   const std::string supported = leg.supported;
   const std::string allow = leg.allow;
-  if (!by_server && status > 100) Says(leg, &response);
+  // Unreliable answers of one status are one message, of which the first counts (rule 11.5).
+  if (!by_server && (status >= 200 || options.rseq != 0)) Says(leg, &response);
   response.via = request.at_server.via;
   if (!by_server) leg.chain.Return(&response);
   note.leg = LegNumber(leg);
