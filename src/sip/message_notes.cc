@@ -5,6 +5,7 @@
 
 #include "sip/dialog_info.h"
 #include "sip/text.h"
+#include "sip/unfold.h"
 #include "sipheal/sip/uri.h"
 
 namespace sipheal::inline v0_1::sip {
@@ -17,6 +18,11 @@ constexpr int kMaxAlternatives = 8;
 
 void Add(Note key, std::string_view value, std::string* out) {
   if (value.size() > kMaxValue || out->size() + value.size() + 2 > kMaxNotes) return;
+  std::string flat;
+  if (value.find('\n') != value.npos) {
+    Unfold(value, &flat);
+    value = flat;
+  }
   if (HasUnsafeBytes(value)) return;
   *out += static_cast<char>(key);
   *out += value;

@@ -10,6 +10,7 @@
 #include "sip/message_notes.h"
 #include "sip/party_text.h"
 #include "sip/text.h"
+#include "sip/unfold.h"
 #include "sipheal/sip/sdp.h"
 
 namespace sipheal::inline v0_1::sip {
@@ -19,23 +20,6 @@ constexpr std::size_t kMaxAbilities = 512;
 
 ParseResult Malformed(const MessageView& view, std::string_view value) {
   return {ParseError::kBadNameAddr, static_cast<std::uint32_t>(value.data() - view.bytes().data())};
-}
-
-// Puts a folded value on one line: CRLF and white space become one space (RFC 3261 7.3.1).
-void Unfold(std::string_view value, std::string* out) {
-  out->clear();
-  for (std::size_t at = 0; at < value.size(); ++at) {
-    const bool fold = (value[at] == '\r' && at + 2 < value.size() && value[at + 1] == '\n' &&
-                       (value[at + 2] == ' ' || value[at + 2] == '\t')) ||
-                      (value[at] == '\n' && at + 1 < value.size() &&
-                       (value[at + 1] == ' ' || value[at + 1] == '\t'));
-    if (!fold) {
-      *out += value[at];
-      continue;
-    }
-    while (at + 1 < value.size() && IsLws(value[at + 1])) ++at;
-    if (!out->empty() && out->back() != ' ') *out += ' ';
-  }
 }
 
 // Copies header parameters but for the tag, which is kept apart.

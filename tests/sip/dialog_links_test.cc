@@ -86,6 +86,19 @@ TEST(Replaces, Rule7_6_AnAcceptedInviteEndsTheDialogThatItNames) {
   }
 }
 
+TEST(Replaces, Rule10_2_AFoldedValueIsTheSameValue) {
+  CallScript next;
+  next.call_id = "new@example.com";
+  next.Wait(10);
+  const Request invite = next.Receive(
+      {.from_tag = "x", .extra = "Replaces: old@example.com\r\n\t;to-tag=a;\r\n from-tag=b\r\n"});
+  next.Reply(invite, {.to_tag = "y"});
+  Capture capture;
+  capture.Add(OldCall());
+  capture.Add(next);
+  EXPECT_EQ(capture.Of("old@example.com").end, DialogEnd::kReplaced);
+}
+
 TEST(Replaces, Rule7_6_SwappedTagsOtherCallsAndEarlyOnlyEndNothing) {
   for (const char* value :
        {"old@example.com;to-tag=b;from-tag=a", "old@example.com;to-tag=a", "old@example.com",
