@@ -42,18 +42,6 @@ struct LedgerEntry {
   std::vector<std::pair<int, int>> reliable;
 };
 
-// A subscription within the dialog.
-struct Subscription {
-  std::string event;
-  std::string id;
-  bool by_server = false;
-  bool active = false;
-  bool over = false;
-  std::int64_t expires_us = 0;  // 0: not said
-  std::vector<int> shown_by;    // each of these sets of messages shows that there is one
-  std::vector<int> over_by;     // all of them: that it is over
-};
-
 enum class Stage { kNone, kEarly, kConfirmed, kOver };
 
 inline constexpr int kAllLegs = -1;
@@ -125,7 +113,6 @@ struct Leg {
   std::string first_ip;      // of the peer
   std::string last_hop;      // where the server last sent a request in the dialog to
   bool resync = false;       // a re-INVITE failed after a part of it was carried out
-  std::vector<Subscription> subscriptions;
 
   std::vector<Change>& Of(Fact fact) { return history[static_cast<std::size_t>(fact)]; }
   const std::vector<Change>& Of(Fact fact) const { return history[static_cast<std::size_t>(fact)]; }
