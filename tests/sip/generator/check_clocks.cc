@@ -67,6 +67,11 @@ class ClockChecker {
   bool TimedOut(const LedgerEntry& entry) const {
     return entry.final < 0 && call_.end_us - TimeOf(entry.request) > k64T1;
   }
+  // It need not be believed (rule 12.2): the peer moved, or the hop that stays in the call is known
+  // by one message only, which was lost.
+  bool MayBeOffPath(const LedgerEntry& entry) const {
+    return !entry.by_server && (entry.from_new_host || (!lossless() && !leg_.was_confirmed));
+  }
   std::optional<std::int64_t> ExpiresAt(const LedgerEntry& entry) const {
     if (entry.final >= 0) return TimeOf(entry.final) + k64T1;
     if (entry.method == "INVITE" && Rang(entry)) return std::nullopt;
@@ -103,7 +108,7 @@ class ClockChecker {
         if (found != nullptr && ended) Fail("open", Name(entry), "done, as was captured");
         continue;
       }
-      if (TimedOut(entry) || (entry.from_new_host && !entry.by_server)) continue;
+      if (TimedOut(entry) || MayBeOffPath(entry)) continue;
       if (found == nullptr) {
         if (Survives(entry.request)) Fail("open", "no " + Name(entry), "one, as was captured");
         continue;
@@ -134,7 +139,7 @@ class ClockChecker {
     };
     for (const LedgerEntry& entry : call_.ledger) {
       if (entry.leg != number_ || (captured_only && !Survives(entry.request))) continue;
-      if (captured_only && entry.from_new_host) continue;
+      if (captured_only && MayBeOffPath(entry)) continue;
       if (IsOpen(entry) && !TimedOut(entry)) {
         const bool waits_for_ack = entry.final >= 0;
         if (captured_only && waits_for_ack && !Survives(entry.final)) continue;
