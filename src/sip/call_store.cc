@@ -113,7 +113,7 @@ void CallStore::Load(const StoredCall& call, CallFacts& facts) const {
 
 StoredCall* CallStore::Put(std::uint64_t hash, std::string_view call_id, const CallFacts& facts,
                            StoredCall* known) {
-  StoredCall* const call = MakeBlock(hash, call_id, facts, known, FactsSize(facts), kRoomToGrow);
+  StoredCall* const call = MakeBlock(call_id, facts, known, FactsSize(facts), kRoomToGrow);
   if (known == nullptr) {
     table_.Insert(hash, call);
   } else if (call != known) {
@@ -140,7 +140,7 @@ StoredCall* CallStore::PutQuiet(StoredCall* known, const CallFacts& facts) {
   PackList(facts.rivals, facts.first_us, &scratch_);
   PackTexts(facts.texts.bytes(), &scratch_);
   StoredCall* const call =
-      MakeBlock(known->hash, known->call_id(), facts, known,
+      MakeBlock(known->call_id(), facts, known,
                 BytesOf(facts.endpoints) + BytesOf(facts.tags) + scratch_.size(), 0);
   if (call != known) Free(known);
   char* at = FactsOf(*call);
@@ -154,15 +154,13 @@ StoredCall* CallStore::PutQuiet(StoredCall* known, const CallFacts& facts) {
   return call;
 }
 
-StoredCall* CallStore::MakeBlock(std::uint64_t hash, std::string_view call_id,
-                                 const CallFacts& facts, StoredCall* call, std::size_t facts_size,
-                                 std::size_t room) {
+StoredCall* CallStore::MakeBlock(std::string_view call_id, const CallFacts& facts, StoredCall* call,
+                                 std::size_t facts_size, std::size_t room) {
   const std::size_t size = FactsAt(call_id.size()) + facts_size;
   if (call == nullptr || call->capacity < size || (room == 0 && call->capacity > size)) {
     void* const memory = std::malloc(size + room);
     if (memory == nullptr) throw std::bad_alloc();
     call = new (memory) StoredCall();
-    call->hash = hash;
     call->capacity = static_cast<std::uint32_t>(size + room);
     call->call_id_size = static_cast<std::uint32_t>(call_id.size());
     std::memcpy(static_cast<void*>(call + 1), call_id.data(), call_id.size());
@@ -190,7 +188,7 @@ void CallStore::Free(StoredCall* call) {
 }
 
 void CallStore::Erase(StoredCall* call) {
-  table_.Erase(call->hash, call);
+  table_.Erase(CallTable::Hash(call->call_id()), call);
   Free(call);
 }
 

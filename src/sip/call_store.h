@@ -20,7 +20,6 @@ namespace sipheal::inline v0_1::sip {
 struct StoredCall {
   std::int64_t first_us;
   std::int64_t newest_us;
-  std::uint64_t hash;         // of the Call-ID
   std::uint32_t capacity;     // bytes of the block
   std::uint32_t packed_size;  // of the facts; 0: they are not packed
   std::uint32_t transactions;
@@ -89,8 +88,8 @@ class CallStore {
  private:
   // The call's block with all but its facts filled in, for which it has `facts_size` bytes. A new
   // one gets `room` more; where there shall be none, no block stays that is larger.
-  StoredCall* MakeBlock(std::uint64_t hash, std::string_view call_id, const CallFacts& facts,
-                        StoredCall* call, std::size_t facts_size, std::size_t room);
+  StoredCall* MakeBlock(std::string_view call_id, const CallFacts& facts, StoredCall* call,
+                        std::size_t facts_size, std::size_t room);
   void Free(StoredCall* call);
 
   CallTable table_;

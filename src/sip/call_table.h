@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// A hash table of calls. A slot holds all 64 bits of the hash, so that a lookup touches one line of
-// the table and then the call that it is for, and growth touches no call at all.
+// A hash table of calls. A slot holds 32 bits of the hash, so that a lookup touches one line of the
+// table and then, nearly always, only the call that it is for; growth touches no call at all.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 #include <vector>
 
@@ -29,7 +30,7 @@ class CallTable {
   template <typename Fn>
   void ForEach(Fn&& fn) const {
     for (const Slot& slot : slots_) {
-      if (slot.call != nullptr) fn(slot.call);
+      if (StoredCall* const call = slot.call(); call != nullptr) fn(call);
     }
   }
   // Calls fn(StoredCall*&) for each call; fn may put the same call's new block there, and returns
@@ -37,11 +38,13 @@ class CallTable {
   template <typename Fn>
   void Filter(Fn&& fn) {
     for (std::size_t at = 0; at < slots_.size();) {
-      if (slots_[at].call != nullptr && !fn(slots_[at].call)) {
-        slots_[at].call = nullptr;
-        Close(at);  // another call may stand here now
-      } else {
+      StoredCall* call = slots_[at].call();
+      const bool stays = call == nullptr || fn(call);
+      slots_[at].set_call(stays ? call : nullptr);
+      if (stays) {
         ++at;
+      } else {
+        Close(at);  // another call may stand here now
       }
     }
   }
@@ -50,13 +53,25 @@ class CallTable {
   std::size_t size_bytes() const { return slots_.capacity() * sizeof(Slot); }
 
  private:
-  struct Slot {
-    std::uint64_t hash = 0;
-    StoredCall* call = nullptr;  // nullptr: free
+  // Of twelve bytes, so that five are in a line.
+  class Slot {
+   public:
+    // nullptr: free.
+    StoredCall* call() const {
+      StoredCall* call;
+      std::memcpy(&call, call_, sizeof call);
+      return call;
+    }
+    void set_call(StoredCall* call) { std::memcpy(call_, &call, sizeof call); }
+    std::uint32_t hash = 0;
+
+   private:
+    std::uint32_t call_[sizeof(StoredCall*) / sizeof(std::uint32_t)] = {};
   };
 
   std::size_t Next(std::size_t at) const { return (at + 1) & (slots_.size() - 1); }
   std::size_t SlotOf(std::uint64_t hash, const StoredCall* call) const;
+  void Place(const Slot& slot);
   void Grow();
   // Moves what stands behind a slot that became free, so that no search ends there too early.
   void Close(std::size_t free);
