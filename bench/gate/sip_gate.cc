@@ -35,6 +35,7 @@ std::size_t Parse(const std::vector<GateCall>& calls) {
 std::size_t Rebuild(const std::vector<GateCall>& calls, sip::DialogFolder& folder,
                     Dialogs* dialogs) {
   std::size_t good = 0;
+  Dialogs found;
   for (const GateCall& call : calls) {
     std::string_view call_id;
     for (const sip::CapturedMessage& message : call) {
@@ -42,9 +43,8 @@ std::size_t Rebuild(const std::vector<GateCall>& calls, sip::DialogFolder& folde
       good += outcome.result == sip::FoldResult::kFolded ? 1 : 0;
       call_id = outcome.call_id;
     }
-    for (sip::DialogState& dialog : folder.Snapshot(call_id)) {
-      if (dialogs != nullptr) dialogs->push_back(std::move(dialog));
-    }
+    folder.Snapshot(call_id, &found);
+    if (dialogs != nullptr) dialogs->insert(dialogs->end(), found.begin(), found.end());
   }
   return good;
 }

@@ -57,12 +57,12 @@ class Work {
     options_.branch = "z9hG4bK-bench-1";
     options_.transport = sip::Transport::kUdp;
     for (std::size_t dialog = 0; dialog < corpus.dialogs; ++dialog) {
-      std::vector<sip::DialogState> found = Rebuild(dialog);
+      const std::vector<sip::DialogState>& found = Rebuild(dialog);
       if (found.size() != 1) Fail("rebuild a dialog of the corpus");
       sip::VerdictOptions policy;
       policy.targets.only_seen_hosts = false;
       if (!Judge(found.front(), policy).recoverable()) Fail("recover a dialog of the corpus");
-      dialogs_.push_back(std::move(found.front()));
+      dialogs_.push_back(found.front());
     }
   }
 
@@ -108,15 +108,15 @@ class Work {
   }
 
  private:
-  std::vector<sip::DialogState> Rebuild(std::size_t dialog) {
+  const std::vector<sip::DialogState>& Rebuild(std::size_t dialog) {
     const std::size_t begin = dialog * corpus_.per_dialog;
     std::string_view call_id;
     for (std::size_t i = begin; i < begin + corpus_.per_dialog; ++i) {
       call_id = folder_.Fold(corpus_.messages[i]).call_id;
     }
-    std::vector<sip::DialogState> found = folder_.Snapshot(call_id);
+    folder_.Snapshot(call_id, &found_);
     folder_.Forget(call_id);
-    return found;
+    return found_;
   }
 
   const Corpus& corpus_;
@@ -125,6 +125,7 @@ class Work {
   sip::MessageFields fields_;
   sip::ReinviteOptions options_;
   std::string text_;
+  std::vector<sip::DialogState> found_;
   std::vector<sip::DialogState> dialogs_;
 };
 

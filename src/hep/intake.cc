@@ -367,7 +367,8 @@ Changes Intake::TakeChanges(std::size_t max_calls, WallTime now) {
 void Intake::RecordCall(Instance& instance, const std::string& call_id, WallTime now,
                         Changes& changes) {
   const std::string& name = instance.stats.instance;
-  std::vector<sip::DialogState> dialogs = instance.folder.Snapshot(call_id);
+  std::vector<sip::DialogState>& dialogs = recorded_;
+  instance.folder.Snapshot(call_id, &dialogs);
   if (dialogs.empty()) {
     // Swept before its end could be written: the store was away for long.
     if (options_.keep_records && instance.folder.FindTombstone(call_id).has_value()) {

@@ -117,7 +117,9 @@ class Intake {
   std::vector<std::unique_ptr<Instance>> instances_;
   AgentMap by_agent_;
   std::unordered_map<std::string, std::vector<DialogRecord>, StringHash, StringEq> stored_;
-  std::string encoded_;  // the record that is written, kept for its memory
+  // The call that is written and its record, kept for their memory.
+  std::vector<sip::DialogState> recorded_;
+  std::string encoded_;
   std::uint64_t sequence_ = 0;
   HepStats stats_;
 };

@@ -2,6 +2,7 @@
 // The dialog state as a pure function of the facts of one Call-ID.
 #pragma once
 
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -11,9 +12,24 @@
 
 namespace sipheal::inline v0_1::sip {
 
-// Ordered by first message, then by tags. Puts `facts` into another order, after which nothing can
-// be merged into them before CallFacts::Reorder().
-std::vector<DialogState> DeriveDialogs(std::string_view call_id, CallFacts& facts,
-                                       const ServerMatcher& server, const RebuildOptions& options);
+struct Workspace;
+
+// Keeps the memory that it needs from one call to the next. Not thread-safe.
+class Deriver {
+ public:
+  Deriver();
+  Deriver(Deriver&&) noexcept;
+  Deriver& operator=(Deriver&&) noexcept;
+  ~Deriver();
+
+  // Writes the dialogs over what is in `dialogs`, whose memory is used, too: ordered by first
+  // message, then by tags. Puts `facts` into another order, after which nothing can be merged into
+  // them before CallFacts::Reorder().
+  void Derive(std::string_view call_id, CallFacts& facts, const ServerMatcher& server,
+              const RebuildOptions& options, std::vector<DialogState>* dialogs);
+
+ private:
+  std::unique_ptr<Workspace> work_;
+};
 
 }  // namespace sipheal::inline v0_1::sip

@@ -20,10 +20,12 @@ void Put(const PartyText& text, DialogParty* party) {
 // Only requests that the other side accepted count, and the peer's only when both sides said that
 // they know of such changes, or when the server itself addressed the peer so afterwards (rule 4.8).
 void Derivation::DeriveConnectedIdentity(Draft& draft) const {
-  DialogState& state = draft.state;
+  DialogState& state = *draft.state;
   bool server_knows = false;
   bool peer_knows = false;
+  const bool any_knows = Has(Note::kFromChange);
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
+    if (!any_knows) break;
     for (const Transaction* at : *list) {
       if (at->has_request && HasNote(NotesOf(at->request), Note::kFromChange)) {
         (at->sent ? server_knows : peer_knows) = true;

@@ -7,7 +7,7 @@
 
 namespace sipheal::inline v0_1::sip {
 void Derivation::DeriveEnd(Draft& draft) const {
-  DialogState& state = draft.state;
+  DialogState& state = *draft.state;
   DialogEnd end = DialogEnd::kNone;
   const MessageFact* proof = nullptr;
   EvidenceReason reason;
@@ -20,6 +20,7 @@ void Derivation::DeriveEnd(Draft& draft) const {
 
   // --- the opening INVITE was cancelled, or failed ---
   for (const Transaction* opening : draft.creating) {
+    if (!Has(Method::kCancel)) break;
     for (const Transaction& at : facts_.transactions) {
       if (at.method != Method::kCancel || at.sent != opening->sent || at.cseq != opening->cseq ||
           at.from_tag != opening->from_tag || at.branch != opening->branch || !at.has_request) {
@@ -116,7 +117,7 @@ void Derivation::DeriveEnd(Draft& draft) const {
 // Early dialogs that lost against another fork live 64*T1 after the first 2xx (RFC 3261 13.2.2.4).
 void Derivation::EndLosingForks() {
   for (Draft& loser : drafts_) {
-    if (loser.state.phase != DialogPhase::kEarly || loser.creating.empty()) continue;
+    if (loser.state->phase != DialogPhase::kEarly || loser.creating.empty()) continue;
     const AnswerFact* winner = nullptr;
     for (const Draft& other : drafts_) {
       if (other.created_by_2xx == nullptr || &other == &loser) continue;
@@ -129,7 +130,7 @@ void Derivation::EndLosingForks() {
       }
     }
     if (winner == nullptr) continue;
-    DialogState& state = loser.state;
+    DialogState& state = *loser.state;
     const CaptureTime over = TimeOf(*winner) + kT1Times64;
     if (CaptureTime(std::chrono::microseconds(facts_.newest_us)) >= over) {
       state.phase = DialogPhase::kTerminated;

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the parts of the derivation share: a dialog in the making, and the transactions that are
-// its.
+// What the parts of the derivation share.
 #pragma once
 
 #include <algorithm>
@@ -11,7 +10,8 @@
 #include <vector>
 
 #include "sip/call_facts.h"
-#include "sip/derive_proofs.h"
+#include "sip/derive_workspace.h"
+#include "sip/message_notes.h"
 #include "sip/server_match.h"
 #include "sipheal/sip/dialog_state.h"
 
@@ -20,45 +20,20 @@ namespace sipheal::inline v0_1::sip {
 // A CSeq that jumps further than this, without an answer, is not believed (rules 12.5, 12.6).
 inline constexpr std::uint32_t kSaneJump = 1'000'000;
 
-// A dialog while it is derived. Pointers are into CallFacts.
-struct Draft {
-  TagId local = 0;
-  TagId remote = 0;
-  // Initial INVITEs that were answered with 101-299 under this dialog's tags, lowest CSeq first.
-  std::vector<const Transaction*> creating;
-  // None of `creating` has its request: it may have been a re-INVITE.
-  bool assumed = false;
-  // Other requests of the server that show numbers which it used: initial INVITEs under the same
-  // From tag (challenged, redirected, forked) and ACKs of refused INVITEs in the dialog.
-  std::vector<const Transaction*> attempts;
-  // INVITEs of the peer that look like the first and were refused under this dialog's tags.
-  std::vector<const Transaction*> refused;
-  std::vector<const Transaction*> own;     // in the dialog, sent by the server, lowest CSeq first
-  std::vector<const Transaction*> theirs;  // in the dialog, sent by the peer, lowest CSeq first
-  // Both sides are proved to hold the dialog with its INVITE usage.
-  bool proved = false;
-  // The 2xx to the initial INVITE, as far as known.
-  const AnswerFact* created_by_2xx = nullptr;
-  const Transaction* created_in = nullptr;
-  // Hosts that may speak for the peer: those next to the server, and those that Contact and
-  // Record-Route of the opening transaction name by address (rule 12.2).
-  std::vector<IpAddress> known_hosts;
-  Proofs proofs;
-  FieldSet missing;
-  DialogState state;
-};
-
 // The parts below see the facts through this.
 class Derivation {
  public:
   Derivation(std::string_view call_id, const CallFacts& facts, const ServerMatcher& server,
-             const RebuildOptions& options)
-      : call_id_(call_id), facts_(facts), server_(server), options_(options) {}
+             const RebuildOptions& options, Workspace& work)
+      : call_id_(call_id), facts_(facts), server_(server), options_(options), work_(work) {}
 
-  std::vector<DialogState> Run();
+  void Run(std::vector<DialogState>* dialogs);
 
  private:
-  // --- derive.cc: which dialogs there are, and whose transactions ---
+  void Publish(Draft& draft) const;
+
+  // --- derive_find.cc: which dialogs there are, and whose transactions ---
+  void Survey();
   void CanonicaliseTags();
   void FindDialogs();
   void AddPair(TagId local, TagId remote);
@@ -66,6 +41,7 @@ class Derivation {
   void Assign(Draft& draft);
   bool IsStrayAnswer(const Transaction& transaction) const;
   bool AckIsFor2xx(const Transaction& ack, bool* proved) const;
+  bool ReadAck(const Transaction& ack, bool* proved) const;
   // Something of the INVITE that the ACK is for was captured.
   bool IsOfSeenInvite(const Draft& draft, const Transaction& ack) const;
   bool IsNamedByOpening(const Draft& draft, const IpAddress& ip) const;
@@ -81,57 +57,56 @@ class Derivation {
            Canonical(floor.sent ? floor.to_tag : floor.from_tag) == draft.remote;
   }
 
-  // --- derive_identity.cc: parties, role, phase, sequence numbers, proof ---
+  // --- derive_identity.cc: parties, role, phase, proof ---
   void DeriveIdentity(Draft& draft) const;
   // The INVITE that began this dialog or a fork of it, when its request was seen; else nullptr.
   const Transaction* FirstInviteSeen(const Draft& draft) const;
   void DerivePhase(Draft& draft) const;
+
+  // --- derive_sequence.cc: sequence numbers ---
   void DeriveSequence(Draft& draft) const;
   void DerivePace(Draft& draft) const;
+
+  // --- derive_hops.cc: who stands next to the server ---
   void DeriveHops(Draft& draft) const;
+  void ReadNamedHosts(const Draft& draft) const;
+  // A host that speaks for the peer, or there is none known.
+  bool MayBeHost(const Draft& draft, const IpAddress& ip) const;
   bool OnPath(const Draft& draft, const MessageFact& fact) const;
   // Without the INVITE it is not known from where the peer may speak: enough to doubt.
   bool MayBeOnPath(const Draft& draft, const MessageFact& fact) const {
     return draft.assumed || OnPath(draft, fact);
   }
 
-  // --- derive_route.cc: route set, target, next hop ---
-  struct WireAddress {
-    std::vector<std::string> route_set;
-    std::string target;
-  };
+  // --- derive_route.cc: route set ---
   bool IsContactOfPeer(const Draft& draft, std::string_view uri) const;
-  // Route set and target behind a request that the server sent; empty when that cannot be told.
-  std::optional<WireAddress> ReadWire(const Draft& draft, const RequestFact& request,
-                                      const std::vector<std::string>& predicted) const;
+  // Route set and target behind a request that the server sent; nullptr when that cannot be told.
+  // Valid until it is asked again.
+  const WireAddress* ReadWire(const Draft& draft, const RequestFact& request,
+                              const std::vector<std::string_view>& predicted) const;
   bool MayBeReinvite(const Draft& draft, const Transaction& opening) const;
   void DeriveRoute(Draft& draft) const;
+
+  // --- derive_target.cc: target, next hop ---
   void DeriveTarget(Draft& draft) const;
   void DeriveNextHop(Draft& draft) const;
 
-  // --- derive_session.cc: SDP, hold, session timer, open transactions, deadline ---
-  struct FailedReinvite {
-    const Transaction* transaction = nullptr;
-    std::int64_t from_us = 0;
-    std::int64_t until_us = 0;
-    std::int64_t after_us = 0;              // it was not there before
-    const MessageFact* executed = nullptr;  // what had been agreed within it; nullptr: nothing
+  // --- derive_sdp.cc: session descriptions and hold ---
+  void FindFailedReinvites(const Draft& draft) const;
+  void DeriveSdp(Draft& draft) const;
+  void DeriveSdpVersion(Draft& draft) const;
+  // All but its o= line, which mostly stands apart; valid until three others were read.
+  const SdpView& SdpOf(const MessageFact& fact) const;
+  bool Describes(const MessageFact& fact) const;
+  SdpOrigin OriginOf(const MessageFact& fact) const;
 
-    bool Covers(const MessageFact& fact) const {
-      return fact.first.time_us > from_us && fact.first.time_us < until_us;
-    }
-    bool MayCover(const MessageFact& fact) const {
-      return fact.first.time_us > after_us && fact.first.time_us < until_us;
-    }
-  };
-  std::vector<FailedReinvite> FailedReinvites(const Draft& draft) const;
+  // --- derive_session.cc: session timer, open transactions, deadline ---
   bool MadeTheCall(const Draft& draft, const Transaction& ack) const;
   std::int64_t BegunBy(const Draft& draft, const Transaction& invite) const;
   std::int64_t AfterAll(const Draft& draft, const Transaction& invite) const;
   const Transaction* AckOfFailure(const Transaction& invite) const;
   const Transaction* AckSeen(const Draft& draft, const Transaction& invite) const;
   bool Succeeded(const Draft& draft, const Transaction& ack) const;
-  void DeriveSdp(Draft& draft) const;
   void DeriveTimer(Draft& draft) const;
   void DeriveOpen(Draft& draft) const;
   void DeriveDeadline(Draft& draft) const;
@@ -159,11 +134,41 @@ class Derivation {
   // The final answer to a transaction within the dialog: its 2xx under the dialog's own tag if
   // there is one, else the first other final.
   const AnswerFact* FinalOf(const Draft& draft, const Transaction& transaction) const;
+  const AnswerFact* FindFinal(const Draft& draft, const Transaction& transaction) const;
+  KnownTransaction& Known(const Transaction& transaction) const {
+    return work_.transactions[static_cast<std::size_t>(&transaction - facts_.transactions.data())];
+  }
   // The To tag that answers in this dialog to this transaction carry.
   TagId AnswerTag(const Draft& draft, const Transaction& transaction) const {
     return transaction.sent ? draft.remote : draft.local;
   }
-  std::vector<std::string> UriList(TextId list) const;
+  // Calls fn for each URI of the list, or for the one that it is, until fn returns false.
+  template <typename Fn>
+  void ForEachUri(TextId list, Fn&& fn) const {
+    for (std::string_view rest = facts_.Text(list); !rest.empty();) {
+      const std::size_t end = std::min(rest.find('\n'), rest.size());
+      if (!fn(rest.substr(0, end))) return;
+      rest.remove_prefix(std::min(end + 1, rest.size()));
+    }
+  }
+  void ReadUriList(TextId list, std::vector<std::string_view>* uris) const {
+    uris->clear();
+    ForEachUri(list, [uris](std::string_view uri) {
+      uris->push_back(uri);
+      return true;
+    });
+  }
+  // Of a text of the facts; valid until the next one is asked for.
+  const KnownUri& UriOf(std::string_view text) const { return work_.uris.Read(text, server_); }
+  // Whether the call has any such message or note.
+  bool Has(Method method) const {
+    return (methods_seen_ >> static_cast<unsigned>(method) & 1) != 0;
+  }
+  bool Has(Note note) const { return (notes_seen_ & NoteBit(note)) != 0; }
+  // Their letters differ in the last six bits.
+  static std::uint64_t NoteBit(Note note) {
+    return std::uint64_t{1} << (static_cast<unsigned char>(note) & 63);
+  }
   std::string_view NotesOf(const MessageFact& fact) const { return facts_.Text(fact.note); }
   static MessageRef RefOf(const MessageFact& fact) {
     return {fact.first.sequence, CaptureTime(std::chrono::microseconds(fact.first.time_us))};
@@ -186,9 +191,12 @@ class Derivation {
   const CallFacts& facts_;
   const ServerMatcher& server_;
   const RebuildOptions& options_;
-  std::vector<TagId> canonical_;
+  Workspace& work_;
+  std::vector<TagId>& canonical_ = work_.canonical;
+  ReusedList<Draft>& drafts_ = work_.drafts;
   bool tags_differ_in_case_ = false;
-  std::vector<Draft> drafts_;
+  std::uint32_t methods_seen_ = 0;  // a bit for each Method
+  std::uint64_t notes_seen_ = 0;    // NoteBit
 };
 
 // True when the two URIs name the same place: user by bytes, host without case, port with its

@@ -35,7 +35,7 @@ std::optional<ToldDialog> ReadTold(std::string_view text) {
 }  // namespace
 
 void Derivation::DeriveReferences(Draft& draft) const {
-  DialogReferences& references = draft.state.references;
+  DialogReferences& references = draft.state->references;
   const auto take = [](std::string_view text, std::string* value) {
     if (value->empty()) *value = text;
   };

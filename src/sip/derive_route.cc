@@ -1,38 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
-// Route set and remote target: what RFC 3261 predicts, checked against what the server itself did.
+// The route set: what RFC 3261 predicts, checked against what the server itself did.
 #include <algorithm>
-#include <cstdlib>
 
 #include "sip/derive_internal.h"
-#include "sip/message_notes.h"
-#include "sip/text.h"
-#include "sipheal/sip/uri.h"
 
 namespace sipheal::inline v0_1::sip {
 namespace {
 
-bool SameRoutes(const std::vector<std::string>& a, const std::vector<std::string>& b) {
-  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
-                    [](const std::string& x, const std::string& y) { return SameUri(x, y); });
+bool SameRoutes(const std::vector<std::string_view>& a, const std::vector<std::string_view>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), SameUri);
 }
 
-std::string Join(const std::vector<std::string>& uris) {
+std::string Join(const std::vector<std::string_view>& uris) {
   std::string text;
-  for (const std::string& uri : uris) {
+  for (std::string_view uri : uris) {
     if (!text.empty()) text += ',';
-    text += '<' + uri + '>';
+    text += '<';
+    text += uri;
+    text += '>';
   }
   return text;
-}
-
-bool IsLoose(const std::string& text) {
-  std::optional<UriView> uri = UriView::Parse(text);
-  return uri && uri->loose();
-}
-
-bool NamesAddress(std::string_view text, const IpAddress& ip) {
-  std::optional<UriView> uri = UriView::Parse(text);
-  return uri && !ip.empty() && IpAddress::Parse(uri->host) == ip;
 }
 
 }  // namespace
@@ -57,27 +44,28 @@ bool Derivation::IsContactOfPeer(const Draft& draft, std::string_view uri) const
 // Undoes RFC 3261 12.2.1.1. A strict first route became the Request-URI, and the target went to the
 // end (rule 3.6); where loose ones follow, that looks like a request to the strict router by their
 // way, and only what is known besides can tell.
-std::optional<Derivation::WireAddress> Derivation::ReadWire(
-    const Draft& draft, const RequestFact& request,
-    const std::vector<std::string>& predicted) const {
+const WireAddress* Derivation::ReadWire(const Draft& draft, const RequestFact& request,
+                                        const std::vector<std::string_view>& predicted) const {
   const std::string_view uri = facts_.Text(request.uri);
-  WireAddress loose{UriList(request.route), std::string(uri)};
-  if (loose.route_set.empty()) return loose;
-  WireAddress strict = loose;
-  strict.target = strict.route_set.back();
-  strict.route_set.pop_back();
-  strict.route_set.insert(strict.route_set.begin(), std::string(uri));
-  if (!IsLoose(loose.route_set.front())) return strict;
-  if (IsLoose(loose.target) || SameRoutes(loose.route_set, predicted)) return loose;
-  if (SameRoutes(strict.route_set, predicted)) return strict;
-  if (IsContactOfPeer(draft, loose.target) || IsLoose(strict.target)) return loose;
-  if (IsContactOfPeer(draft, strict.target)) return strict;
+  WireAddress& loose = work_.loose;
+  ReadUriList(request.route, &loose.route_set);
+  loose.target = uri;
+  if (loose.route_set.empty()) return &loose;
+  const bool strict_first = !UriOf(loose.route_set.front()).loose;
+  if (!strict_first && (UriOf(uri).loose || SameRoutes(loose.route_set, predicted))) return &loose;
+  WireAddress& strict = work_.strict;
+  strict.target = loose.route_set.back();
+  strict.route_set.assign(loose.route_set.begin(), loose.route_set.end() - 1);
+  strict.route_set.insert(strict.route_set.begin(), uri);
+  if (strict_first || SameRoutes(strict.route_set, predicted)) return &strict;
+  if (IsContactOfPeer(draft, loose.target) || UriOf(strict.target).loose) return &loose;
+  if (IsContactOfPeer(draft, strict.target)) return &strict;
   // A loose route is sent to its first entry, a strict one to the Request-URI.
   const IpAddress& hop = facts_.EndpointOf(request.peer).ip;
-  const bool to_route = NamesAddress(loose.route_set.front(), hop);
-  const bool to_uri = NamesAddress(uri, hop);
-  if (to_route != to_uri) return to_route ? loose : strict;
-  return std::nullopt;
+  const bool to_route = !hop.empty() && UriOf(loose.route_set.front()).ip == hop;
+  const bool to_uri = !hop.empty() && UriOf(uri).ip == hop;
+  if (to_route != to_uri) return to_route ? &loose : &strict;
+  return nullptr;
 }
 
 // An INVITE of which only the answer was captured, where an earlier one may have made the dialog:
@@ -101,7 +89,7 @@ bool Derivation::MayBeReinvite(const Draft& draft, const Transaction& opening) c
 }
 
 void Derivation::DeriveRoute(Draft& draft) const {
-  DialogState& state = draft.state;
+  DialogState& state = *draft.state;
   bool known = false;
   const MessageFact* proof = nullptr;
   EvidenceReason reason;
@@ -119,8 +107,8 @@ void Derivation::DeriveRoute(Draft& draft) const {
         if (state.phase == DialogPhase::kConfirmed) source = nullptr;
       }
       if (source != nullptr) {
-        state.record_route = UriList(source->record_route);
-        state.route_set.assign(state.record_route.rbegin(), state.record_route.rend());
+        ReadUriList(source->record_route, &draft.record_route);
+        draft.route_set.assign(draft.record_route.rbegin(), draft.record_route.rend());
         known = true;
         proof = source;
         reason = state.phase == DialogPhase::kConfirmed ? Reason::kRoutesOf2xx
@@ -138,8 +126,8 @@ void Derivation::DeriveRoute(Draft& draft) const {
       const MessageFact* source =
           opening.has_request ? static_cast<const MessageFact*>(&opening.request) : mirror;
       if (source != nullptr) {
-        state.record_route = UriList(source->record_route);
-        state.route_set = state.record_route;
+        ReadUriList(source->record_route, &draft.record_route);
+        draft.route_set = draft.record_route;
         known = true;
         proof = source;
         reason = opening.has_request ? Reason::kRoutesOfInvite : Reason::kRoutesMirrored;
@@ -148,10 +136,9 @@ void Derivation::DeriveRoute(Draft& draft) const {
     // Without the INVITE this may have been a re-INVITE, whose answer need not repeat the routes.
     // Routes that are there, are right; that there are none, is proved only by a peer that answers
     // itself.
-    if (known && !opening.has_request && state.route_set.empty()) {
+    if (known && !opening.has_request && draft.route_set.empty()) {
       const IpAddress& peer = facts_.EndpointOf(proof->peer).ip;
-      std::optional<UriView> contact = UriView::Parse(facts_.Text(proof->contact));
-      std::optional<IpAddress> host = contact ? IpAddress::Parse(contact->host) : std::nullopt;
+      const std::optional<IpAddress>& host = UriOf(facts_.Text(proof->contact)).ip;
       const bool direct = opening.sent && host && *host == peer;
       if (!direct) known = false;
     }
@@ -159,8 +146,8 @@ void Derivation::DeriveRoute(Draft& draft) const {
   }
   if (const Transaction* notify = OpeningNotify(draft); notify != nullptr && !notify->sent) {
     // The subscriber is the UAS of the NOTIFY, and takes its routes from nowhere else.
-    state.record_route = UriList(notify->request.record_route);
-    state.route_set = state.record_route;
+    ReadUriList(notify->request.record_route, &draft.record_route);
+    draft.route_set = draft.record_route;
     known = true;
     proof = &notify->request;
     reason = Reason::kRoutesOfNotify;
@@ -168,14 +155,13 @@ void Derivation::DeriveRoute(Draft& draft) const {
   if (known) {
     // The server's own entries at the front are consumed, not sent (rule 2.15).
     std::size_t own = 0;
-    while (own < state.route_set.size()) {
-      std::optional<UriView> uri = UriView::Parse(state.route_set[own]);
-      if (!uri || !server_.NamesServer(uri->host, uri->port)) break;
+    while (own < draft.route_set.size()) {
+      if (!UriOf(draft.route_set[own]).of_server) break;
       ++own;
     }
     if (own > 0) {
-      state.route_set.erase(state.route_set.begin(),
-                            state.route_set.begin() + static_cast<std::ptrdiff_t>(own));
+      draft.route_set.erase(draft.route_set.begin(),
+                            draft.route_set.begin() + static_cast<std::ptrdiff_t>(own));
       reason.without_own_entry = true;
     }
   }
@@ -208,13 +194,13 @@ void Derivation::DeriveRoute(Draft& draft) const {
     }
   }
   if (shown != nullptr) {
-    std::optional<WireAddress> wire = ReadWire(draft, shown->request, state.route_set);
-    if (wire && (!known || !SameRoutes(wire->route_set, state.route_set))) {
+    const WireAddress* const wire = ReadWire(draft, shown->request, draft.route_set);
+    if (wire != nullptr && (!known || !SameRoutes(wire->route_set, draft.route_set))) {
       if (known) {
-        state.conflicts.push_back({Field::kRouteSet, RefOf(*proof), Join(state.route_set),
+        state.conflicts.push_back({Field::kRouteSet, RefOf(*proof), Join(draft.route_set),
                                    "the server used another route in the dialog", false});
       }
-      state.route_set = std::move(wire->route_set);
+      draft.route_set = wire->route_set;
       known = true;
       proof = &shown->request;
       reason = {Reason::kRouteOfOwnRequest, shown->method};
@@ -223,362 +209,18 @@ void Derivation::DeriveRoute(Draft& draft) const {
   if (known && proof != nullptr) {
     Cite(draft, Field::kRouteSet, *proof, reason);
   } else {
-    state.route_set.clear();
+    draft.route_set.clear();
     draft.missing.Add(Field::kRouteSet);
   }
   // RFC 3261 12.1: the dialog is secure when TLS carried a request to a sips: URI.
   for (const Transaction* at : draft.creating) {
-    if (!at->has_request) continue;
-    std::optional<UriView> uri = UriView::Parse(facts_.Text(at->request.uri));
-    if (uri && uri->is_sips && IsSecure(at->request.transport)) {
+    if (!at->has_request || !IsSecure(at->request.transport)) continue;
+    const std::optional<UriView>& uri = UriOf(facts_.Text(at->request.uri)).view;
+    if (uri && uri->is_sips) {
       state.secure = true;
       Cite(draft, Field::kSecure, at->request, Reason::kTlsAndSips);
     }
   }
-}
-
-void Derivation::DeriveTarget(Draft& draft) const {
-  DialogState& state = draft.state;
-  TextId target = 0;
-  const MessageFact* proof = nullptr;
-  EvidenceReason reason;
-  std::int64_t since = INT64_MIN;  // when the target became that
-  // The server's own transaction that made it so, if one did: what the server sent later is told by
-  // the number, which no clock can disturb.
-  bool since_is_own = false;
-  std::uint32_t since_cseq = 0;
-
-  // --- where it started (rules 2.6, 2.7) ---
-  if (draft.created_in != nullptr) {
-    const Transaction& opening = *draft.created_in;
-    if (!opening.sent) {
-      if (opening.has_request && opening.request.contact != 0) {
-        target = opening.request.contact;
-        proof = &opening.request;
-        reason = Reason::kContactOfInvite;
-        since = opening.request.first.time_us;
-      }
-    } else {
-      const AnswerFact* source = draft.created_by_2xx;
-      if (source == nullptr || source->contact == 0) {
-        // The first provisional answer opens the dialog; a later one counts only when reliable.
-        const AnswerFact* first = nullptr;
-        const AnswerFact* reliable = nullptr;
-        for (const AnswerFact& answer : opening.answers) {
-          if (answer.status >= 200 || Canonical(answer.to_tag) != draft.remote) continue;
-          if (answer.contact == 0) continue;
-          if (first == nullptr || answer.first.Better(first->first)) first = &answer;
-          if (answer.rseq != 0 && (reliable == nullptr || answer.rseq > reliable->rseq)) {
-            reliable = &answer;
-          }
-        }
-        source = reliable != nullptr ? reliable : first;
-      }
-      if (source != nullptr && source->contact != 0) {
-        target = source->contact;
-        proof = source;
-        reason = source->status >= 200 ? Reason::kContactOf2xx : Reason::kContactOfProvisional;
-        since = SettledAt(draft, opening, *source);
-        since_is_own = true;
-        since_cseq = opening.cseq;
-      }
-    }
-  }
-
-  // --- refreshes (rules 4.1 to 4.5) ---
-  auto refreshes = [](Method method) {
-    return method == Method::kInvite || method == Method::kUpdate || method == Method::kSubscribe ||
-           method == Method::kNotify || method == Method::kRefer;
-  };
-  struct Refresh {
-    const MessageFact* fact = nullptr;  // whose Contact
-    std::int64_t at = INT64_MIN;        // when it took effect
-    Method method = Method::kOther;
-    std::uint32_t cseq = 0;
-    std::int64_t asked = INT64_MAX;  // when its request was captured
-  };
-  Refresh by_peer;
-  Refresh by_server;
-  // A refresh of the peer that it acknowledges, while the server's 2xx was not captured.
-  std::pair<const Transaction*, const MessageFact*> unproved;
-  for (const Transaction* at : draft.theirs) {
-    if (!refreshes(at->method) || !at->has_request || at->request.contact == 0) continue;
-    const AnswerFact* accepted = nullptr;
-    for (const AnswerFact& answer : at->answers) {
-      if (Canonical(answer.to_tag) != draft.local || answer.status >= 300 || !answer.reliable()) {
-        continue;
-      }
-      if (accepted == nullptr || answer.first.Better(accepted->first)) accepted = &answer;
-    }
-    if (accepted != nullptr) {
-      by_peer = {&at->request, SettledAt(draft, *at, *accepted), at->method, at->cseq};
-      continue;
-    }
-    const std::string_view offered = facts_.Text(at->request.contact);
-    // The server used it: as good as an answer (RFC 6141 4.6).
-    const bool used = std::any_of(draft.own.begin(), draft.own.end(), [&](const Transaction* own) {
-      return own->has_request && own->request.first.time_us > at->request.first.time_us &&
-             !IsOutOfProportion(draft, *own) && SameUri(facts_.Text(own->request.uri), offered);
-    });
-    if (used) {
-      by_peer = {&at->request, at->request.first.time_us, at->method, at->cseq};
-    } else if (FinalOf(draft, *at) == nullptr && OnPath(draft, at->request)) {
-      state.pending_remote_target = offered;
-      if (const Transaction* ack = AckSeen(draft, *at)) unproved = {at, &ack->request};
-      Cite(draft, Field::kPendingTarget, at->request, Reason::kContactNotAnswered);
-    } else {
-      ++state.quarantined;
-      state.conflicts.push_back({Field::kRemoteTarget, RefOf(at->request), std::string(offered),
-                                 "a refresh that the server did not accept", false});
-    }
-  }
-  for (const Transaction* at : draft.own) {
-    if (!refreshes(at->method)) continue;
-    const AnswerFact* source = nullptr;
-    for (const AnswerFact& answer : at->answers) {
-      if (Canonical(answer.to_tag) != draft.remote || answer.status >= 300 || answer.contact == 0 ||
-          !answer.reliable()) {
-        continue;
-      }
-      // The 2xx over a reliable 1xx, else the later reliable 1xx.
-      if (source == nullptr || answer.status >= 200 ||
-          (source->status < 200 && answer.rseq > source->rseq)) {
-        source = &answer;
-      }
-    }
-    if (source != nullptr) {
-      const std::int64_t settled = SettledAt(draft, *at, *source, true);
-      // An INVITE is answered after what was made within it.
-      if (by_server.fact != nullptr && by_server.method == Method::kInvite &&
-          at->method != Method::kInvite && settled < by_server.at) {
-        continue;
-      }
-      by_server = {source, settled, at->method, at->cseq,
-                   at->has_request ? at->request.first.time_us : INT64_MAX};
-    }
-  }
-  const Refresh* latest = by_peer.fact != nullptr ? &by_peer : nullptr;
-  if (by_server.fact != nullptr && (latest == nullptr || by_server.at > by_peer.at)) {
-    latest = &by_server;
-  }
-  if (by_peer.fact != nullptr && by_server.fact != nullptr &&
-      by_peer.fact->contact != by_server.fact->contact) {
-    // The peer sent its request after the server's, and about when it sent the answer: either may
-    // have overtaken the other. What came before the server asked was no answer to that.
-    constexpr std::int64_t kCrossing = 5'000;  // us
-    const std::int64_t requested = by_peer.fact->first.time_us;
-    const std::int64_t answered = by_server.fact->first.time_us;
-    if (by_server.asked < requested && std::abs(requested - answered) <= kCrossing) {
-      // They crossed; a conforming peer means its request (RFC 6141 4.8).
-      latest = &by_peer;
-      state.conflicts.push_back({Field::kRemoteTarget, RefOf(*by_server.fact),
-                                 std::string(facts_.Text(by_server.fact->contact)),
-                                 "two refreshes crossed; the peer's request was taken", false});
-    }
-  }
-  // The answer to the first INVITE came after what was refreshed while it rang.
-  if (latest != nullptr && draft.created_by_2xx != nullptr && draft.created_in->sent &&
-      draft.created_by_2xx->contact != 0 && latest->at < since) {
-    latest = nullptr;
-  }
-  if (latest != nullptr) {
-    target = latest->fact->contact;
-    proof = latest->fact;
-    since = latest->at;
-    since_is_own = latest == &by_server;
-    since_cseq = latest->cseq;
-    reason = {latest == &by_peer ? Reason::kContactOfPeersRefresh : Reason::kContactOfAnswer,
-              latest->method};
-  }
-  // A refresh of the peer that the server accepted, and whose request was lost: the target may be
-  // another since then, unless the server shows it (rule 11.9).
-  const MessageFact* blind = nullptr;
-  for (const Transaction* at : draft.theirs) {
-    if (at->has_request || !refreshes(at->method)) continue;
-    if (by_peer.fact != nullptr && at->cseq < by_peer.cseq) continue;
-    // A reliable provisional answer accepts the target, whatever comes of the rest (rule 4.3).
-    const AnswerFact* accepted = nullptr;
-    for (const AnswerFact& answer : at->answers) {
-      if (Canonical(answer.to_tag) != draft.local || answer.status >= 300 || !answer.reliable()) {
-        continue;
-      }
-      if (accepted == nullptr || answer.first.time_us < accepted->first.time_us) accepted = &answer;
-    }
-    if (accepted == nullptr) continue;
-    if (blind == nullptr || blind->first.time_us < accepted->first.time_us) blind = accepted;
-  }
-  // Of another only the ACK is left: it may have been one, too.
-  for (const Transaction* at : draft.theirs) {
-    if (at->method != Method::kAck || !at->has_request || !MayBeOnPath(draft, at->request))
-      continue;
-    if (IsOfSeenInvite(draft, *at)) continue;
-    if (by_peer.fact != nullptr && at->cseq < by_peer.cseq) continue;
-    if (blind == nullptr || blind->first.time_us < at->request.first.time_us) blind = &at->request;
-  }
-  if (unproved.first != nullptr &&
-      !SameUri(facts_.Text(unproved.first->request.contact), facts_.Text(target)) &&
-      (blind == nullptr || blind->first.time_us < unproved.second->first.time_us)) {
-    blind = unproved.second;
-  }
-  if (blind != nullptr && blind->first.time_us < since) blind = nullptr;
-  if (blind != nullptr) {
-    since = blind->first.time_us;
-    since_is_own = false;
-  }
-  if (target != 0) {
-    state.remote_target = facts_.Text(target);
-    state.contact_target = state.remote_target;
-  }
-  const MessageFact* const contact_proof = proof;
-
-  // --- what the server itself sent to (rules 2.13, 3.10, 3.11) ---
-  const Transaction* shown = nullptr;
-  for (const Transaction* at : draft.own) {
-    if (!at->has_request || at->method == Method::kPrack) continue;
-    if (IsOutOfProportion(draft, *at)) continue;
-    if (at->method == Method::kAck && state.phase != DialogPhase::kConfirmed) continue;
-    // What was sent while it rang has a higher number than the INVITE, and came before its 2xx.
-    const bool while_ringing = draft.created_in != nullptr && draft.created_in->sent &&
-                               since_cseq == draft.created_in->cseq &&
-                               at->request.first.time_us < since;
-    const bool later = since_is_own ? (at->cseq > since_cseq && !while_ringing) ||
-                                          (at->method == Method::kAck && at->cseq == since_cseq)
-                                    : at->request.first.time_us >= since;
-    if (!later) continue;
-    if (shown == nullptr || shown->request.first.time_us <= at->request.first.time_us) shown = at;
-  }
-  if (shown != nullptr) {
-    const std::optional<WireAddress> wire = ReadWire(draft, shown->request, state.route_set);
-    // Parameters that an old stack left out are kept; another host or port was on purpose.
-    if (wire && UriView::Parse(wire->target) &&
-        !SameUserHostPort(wire->target, state.remote_target)) {
-      state.remote_target = wire->target;
-      proof = &shown->request;
-      reason = {target == 0 ? Reason::kOwnRequestUri : Reason::kNotTheContact, shown->method};
-    }
-  } else if (options_.contact_rewrite == ContactRewrite::kAlways && state.route_set.empty() &&
-             !state.remote_target.empty()) {
-    // A direct flow through a NAT: the packet's source replaces host and port.
-    const Endpoint& source = proof != nullptr ? facts_.EndpointOf(proof->peer) : Endpoint();
-    std::optional<UriView> uri = UriView::Parse(state.remote_target);
-    if (uri && uri->is_sip && !source.ip.empty() && source.port != 0) {
-      std::string rewritten(uri->scheme);
-      rewritten += ':';
-      if (!uri->user.empty()) rewritten += std::string(uri->user) + '@';
-      rewritten += source.ToString();
-      rewritten += uri->params;
-      if (!SameUri(rewritten, state.remote_target)) {
-        state.remote_target = rewritten;
-        reason = Reason::kContactRewrite;
-      }
-    }
-  }
-  if (SameUri(state.contact_target, state.remote_target)) state.contact_target.clear();
-  if (!state.contact_target.empty() && contact_proof != nullptr) {
-    Cite(draft, Field::kContactTarget, *contact_proof, Reason::kContactNotUsed);
-  }
-  if (state.remote_target.empty() || (blind != nullptr && shown == nullptr)) {
-    draft.missing.Add(Field::kRemoteTarget);
-    if (blind != nullptr) Warn(state, "a refresh of the peer was answered, but not captured");
-  } else if (proof != nullptr) {
-    Cite(draft, Field::kRemoteTarget, *proof, reason);
-  }
-
-  // --- where a 3xx to the server's last re-INVITE pointed (rule 6.12) ---
-  for (const Transaction* at : draft.own) {
-    if (at->method != Method::kInvite) continue;
-    state.redirect_targets.clear();
-    draft.proofs.Remove(Field::kRedirectTargets);
-    const AnswerFact* final = FinalOf(draft, *at);
-    if (final == nullptr || final->status / 100 != 3) continue;
-    std::string_view notes = NotesOf(*final);
-    Note key;
-    std::string_view value;
-    while (NextNote(&notes, &key, &value)) {
-      if (key == Note::kAlternative) state.redirect_targets.emplace_back(value);
-    }
-    if (!state.redirect_targets.empty()) {
-      Cite(draft, Field::kRedirectTargets, *final, Reason::kRedirected);
-    }
-  }
-
-  // --- the server's own Contact (rule 4.9) ---
-  const MessageFact* local = nullptr;
-  auto consider = [&](const MessageFact& fact) {
-    if (fact.contact == 0) return;
-    if (local == nullptr || local->first.time_us < fact.first.time_us ||
-        (local->first.time_us == fact.first.time_us && fact.first.hash < local->first.hash)) {
-      local = &fact;
-    }
-  };
-  for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
-    for (const Transaction* at : *list) {
-      if (!refreshes(at->method)) continue;
-      if (at->sent && at->has_request) consider(at->request);
-      if (at->sent) continue;
-      for (const AnswerFact& answer : at->answers) {
-        if (answer.status < 300 && Canonical(answer.to_tag) == draft.local) consider(answer);
-      }
-    }
-  }
-  if (local != nullptr) {
-    state.local_target = facts_.Text(local->contact);
-    Cite(draft, Field::kLocalTarget, *local, Reason::kOwnLastContact);
-  }
-}
-
-void Derivation::DeriveNextHop(Draft& draft) const {
-  DialogState& state = draft.state;
-  const MessageFact* sent = nullptr;
-  const MessageFact* heard = nullptr;
-  auto newest = [](const MessageFact*& best, const MessageFact& fact) {
-    if (fact.peer == 0) return;
-    if (best == nullptr || best->first.time_us < fact.first.time_us ||
-        (best->first.time_us == fact.first.time_us && fact.first.hash < best->first.hash)) {
-      best = &fact;
-    }
-  };
-  for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
-    for (const Transaction* at : *list) {
-      const AnswerFact* final = FinalOf(draft, *at);
-      // An unanswered request from elsewhere is not where the peer is.
-      const bool accepted = final != nullptr && final->status < 300;
-      const bool believed = accepted || list == &draft.creating;
-      if (at->has_request) {
-        if (at->sent) {
-          newest(sent, at->request);
-        } else if (believed && OnPath(draft, at->request)) {
-          newest(heard, at->request);
-        }
-      }
-      if (!at->sent) continue;
-      for (const AnswerFact& answer : at->answers) {
-        if (Canonical(answer.to_tag) == draft.remote && OnPath(draft, answer))
-          newest(heard, answer);
-      }
-    }
-  }
-  if (heard != nullptr) {
-    state.observed_source = facts_.EndpointOf(heard->peer);
-    Cite(draft, Field::kObservedSource, *heard, Reason::kPeersLastMessage);
-  }
-  // An initial INVITE may have gone through an outbound proxy that did not stay in the path, so
-  // what the server sent within the dialog is better, then where the peer was heard from.
-  const MessageFact* hop = nullptr;
-  for (const Transaction* at : draft.own) {
-    if (at->has_request && !IsOutOfProportion(draft, *at)) newest(hop, at->request);
-  }
-  Reason reason = Reason::kOwnLastRequest;
-  if (hop == nullptr) {
-    hop = heard != nullptr ? heard : sent;
-    reason = heard != nullptr ? Reason::kPeerLastHeard : Reason::kInviteSentTo;
-  }
-  if (hop != nullptr) {
-    state.next_hop = facts_.EndpointOf(hop->peer);
-    Cite(draft, Field::kNextHop, *hop, reason);
-  }
-  state.flow_held_by_server =
-      IsStream(state.transport) && state.route_set.empty() && !draft.missing.Has(Field::kRouteSet);
 }
 
 }  // namespace sipheal::inline v0_1::sip

@@ -13,13 +13,14 @@ namespace sipheal::inline v0_1::sip {
 bool Derivation::IsOutOfProportion(const Draft& draft, const Transaction& at) const {
   if (at.trying || !at.answers.empty() || at.method == Method::kAck) return false;
   const std::optional<std::uint32_t> known =
-      at.sent ? draft.state.local_seq : draft.state.remote_seq;
+      at.sent ? draft.state->local_seq : draft.state->remote_seq;
   return known ? at.cseq > *known && at.cseq - *known > kSaneJump : at.cseq > kMaxCseq;
 }
 
 // A nonce may be older than the call (RFC 7616 3.3: a next request may go without a challenge), so
 // this is worth a look and no more. Captured credentials are never sent again.
 void Derivation::NoteForeignCredentials(Draft& draft) const {
+  if (!Has(Note::kNonceUsed)) return;
   const auto issued = [&](std::string_view nonce) {
     return std::any_of(
         facts_.transactions.begin(), facts_.transactions.end(), [&](const Transaction& at) {
@@ -41,8 +42,8 @@ void Derivation::NoteForeignCredentials(Draft& draft) const {
       if (!at->has_request) continue;
       const std::string_view nonce = FindNote(NotesOf(at->request), Note::kNonceUsed);
       if (nonce.empty() || issued(nonce)) continue;
-      Warn(draft.state, "the credentials of a " + std::string(ToString(at->method)) +
-                            " answer no challenge that was captured in this call");
+      Warn(*draft.state, "the credentials of a " + std::string(ToString(at->method)) +
+                             " answer no challenge that was captured in this call");
     }
   }
 }
@@ -57,8 +58,8 @@ void Derivation::NoteForeignTags(Draft& draft) const {
             Canonical(answer.to_tag) == AnswerTag(draft, *at)) {
           continue;
         }
-        ++draft.state.quarantined;
-        draft.state.conflicts.push_back(
+        ++draft.state->quarantined;
+        draft.state->conflicts.push_back(
             {at->sent ? Field::kRemoteTag : Field::kLocalTag, RefOf(answer),
              std::string(facts_.Tag(answer.to_tag)),
              "a 2xx to a re-INVITE under another tag; the dialog's own tag counts (RFC 3261 14.1)",

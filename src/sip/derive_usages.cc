@@ -52,6 +52,7 @@ bool EndsSubscription(int status) {
 }  // namespace
 
 void Derivation::DeriveUsages(Draft& draft) const {
+  if (!Has(Method::kRefer) && !Has(Method::kSubscribe) && !Has(Method::kNotify)) return;
   struct Known {
     DialogUsage usage;
     bool over = false;
@@ -131,7 +132,7 @@ void Derivation::DeriveUsages(Draft& draft) const {
       }
     }
   }
-  std::vector<DialogUsage>& usages = draft.state.usages;
+  std::vector<DialogUsage>& usages = draft.state->usages;
   for (Known& one : known) {
     if (!one.over) usages.push_back(std::move(one.usage));
   }
@@ -142,7 +143,7 @@ void Derivation::DeriveUsages(Draft& draft) const {
 }
 
 const Transaction* Derivation::OpeningNotify(const Draft& draft) const {
-  if (!draft.creating.empty()) return nullptr;
+  if (!draft.creating.empty() || !Has(Method::kNotify)) return nullptr;
   const Transaction* first = nullptr;
   for (const auto* list : {&draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {

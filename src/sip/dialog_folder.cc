@@ -70,7 +70,7 @@ class Folding {
       : matcher_(std::move(server)), options_(options) {}
 
   FoldOutcome Fold(const CapturedMessageView& message, const MessageView& view, bool batch);
-  std::vector<DialogState> Derive(std::string_view call_id, CallFacts& facts) const;
+  void Derive(std::string_view call_id, CallFacts& facts, std::vector<DialogState>* dialogs) const;
 
   ServerMatcher matcher_;
   RebuildOptions options_;
@@ -89,6 +89,8 @@ class Folding {
   std::unique_ptr<MessageFields> fields_ = std::make_unique<MessageFields>();
   std::unique_ptr<MessageReader> reader_ = std::make_unique<MessageReader>();
   MessageRecord record_;
+  mutable Deriver deriver_;
+  std::vector<DialogState> swept_;  // the dialogs of the call that Sweep looks at
 
  private:
   void NoteMentions(std::string_view call_id);
@@ -131,10 +133,10 @@ bool Folding::IsOfAGrave(std::string_view call_id) const {
 }
 
 // The dialogs of a call; its facts are in another order afterwards, and say the same.
-std::vector<DialogState> Folding::Derive(std::string_view call_id, CallFacts& facts) const {
-  std::vector<DialogState> dialogs = DeriveDialogs(call_id, facts, matcher_, options_);
+void Folding::Derive(std::string_view call_id, CallFacts& facts,
+                     std::vector<DialogState>* dialogs) const {
+  deriver_.Derive(call_id, facts, matcher_, options_, dialogs);
   facts.Reorder();
-  return dialogs;
 }
 
 FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView& view, bool batch) {
@@ -236,25 +238,29 @@ bool DialogFolder::Tracks(std::string_view call_id) const {
 }
 
 std::vector<DialogState> DialogFolder::Snapshot(std::string_view call_id) const {
+  std::vector<DialogState> dialogs;
+  Snapshot(call_id, &dialogs);
+  return dialogs;
+}
+
+void DialogFolder::Snapshot(std::string_view call_id, std::vector<DialogState>* dialogs) const {
   TrackedCalls& calls = impl_->calls_;
-  const auto derive = [&](std::string_view id, const TrackedCalls::Place& place) {
-    return impl_->Derive(id, calls.Open(id, place).facts);
-  };
   const TrackedCalls::Place place = calls.Find(call_id);
-  if (!place.tracked()) return {};
-  std::vector<DialogState> dialogs = derive(call_id, place);
-  if (impl_->mentions_.empty()) return dialogs;
+  if (!place.tracked()) return dialogs->clear();
+  impl_->Derive(call_id, calls.Open(call_id, place).facts, dialogs);
+  if (impl_->mentions_.empty()) return;
   const auto mentioned = impl_->mentions_.find(call_id);
-  if (mentioned == impl_->mentions_.end()) return dialogs;
-  const auto own = static_cast<std::ptrdiff_t>(dialogs.size());
+  if (mentioned == impl_->mentions_.end()) return;
+  const auto own = static_cast<std::ptrdiff_t>(dialogs->size());
+  std::vector<DialogState> others;
   for (const std::string& other : mentioned->second) {
     const TrackedCalls::Place at = calls.Find(other);
     if (!at.tracked() || other == call_id) continue;
-    for (DialogState& dialog : derive(other, at)) dialogs.push_back(std::move(dialog));
+    impl_->Derive(other, calls.Open(other, at).facts, &others);
+    for (DialogState& dialog : others) dialogs->push_back(std::move(dialog));
   }
-  ApplyReferences(dialogs);
-  dialogs.erase(dialogs.begin() + own, dialogs.end());
-  return dialogs;
+  ApplyReferences(*dialogs);
+  dialogs->erase(dialogs->begin() + own, dialogs->end());
 }
 
 void DialogFolder::ForEachCall(const std::function<void(std::string_view call_id)>& fn) const {
@@ -295,8 +301,8 @@ std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
           facts.transactions.begin(), facts.transactions.end(), [](const Transaction& transaction) {
             return transaction.method == Method::kInvite && transaction.FinalAnswer() == nullptr;
           });
-      const std::vector<DialogState> dialogs =
-          DeriveDialogs(at.call_id(), facts, impl.matcher_, impl.options_);
+      std::vector<DialogState>& dialogs = impl.swept_;
+      impl.deriver_.Derive(at.call_id(), facts, impl.matcher_, impl.options_, &dialogs);
       over = std::all_of(dialogs.begin(), dialogs.end(), [](const DialogState& dialog) {
         return dialog.phase == DialogPhase::kTerminated ||
                dialog.end == DialogEnd::kByeUnanswered || dialog.end == DialogEnd::kCancelled;
@@ -379,8 +385,10 @@ std::vector<DialogState> Rebuild(std::span<const CapturedMessage> messages,
     }
   }
   std::vector<DialogState> dialogs;
+  std::vector<DialogState> of_call;
   impl.calls_.ForEachFacts([&](std::string_view call_id, CallFacts& facts) {
-    for (DialogState& dialog : impl.Derive(call_id, facts)) dialogs.push_back(std::move(dialog));
+    impl.Derive(call_id, facts, &of_call);
+    for (DialogState& dialog : of_call) dialogs.push_back(std::move(dialog));
   });
   ApplyReferences(dialogs);
   std::sort(dialogs.begin(), dialogs.end(), [](const DialogState& a, const DialogState& b) {

@@ -12,10 +12,15 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/derive.cc
   sip/derive_connected.cc
   sip/derive_end.cc
+  sip/derive_find.cc
+  sip/derive_hops.cc
   sip/derive_identity.cc
   sip/derive_references.cc
   sip/derive_route.cc
+  sip/derive_sdp.cc
+  sip/derive_sequence.cc
   sip/derive_session.cc
+  sip/derive_target.cc
   sip/derive_trust.cc
   sip/derive_usages.cc
   sip/dialog_codec.cc

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sipheal/sip/sdp.h"
 
+#include "sip/sdp_view.h"
 #include "sip/text.h"
 #include "sipheal/sip/uri.h"
 
@@ -60,59 +61,79 @@ std::string_view ConnectionAddress(std::string_view value) {
 
 }  // namespace
 
-std::optional<ParsedSdp> ParseSdp(std::string_view body) {
-  ParsedSdp result;
-  SdpSummary& sdp = result.summary;
+SdpOrigin ReadOrigin(std::string_view value) {
+  SdpOrigin origin;
+  for (std::string_view* word : {&origin.user, &origin.session_id, &origin.version,
+                                 &origin.net_type, &origin.address_type, &origin.address}) {
+    *word = NextWord(&value);
+  }
+  return origin;
+}
+
+void CopyOrigin(const SdpOrigin& origin, SdpSummary* summary) {
+  summary->origin_user = origin.user;
+  summary->origin_session_id = origin.session_id;
+  summary->origin_version = origin.version;
+  summary->origin_net_type = origin.net_type;
+  summary->origin_address_type = origin.address_type;
+  summary->origin_address = origin.address;
+}
+
+void SdpView::Read(std::string_view text) {
+  origin_ = {};
+  address_ = {};
+  media_.clear();
+  security_ = {};
+  has_origin_ = false;
+  zero_connection_ = false;
   SdpDirection session_direction = SdpDirection::kSendRecv;
-  bool has_origin = false;
-  SdpMedia* media = nullptr;
+  SdpMediaView* media = nullptr;
   bool media_ignored = false;
   std::string_view line;
-  while (NextLine(&body, &line)) {
+  const auto end_media = [&](std::string_view rest) {
+    if (media == nullptr || media_ignored || media->lines.empty()) return;
+    media->lines = {media->lines.data(),
+                    static_cast<std::size_t>(rest.data() - media->lines.data())};
+  };
+  for (std::string_view rest = text, before = rest; NextLine(&rest, &line); before = rest) {
     if (line.size() < 2 || line[1] != '=') continue;
     std::string_view value = line.substr(2);
     switch (line[0]) {
       case 'o':
-        if (has_origin) break;
-        has_origin = true;
-        sdp.origin_user = NextWord(&value);
-        sdp.origin_session_id = NextWord(&value);
-        sdp.origin_version = NextWord(&value);
-        sdp.origin_net_type = NextWord(&value);
-        sdp.origin_address_type = NextWord(&value);
-        sdp.origin_address = NextWord(&value);
+        if (has_origin_) break;
+        has_origin_ = true;
+        origin_ = value;
         break;
       case 'c':
         if (media_ignored) break;
-        (media != nullptr ? media->address : sdp.address) = ConnectionAddress(value);
+        (media != nullptr ? media->address : address_) = ConnectionAddress(value);
         break;
       case 'm': {
-        media_ignored = sdp.media.size() == kMaxMedia;
+        end_media(before);
+        media_ignored = media_.size() == kMaxMedia;
         if (media_ignored) break;
-        media = &sdp.media.emplace_back();
+        media = &media_.emplace_back();
         media->direction = session_direction;
         media->type = NextWord(&value);
-        std::string_view port = NextWord(&value);
+        const std::string_view port = NextWord(&value);
         media->port = static_cast<std::uint16_t>(
             ParseUnsigned(port.substr(0, port.find('/')), 65535).value_or(0));
         media->protocol = NextWord(&value);
         media->formats = value;
-        if (media->protocol.find("SAVP") != std::string::npos) result.security.sdes = true;
+        media->lines = rest;
+        if (media->protocol.find("SAVP") != media->protocol.npos) security_.sdes = true;
         break;
       }
       case 'a': {
         if (media_ignored) break;
         if (std::optional<SdpDirection> direction = DirectionOf(value)) {
           (media != nullptr ? media->direction : session_direction) = *direction;
-        } else if (media != nullptr && HasPrefix(value, "rtpmap:") && IsDynamicRtpmap(value)) {
-          if (!media->rtpmaps.empty()) media->rtpmaps += ',';
-          media->rtpmaps += value.substr(7);
         } else if (HasPrefix(value, "crypto")) {
-          result.security.sdes = true;
+          security_.sdes = true;
         } else if (HasPrefix(value, "fingerprint")) {
-          result.security.dtls = true;
+          security_.dtls = true;
         } else if (HasPrefix(value, "ice-ufrag")) {
-          result.security.ice = true;
+          security_.ice = true;
         }
         break;
       }
@@ -120,18 +141,52 @@ std::optional<ParsedSdp> ParseSdp(std::string_view body) {
         break;
     }
   }
-  if (!has_origin && sdp.media.empty()) return std::nullopt;
+  end_media({text.data() + text.size(), 0});
   // The direction that speaks for the session is that of its first active line, audio before
   // others.
-  const SdpMedia* chosen = nullptr;
-  for (const SdpMedia& entry : sdp.media) {
+  const SdpMediaView* chosen = nullptr;
+  for (const SdpMediaView& entry : media_) {
     if (entry.port == 0) continue;
-    if (IsZero(entry.address.empty() ? sdp.address : entry.address)) result.zero_connection = true;
+    if (IsZero(entry.address.empty() ? address_ : entry.address)) zero_connection_ = true;
     if (chosen == nullptr || (chosen->type != "audio" && entry.type == "audio")) chosen = &entry;
   }
-  sdp.direction = chosen != nullptr ? chosen->direction : session_direction;
+  direction_ = chosen != nullptr ? chosen->direction : session_direction;
   // DTLS-SRTP is no SDES, though its profile has SAVP in it, too.
-  if (result.security.dtls) result.security.sdes = false;
+  if (security_.dtls) security_.sdes = false;
+}
+
+void SdpView::CopyTo(SdpSummary* summary) const {
+  summary->address = address_;
+  summary->direction = direction_;
+  summary->media.resize(media_.size());
+  auto to = summary->media.begin();
+  for (const SdpMediaView& from : media_) {
+    to->type = from.type;
+    to->port = from.port;
+    to->protocol = from.protocol;
+    to->formats = from.formats;
+    to->address = from.address;
+    to->direction = from.direction;
+    to->rtpmaps.clear();
+    std::string_view line;
+    for (std::string_view rest = from.lines; NextLine(&rest, &line);) {
+      if (!HasPrefix(line, "a=rtpmap:") || !IsDynamicRtpmap(line.substr(2))) continue;
+      if (!to->rtpmaps.empty()) to->rtpmaps += ',';
+      to->rtpmaps += line.substr(9);
+    }
+    ++to;
+  }
+}
+
+std::optional<ParsedSdp> ParseSdp(std::string_view body) {
+  SdpView view;
+  view.Read(body);
+  if (!view.has_origin() && view.media().empty()) return std::nullopt;
+  ParsedSdp result;
+  CopyOrigin(ReadOrigin(view.origin()), &result.summary);
+  view.CopyTo(&result.summary);
+  result.security = view.security();
+  result.zero_connection = view.zero_connection();
   return result;
 }
 

@@ -27,11 +27,15 @@ ServerMatcher::Match ServerMatcher::MatchEndpoint(const Endpoint& endpoint,
 }
 
 bool ServerMatcher::NamesServer(std::string_view host, std::uint16_t port) const {
+  return NamesServer(host, IpAddress::Parse(host), port);
+}
+
+bool ServerMatcher::NamesServer(std::string_view host, const std::optional<IpAddress>& ip,
+                                std::uint16_t port) const {
   if (port == 0) port = 5060;
   for (const std::string& name : identity_.host_names) {
     if (EqualsIgnoreCase(name, host)) return true;
   }
-  std::optional<IpAddress> ip = IpAddress::Parse(host);
   if (!ip) return false;
   return std::any_of(identity_.addresses.begin(), identity_.addresses.end(),
                      [&](const ServerAddress& address) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -34,6 +35,9 @@ class ServerMatcher {
                      const ViaView& top_via) const;
   // A host (name or address) and port as written in a URI or Via; port 0 stands for 5060.
   bool NamesServer(std::string_view host, std::uint16_t port) const;
+  // The same for a host that was read: `ip` is its address, if it is one.
+  bool NamesServer(std::string_view host, const std::optional<IpAddress>& ip,
+                   std::uint16_t port) const;
 
  private:
   enum class Match { kNone, kHostOnly, kExact };

@@ -13,7 +13,8 @@
 //
 // or, for a whole capture at once, Rebuild(messages, identity).
 //
-// Not thread-safe: one folder belongs to one thread at a time. Nothing here does I/O.
+// Not thread-safe: one folder belongs to one thread at a time, also for Snapshot(), which works in
+// memory of the folder. Nothing here does I/O.
 #pragma once
 
 #include <cstddef>
@@ -100,6 +101,10 @@ class SIPHEAL_EXPORT DialogFolder {
   // microseconds. What other calls in the folder say of them counts, too (Replaces, the dialog
   // package).
   std::vector<DialogState> Snapshot(std::string_view call_id) const;
+  // The same, written over what is in `dialogs`, whose memory is used again: who looks at many
+  // calls one behind the other then allocates nothing, unless one of them is larger than those
+  // before.
+  void Snapshot(std::string_view call_id, std::vector<DialogState>* dialogs) const;
 
   // Calls fn for every Call-ID tracked, in no particular order. fn must not change the folder.
   void ForEachCall(const std::function<void(std::string_view call_id)>& fn) const;
