@@ -102,6 +102,8 @@ class Derivation {
 
   // --- derive_session.cc: session timer, open transactions, deadline ---
   bool MadeTheCall(const Draft& draft, const Transaction& ack) const;
+  bool IsWithinLostInvite(const Draft& draft, const Transaction& update,
+                          const MessageFact& start) const;
   std::int64_t BegunBy(const Draft& draft, const Transaction& invite) const;
   std::int64_t AfterAll(const Draft& draft, const Transaction& invite) const;
   const Transaction* AckOfFailure(const Transaction& invite) const;

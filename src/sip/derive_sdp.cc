@@ -171,6 +171,12 @@ void Derivation::DeriveSdp(Draft& draft) const {
         exchange.accepted = true;
       }
     }
+    if (IsWithinLostInvite(draft, *at, start)) {
+      exchange.offer = exchange.answer = nullptr;
+      exchange.shown = &start;
+      exchange.accepted = true;
+      Warn(state, "an UPDATE was made within an INVITE that may have failed");
+    }
     found.push_back(exchange);
   };
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {

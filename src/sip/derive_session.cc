@@ -24,6 +24,20 @@ bool Derivation::MadeTheCall(const Draft& draft, const Transaction& ack) const {
   return true;
 }
 
+// An UPDATE that its side made between an INVITE and the ACK for that, which is all that is left of
+// it: nobody can tell whether it failed, and took with it what was agreed (RFC 6141 3.7).
+bool Derivation::IsWithinLostInvite(const Draft& draft, const Transaction& update,
+                                    const MessageFact& start) const {
+  if (update.method != Method::kUpdate) return false;
+  const auto& of_its_side = update.sent ? draft.own : draft.theirs;
+  return std::any_of(of_its_side.begin(), of_its_side.end(), [&](const Transaction* ack) {
+    return ack->method == Method::kAck && ack->has_request && ack->cseq < update.cseq &&
+           update.cseq - ack->cseq <= kSaneJump &&
+           start.first.time_us < ack->request.first.time_us && !IsOfSeenInvite(draft, *ack) &&
+           (ack->sent || MayBeOnPath(draft, ack->request)) && !MadeTheCall(draft, *ack);
+  });
+}
+
 // By when the INVITE of this number had been sent: before any request of its side with a higher
 // one.
 std::int64_t Derivation::BegunBy(const Draft& draft, const Transaction& invite) const {

@@ -300,6 +300,32 @@ TEST(Loss, Rule11_9_WhatAnUpdateAgreedOnWhileItRangOutlivesALostOpening) {
   }
 }
 
+// Of the server's re-INVITE only the ACK is left: it may have failed, and what an UPDATE within it
+// agreed on went with it (RFC 6141 3.7). An UPDATE after it is in force.
+TEST(Loss, Rule11_9_WhatAnUpdateAgreedOnWithinAReinviteOfWhichOnlyTheAckIsLeftIsUnknown) {
+  for (const bool within : {true, false}) {
+    CallScript call;
+    call.AnsweredByServer();
+    const auto acknowledge = [&call] {
+      call.Send(call.FromCallee({.method = "ACK", .cseq = 41, .branch = "z9hG4bKlost"}));
+    };
+    if (!within) acknowledge();
+    const Request update = call.Send(
+        call.FromCallee({.method = "UPDATE", .cseq = 43, .sdp = Sdp("192.0.2.10", 20000, "3")}));
+    call.Reply(update, {.sdp = Sdp("198.51.100.7", 30000, "3")});
+    if (within) acknowledge();
+    const DialogState dialog = call.Only();
+    SCOPED_TRACE(sip::Explain(dialog, call.Judge()));
+    EXPECT_EQ(dialog.phase, DialogPhase::kConfirmed);
+    EXPECT_EQ(dialog.IsMissing(sip::Field::kLocalSdp), within);
+    EXPECT_EQ(dialog.IsMissing(sip::Field::kRemoteSdp), within);
+    EXPECT_EQ(dialog.IsMissing(sip::Field::kHold), within);
+    EXPECT_EQ(dialog.warnings.empty(), !within);
+    // Its version was written all the same.
+    EXPECT_EQ(dialog.highest_local_sdp_version, "3");
+  }
+}
+
 // The first INVITE may have been answered, or refused and sent anew: the only 2xx that was captured
 // may be that to a re-INVITE, whose Record-Route is none of the dialog's (rule 2.4).
 TEST(Loss, Rule11_9_ARecordRouteThatMayBeThatOfAReinviteIsNotBelieved) {
