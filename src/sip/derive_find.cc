@@ -226,6 +226,16 @@ bool Derivation::IsInitial(const Transaction& transaction) const {
           (answer.status >= 300 || IsAfterFirstInvite(transaction))) {
         return false;  // answered under tags that the two sides had agreed on before
       }
+      if (other.method == Method::kInvite && !other.has_request && other_way &&
+          other.from_tag != 0 && Canonical(other.from_tag) == Canonical(answer.to_tag) &&
+          std::any_of(other.answers.begin(), other.answers.end(), [&](const AnswerFact& fork) {
+            return CreatesDialog(fork) && fork.to_tag != 0 &&
+                   Canonical(fork.to_tag) != Canonical(transaction.from_tag);
+          })) {
+        // A fork of the call that this side made answers with another tag; an INVITE within the
+        // dialog would be answered with its own (RFC 3261 8.2.6.2).
+        return false;
+      }
       if (other.method == Method::kInvite && !other.has_request && !other_way &&
           other.cseq < transaction.cseq && other.from_tag == transaction.from_tag &&
           std::any_of(other.answers.begin(), other.answers.end(), [&](const AnswerFact& earlier) {

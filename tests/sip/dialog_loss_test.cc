@@ -349,6 +349,30 @@ TEST(Loss, Rule11_9_ARecordRouteThatMayBeThatOfAReinviteIsNotBelieved) {
   EXPECT_THAT(call.Only().route_set, ElementsAre("sip:p1;lr"));
 }
 
+// Another fork answered the server's INVITE under the From tag that the server now answers under:
+// so the server made the call, and the peer's INVITE was a re-INVITE, whose Record-Route is none of
+// the dialog's (rule 2.4).
+TEST(Loss, Rule11_9_AnotherForkShowsThatTheServerMadeTheCall) {
+  CallScript lost;
+  const Request invite = lost.Send({});
+  const Request reinvite =
+      lost.Receive({.cseq = 12, .from_tag = "b", .to_tag = "a", .branch = "z9hG4bKtheirs"});
+  for (const bool fork_seen : {true, false}) {
+    CallScript call;
+    if (fork_seen) {
+      call.Reply(invite, {.status = 180, .to_tag = "fork", .record_route = {"<sip:p1;lr>"}});
+    }
+    call.Reply(reinvite, {.record_route = {"<sip:p2;lr>"}});
+    const std::vector<DialogState> dialogs = call.Rebuild();
+    const auto dialog = std::find_if(dialogs.begin(), dialogs.end(),
+                                     [](const DialogState& one) { return one.remote.tag == "b"; });
+    ASSERT_NE(dialog, dialogs.end());
+    EXPECT_EQ(dialog->phase, DialogPhase::kConfirmed);
+    EXPECT_EQ(dialog->role != DialogRole::kUas, fork_seen);
+    EXPECT_EQ(dialog->IsMissing(sip::Field::kRouteSet), fork_seen);
+  }
+}
+
 // A copy of the INVITE came by another path and was refused for that (rule 1.9). The ACK has
 // neither the branch nor the To tag of the refusal, so it is not for it.
 TEST(Loss, Rule1_9_AnAckIsNotThatOfAMergedCopyWithAnotherTag) {
