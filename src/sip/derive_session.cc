@@ -179,7 +179,9 @@ void Derivation::DeriveOpen(Draft& draft) const {
     std::uint32_t newest = 0;
     for (const Transaction* at : sent ? draft.own : draft.theirs) {
       const bool believed = !at->has_request || at->sent || OnPath(draft, at->request);
-      if (at->method == Method::kInvite && believed) newest = std::max(newest, at->cseq);
+      // The server's own ACK shows an INVITE of its number, too; the peer's may be made up.
+      const bool shows = at->method == Method::kInvite || (at->method == Method::kAck && at->sent);
+      if (shows && believed) newest = std::max(newest, at->cseq);
     }
     return newest;
   };

@@ -373,6 +373,17 @@ TEST(Loss, Rule11_9_AnotherForkShowsThatTheServerMadeTheCall) {
   }
 }
 
+// Of the INVITE that was sent anew only the ACK is left. There is one at a time (RFC 3261 14.1), so
+// the one before is over, though what refused it was lost.
+TEST(Loss, Rule11_9_AnInviteIsOverWhenALaterOneWasAcknowledged) {
+  CallScript call;
+  const Request refused = call.Send({});
+  call.Reply(refused, {.status = 100});
+  call.Send({.method = "ACK", .cseq = 2, .to_tag = "b"});
+  EXPECT_EQ(call.Only().phase, DialogPhase::kConfirmed);
+  EXPECT_THAT(call.Only().open_transactions, IsEmpty());
+}
+
 // A copy of the INVITE came by another path and was refused for that (rule 1.9). The ACK has
 // neither the branch nor the To tag of the refusal, so it is not for it.
 TEST(Loss, Rule1_9_AnAckIsNotThatOfAMergedCopyWithAnotherTag) {
