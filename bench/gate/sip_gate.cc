@@ -11,6 +11,7 @@
 #include "sipheal/sip/dialog_folder.h"
 #include "sipheal/sip/message_view.h"
 #include "sipheal/sip/next_request.h"
+#include "sipheal/sip/reinvite.h"
 #include "sipheal/sip/verdict.h"
 
 namespace sipheal::bench {
@@ -49,11 +50,11 @@ std::size_t Rebuild(const std::vector<GateCall>& calls, sip::DialogFolder& folde
   return good;
 }
 
-std::size_t Serialise(const Dialogs& dialogs, const sip::ReinviteOptions& options) {
+std::size_t Serialise(const Dialogs& dialogs, sip::ReinviteWriter& writer) {
   std::size_t good = 0;
   std::string text;
   for (const sip::DialogState& dialog : dialogs) {
-    good += WriteReinvite(dialog, options, &text).ok() ? 1 : 0;
+    good += writer.Write(dialog, {.branch = "z9hG4bK-gate-1"}).ok() ? 1 : 0;
     good += sip::RecoveryVariables(dialog).ok() ? 1 : 0;
     EncodeDialog(dialog, &text);
     good += text.empty() ? 0 : 1;
@@ -68,10 +69,10 @@ std::size_t Serialise(const Dialogs& dialogs, const sip::ReinviteOptions& option
 extern "C" __attribute__((noinline)) std::size_t GateWork(
     std::string_view work, const std::vector<sipheal::bench::GateCall>& calls,
     sipheal::sip::DialogFolder& folder, const sipheal::bench::Dialogs& dialogs,
-    const sipheal::sip::ReinviteOptions& options) {
+    sipheal::sip::ReinviteWriter& writer) {
   if (work == "parse") return sipheal::bench::Parse(calls);
   if (work == "rebuild") return sipheal::bench::Rebuild(calls, folder, nullptr);
-  return sipheal::bench::Serialise(dialogs, options);
+  return sipheal::bench::Serialise(dialogs, writer);
 }
 
 int main(int argc, char** argv) {
@@ -91,12 +92,10 @@ int main(int argc, char** argv) {
     policy.targets.only_seen_hosts = false;
     recoverable += Judge(dialog, policy).recoverable() ? 1 : 0;
   }
-  sip::ReinviteOptions options;
-  options.contact = "sip:recovered@192.0.2.11:5060";
-  options.via_sent_by = "192.0.2.11:5060";
-  options.branch = "z9hG4bK-gate-1";
+  auto writer = sip::ReinviteWriter::Create(
+      {.contact = "sip:recovered@192.0.2.11:5060", .via_sent_by = "192.0.2.11:5060"});
   sip::DialogFolder folder(bench::GateServer());
-  const std::size_t good = GateWork(work, calls, folder, dialogs, options);
+  const std::size_t good = GateWork(work, calls, folder, dialogs, *writer);
   const std::size_t wanted = work == "serialise" ? bench::kCalls * 3 : bench::kCalls * 10;
   if (dialogs.size() != bench::kCalls || recoverable != bench::kCalls || good != wanted) {
     std::fprintf(stderr,

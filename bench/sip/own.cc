@@ -11,6 +11,7 @@
 #include "sipheal/sip/message_fields.h"
 #include "sipheal/sip/message_view.h"
 #include "sipheal/sip/next_request.h"
+#include "sipheal/sip/reinvite.h"
 #include "sipheal/sip/verdict.h"
 
 namespace sipheal::bench {
@@ -51,11 +52,11 @@ Fields ToFields(const sip::MessageView& view, const sip::MessageFields& read) {
 // The work of each dialog in turn, with everything that can be kept between dialogs kept.
 class Work {
  public:
-  explicit Work(const Corpus& corpus) : corpus_(corpus), folder_(CorpusServer()) {
-    options_.contact = "sip:recovered@192.0.2.11:5060";
-    options_.via_sent_by = "192.0.2.11:5060";
-    options_.branch = "z9hG4bK-bench-1";
-    options_.transport = sip::Transport::kUdp;
+  explicit Work(const Corpus& corpus)
+      : corpus_(corpus),
+        folder_(CorpusServer()),
+        writer_(*sip::ReinviteWriter::Create(
+            {.contact = "sip:recovered@192.0.2.11:5060", .via_sent_by = "192.0.2.11:5060"})) {
     for (std::size_t dialog = 0; dialog < corpus.dialogs; ++dialog) {
       const std::vector<sip::DialogState>& found = Rebuild(dialog);
       if (found.size() != 1) Fail("rebuild a dialog of the corpus");
@@ -86,9 +87,7 @@ class Work {
     for (std::size_t dialog = 0; dialog < corpus_.dialogs; ++dialog) Keep(Rebuild(dialog).size());
   }
   void InviteAll() {
-    for (const sip::DialogState& dialog : dialogs_) {
-      Keep(WriteReinvite(dialog, options_, &text_).ok());
-    }
+    for (const sip::DialogState& dialog : dialogs_) Keep(Write(dialog).ok());
   }
   void VariablesAll() {
     for (const sip::DialogState& dialog : dialogs_) Keep(sip::RecoveryVariables(dialog).ok());
@@ -102,7 +101,7 @@ class Work {
   void TogetherAll() {
     for (std::size_t dialog = 0; dialog < corpus_.dialogs; ++dialog) {
       for (const sip::DialogState& state : Rebuild(dialog)) {
-        Keep(WriteReinvite(state, options_, &text_).ok());
+        Keep(Write(state).ok());
       }
     }
   }
@@ -119,11 +118,15 @@ class Work {
     return found_;
   }
 
+  absl::StatusOr<std::string_view> Write(const sip::DialogState& dialog) {
+    return writer_.Write(dialog, {.branch = "z9hG4bK-bench-1"});
+  }
+
   const Corpus& corpus_;
   sip::DialogFolder folder_;
   sip::MessageView view_;
   sip::MessageFields fields_;
-  sip::ReinviteOptions options_;
+  sip::ReinviteWriter writer_;
   std::string text_;
   std::vector<sip::DialogState> found_;
   std::vector<sip::DialogState> dialogs_;

@@ -8,8 +8,8 @@
 
 namespace sipheal::inline v0_1::sip {
 
-// As memcpy. Up to 32 bytes two moves do it, which may overlap.
-inline void CopyText(char* to, std::string_view text) {
+// As memcpy. Up to 64 bytes two moves do it, which may overlap.
+[[gnu::always_inline]] inline void CopyText(char* to, std::string_view text) {
   const char* const from = text.data();
   const std::size_t size = text.size();
   auto twice = [&]<typename Part>(Part first, Part last) {
@@ -21,8 +21,13 @@ inline void CopyText(char* to, std::string_view text) {
   struct Sixteen {
     std::uint64_t words[2];
   };
-  if (size > 32) {
+  struct ThirtyTwo {
+    std::uint64_t words[4];
+  };
+  if (size > 64) {
     std::memcpy(to, from, size);
+  } else if (size >= 32) {
+    twice(ThirtyTwo{}, ThirtyTwo{});
   } else if (size >= 16) {
     twice(Sixteen{}, Sixteen{});
   } else if (size >= 8) {

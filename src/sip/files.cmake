@@ -69,6 +69,7 @@ list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/sip/message_view.h
   sipheal/sip/method.h
   sipheal/sip/next_request.h
+  sipheal/sip/reinvite.h
   sipheal/sip/sdp.h
   sipheal/sip/server_identity.h
   sipheal/sip/stream_framer.h

@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "base/absl_compat.h"
 #include "base/status_macros.h"
+#include "sip/kernel/kernel.h"
 #include "sip/next_request_internal.h"
 #include "sip/text.h"
 #include "sipheal/sip/uri.h"
@@ -36,7 +37,7 @@ std::string UnquoteDisplay(std::string_view display) {
   return text;
 }
 
-std::string RouteList(const std::vector<std::string>& uris) {
+std::string RouteValue(const std::vector<std::string>& uris) {
   std::string text;
   for (const std::string& uri : uris) {
     if (!text.empty()) text += ',';
@@ -150,6 +151,11 @@ absl::Status CheckIdentity(const DialogState& dialog) {
       return absl::InvalidArgumentError(
           absl::StrFormat("no request can be made: %s holds CR, LF or NUL: refused", field.name));
     }
+  }
+  // The parser takes no other, so that only a stored dialog can hold one.
+  if (!kernel::IsPrintable(dialog.call_id)) {
+    return absl::InvalidArgumentError(
+        "no request can be made: call_id holds white space or a control character: refused");
   }
   if (!IsTagToken(dialog.local.tag) || !IsTagToken(dialog.remote.tag)) {
     return absl::InvalidArgumentError("no request can be made: a tag is no token: refused");
@@ -282,8 +288,8 @@ absl::StatusOr<std::vector<ChannelVariable>> RecoveryVariables(const DialogState
   add("TO_TAG", dialog.remote.tag);
   add("CALL-ID", dialog.call_id);
   add("CSEQ", absl::StrFormat("%d", cseq));
-  add("ROUTES", RouteList(dialog.route_set));
-  add("RECORD-ROUTES", RouteList(dialog.record_route));
+  add("ROUTES", RouteValue(dialog.route_set));
+  add("RECORD-ROUTES", RouteValue(dialog.record_route));
   add("REQUEST_URI", StripForRequestUri(target));
   if (dialog.remote_seq && *dialog.remote_seq <= 0x7fffffffu) {
     add("REMOTE_CSEQ", absl::StrFormat("%d", *dialog.remote_seq));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Any capture: the input is cut at 0xFF bytes into messages, each led by a byte of flags. Folding, deriving,
-// storing, explaining and asking for the next request are safe; order does not matter; what is sent reads
-// back.
+// Any capture: the input is cut at 0xFF bytes into messages, each led by a byte of flags. Folding,
+// deriving, storing, explaining and asking for the next request are safe; order does not matter;
+// what is sent reads back.
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
@@ -12,6 +12,7 @@
 #include "sipheal/sip/dialog_folder.h"
 #include "sipheal/sip/explain.h"
 #include "sipheal/sip/next_request.h"
+#include "sipheal/sip/reinvite.h"
 
 namespace {
 
@@ -24,7 +25,8 @@ void Require(bool condition) {
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace sipheal::sip;  // NOLINT: a fuzz target is one function
   const Endpoint server = *Endpoint::Parse("192.0.2.10:5060");
-  const Endpoint peers[] = {*Endpoint::Parse("198.51.100.7:5060"), *Endpoint::Parse("203.0.113.66:5060")};
+  const Endpoint peers[] = {*Endpoint::Parse("198.51.100.7:5060"),
+                            *Endpoint::Parse("203.0.113.66:5060")};
   ServerIdentity identity;
   identity.addresses.push_back({server.ip, server.port, Transport::kUnknown});
   std::vector<CapturedMessage> messages;
@@ -45,6 +47,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     messages.push_back(std::move(message));
   }
   const std::vector<DialogState> dialogs = Rebuild(messages, identity);
+  auto writer =
+      ReinviteWriter::Create({.contact = "sips:n@192.0.2.11", .via_sent_by = "192.0.2.11"});
   for (const DialogState& dialog : dialogs) {
     const Verdict verdict = Judge(dialog);
     (void)Explain(dialog, verdict);
@@ -57,13 +61,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         Require(variable.second.find_first_of(std::string_view("\r\n\0", 3)) == std::string::npos);
       }
     }
-    ReinviteOptions options;
-    options.contact = "sips:n@192.0.2.11";
-    options.via_sent_by = "192.0.2.11";
-    options.branch = "z9hG4bKfuzz";
-    if (const auto text = BuildReinvite(dialog, options); text.ok()) {
+    if (const auto text = writer->Write(dialog, {.branch = "z9hG4bKfuzz"}); text.ok()) {
       MessageView view;
-      Require(view.Parse(std::string_view(*text)).ok());
+      Require(view.Parse(*text).ok());
       Require(view.call_id() == dialog.call_id);
     }
   }

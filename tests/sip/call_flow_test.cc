@@ -13,6 +13,7 @@
 #include "sipheal/sip/message_view.h"
 #include "sipheal/sip/next_request.h"
 #include "sipheal/sip/uri.h"
+#include "tests/sip/built_reinvite.h"
 
 namespace sipheal::testing {
 namespace {
@@ -60,8 +61,7 @@ void ExpectNextRequestFindsItsWay(const CallFlow& flow, Side side, const DialogS
   sip::ReinviteOptions options;
   options.contact = "sip:new@203.0.113.5";
   options.via_sent_by = "203.0.113.5";
-  options.branch = "z9hG4bKnew";
-  const auto text = sip::BuildReinvite(dialog, options);
+  const auto text = BuildReinvite(dialog, options);
   ASSERT_TRUE(text.ok()) << text.status();
   sip::MessageView view;
   ASSERT_TRUE(view.Parse(std::string_view(*text)).ok());

@@ -9,6 +9,7 @@
 #include "sipheal/sip/dialog_codec.h"
 #include "sipheal/sip/explain.h"
 #include "sipheal/sip/next_request.h"
+#include "tests/sip/built_reinvite.h"
 #include "tests/sip/call_script.h"
 
 namespace sipheal::testing {
@@ -364,9 +365,8 @@ TEST(Threat, Rule12_13_CredentialsThatAnswerNoChallengeAreNoted) {
     EXPECT_THAT(call.Only().warnings, SizeIs(issued ? 0 : 1));
     EXPECT_TRUE(call.Judge().recoverable());
     // What was captured is not sent again.
-    const auto text = sip::BuildReinvite(
-        call.Only(),
-        {.contact = "sip:n@192.0.2.11", .via_sent_by = "192.0.2.11", .branch = "z9hG4bKx"});
+    const auto text =
+        BuildReinvite(call.Only(), {.contact = "sip:n@192.0.2.11", .via_sent_by = "192.0.2.11"});
     ASSERT_TRUE(text.ok());
     EXPECT_THAT(*text, Not(::testing::HasSubstr("uthorization")));
   }
@@ -387,8 +387,8 @@ TEST(Threat, Rule12_14_WhatAMaliciousPeerPointsToIsNotFollowed) {
   const DialogState dialog = call.Only();
   EXPECT_EQ(dialog.remote_target, before.remote_target);
   EXPECT_THAT(dialog.redirect_targets, ElementsAre("sip:evil@203.0.113.66"));
-  const auto text = sip::BuildReinvite(
-      dialog, {.contact = "sip:n@192.0.2.11", .via_sent_by = "192.0.2.11", .branch = "z9hG4bKx"});
+  const auto text =
+      BuildReinvite(dialog, {.contact = "sip:n@192.0.2.11", .via_sent_by = "192.0.2.11"});
   ASSERT_TRUE(text.ok());
   EXPECT_THAT(*text, Not(::testing::HasSubstr("evil")));
   EXPECT_THAT(dialog.seen_hosts, Not(::testing::Contains(*sip::IpAddress::Parse("203.0.113.66"))));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The next request that the server, or whoever takes over for it, sends in a dialog: its target and
-// route (RFC 3261 12.2.1.1), its CSeq, the channel variables that make a media server send it, and
-// its text.
+// route (RFC 3261 12.2.1.1), its CSeq, and the channel variables that make a media server send it.
+// reinvite.h writes its text.
 #pragma once
 
 #include <cstdint>
@@ -58,26 +58,5 @@ using ChannelVariable = std::pair<std::string, std::string>;
 // would not read back as what it was made from. It does not judge: call Judge() first.
 SIPHEAL_EXPORT absl::StatusOr<std::vector<ChannelVariable>> RecoveryVariables(
     const DialogState& dialog, const RecoveryOptions& options = {});
-
-struct ReinviteOptions {
-  CseqPolicy cseq;
-  CaptureTime now{};
-  // The successor's Contact URI; needed. Without a user part it takes over that of the server's
-  // last Contact, by which the server may have known its session.
-  std::string contact;
-  std::string via_sent_by;  // "192.0.2.9:5060"; needed
-  std::string branch;       // needed, starts with z9hG4bK, never seen in the capture
-  Transport transport = Transport::kUdp;
-  std::string sdp;  // body; empty: an INVITE without an offer
-  std::string user_agent;
-};
-
-// Writes the text of the re-INVITE into `out` in place of what is there, for dry runs and tests;
-// Asterisk writes its own. Allocates nothing when `out` is large enough. On an error `out` is left
-// as it was.
-SIPHEAL_EXPORT absl::Status WriteReinvite(const DialogState& dialog, const ReinviteOptions& options,
-                                          std::string* out);
-SIPHEAL_EXPORT absl::StatusOr<std::string> BuildReinvite(const DialogState& dialog,
-                                                         const ReinviteOptions& options);
 
 }  // namespace sipheal::inline v0_1::sip

@@ -6,22 +6,52 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
+#include "absl/status/statusor.h"
+#include "sipheal/sip/dialog_state.h"
 #include "sipheal/sip/message_fields.h"
 #include "sipheal/sip/message_view.h"
 
+namespace sipheal::inline v0_1::sip {
+struct ReinviteParams;
+class ReinviteWriter;
+}  // namespace sipheal::inline v0_1::sip
+
 namespace sipheal::inline v0_1::sip::kernel {
+
+// What a request in a dialog was written of, and where it stands in its bytes.
+struct WrittenRequest {
+  const char* data;
+  std::size_t size;  // that may be read: 64 more than were written
+  const DialogState* dialog;
+  std::string_view request_uri;
+  std::span<const std::string> routes;  // that follow each other, `between_routes` bytes apart
+  std::size_t first_route;
+  std::size_t between_routes;
+  std::string_view from;
+  std::string_view to;
+  std::string_view call_id;
+};
 
 struct Kernel {
   const char* name;
   ParseResult (*parse)(std::string_view bytes, kernel::ParsedMessage* out);
   ParseResult (*read_fields)(const MessageView& view, MessageFields* out);
   ParseResult (*read_routes)(const MessageView& view, HeaderId id, RouteList* out);
+  // True when all that the dialog gave to the request is known, safe, and reads back as what it is,
+  // the target may stand as it is in a Request-URI, and the first route, if any, is a loose router.
+  // False: what is written must be looked at closer.
+  bool (*reads_back)(const WrittenRequest& request);
 
   // As MessageView::Parse, which takes the best kernel.
   ParseResult ParseInto(std::string_view bytes, MessageView* view,
                         const ParseLimits& limits = {}) const;
+  // As ReinviteWriter::Write, which takes the best kernel.
+  absl::StatusOr<std::string_view> WriteReinvite(const DialogState& dialog,
+                                                 const ReinviteParams& params,
+                                                 ReinviteWriter* writer) const;
 };
 
 // Those that run on this processor, the best first.
