@@ -179,9 +179,11 @@ void Derivation::DeriveOpen(Draft& draft) const {
     std::uint32_t newest = 0;
     for (const Transaction* at : sent ? draft.own : draft.theirs) {
       const bool believed = !at->has_request || at->sent || OnPath(draft, at->request);
-      // The server's own ACK shows an INVITE of its number, too; the peer's may be made up.
-      const bool shows = at->method == Method::kInvite || (at->method == Method::kAck && at->sent);
-      if (shows && believed) newest = std::max(newest, at->cseq);
+      // An ACK shows an INVITE of its number, too. The peer's may be made up, unless the server had
+      // a part in that INVITE.
+      bool shown = at->method == Method::kInvite || (at->method == Method::kAck && at->sent);
+      if (at->method == Method::kAck && !shown) AckIsFor2xx(*at, &shown);
+      if (shown && believed) newest = std::max(newest, at->cseq);
     }
     return newest;
   };

@@ -384,6 +384,18 @@ TEST(Loss, Rule11_9_AnInviteIsOverWhenALaterOneWasAcknowledged) {
   EXPECT_THAT(call.Only().open_transactions, IsEmpty());
 }
 
+// The same with the peer as caller, whose ACK counts where the server had a part in its INVITE:
+// anybody may send an ACK.
+TEST(Loss, Rule11_9_AnInviteOfThePeerIsOverWhenALaterOneThatTheServerTookWasAcknowledged) {
+  CallScript call;
+  const Request refused = call.Receive({});
+  call.Reply(refused, {.status = 100});
+  call.Reply({.cseq = 2, .branch = "z9hG4bKlost"}, {.status = 100});
+  call.Receive({.method = "ACK", .cseq = 2, .to_tag = "b"});
+  EXPECT_EQ(call.Only().phase, DialogPhase::kConfirmed);
+  EXPECT_THAT(call.Only().open_transactions, IsEmpty());
+}
+
 // A copy of the INVITE came by another path and was refused for that (rule 1.9). The ACK has
 // neither the branch nor the To tag of the refusal, so it is not for it.
 TEST(Loss, Rule1_9_AnAckIsNotThatOfAMergedCopyWithAnotherTag) {
