@@ -2,6 +2,7 @@
 #include "ari/flow_bridges.h"
 
 #include <algorithm>
+#include <chrono>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
@@ -17,6 +18,8 @@ namespace {
 using nlohmann::json;
 
 constexpr int kMaxBridgeMoves = 3;
+// A bridge that was not there when it was asked for, and made within this time, was made since.
+constexpr std::chrono::milliseconds kMadeJustNow{1'000};
 
 // The bridge that these partners are in; `own` when they are in none. Once this channel is in a
 // bridge itself (`own`), the smaller id wins, so that two that look for each other at the same
@@ -86,8 +89,13 @@ absl::Status FlowBridges::Enter(const FlowCall& call, const std::string& bridge_
     return absl::OkStatus();
   }
   const std::string key = call.params.instance + "\nbridge\n" + bridge_id;
-  if (bridge.is_null() && !(first && done_.Has(key))) {
-    ABSL_RETURN_IF_ERROR(Make(call, bridge_id, path, key));
+  if (bridge.is_null()) {
+    // One makes it while its partners wait: Asterisk knows the id for a moment before the bridge
+    // can be entered.
+    const DoneOnce::Turn turn(done_, call.ctx, key,
+                              first ? std::nullopt : std::optional(kMadeJustNow));
+    ABSL_RETURN_IF_ERROR(turn.status());
+    if (!turn.done()) ABSL_RETURN_IF_ERROR(Make(call, bridge_id, path, key));
   }
   const std::string what = absl::StrFormat("adding the channel to bridge \"%s\"", bridge_id);
   const json channel = {{"channel", call.params.channel_id}};
@@ -96,8 +104,7 @@ absl::Status FlowBridges::Enter(const FlowCall& call, const std::string& bridge_
     ABSL_RETURN_IF_ERROR(Make(call, bridge_id, path, key));
     ABSL_ASSIGN_OR_RETURN(added, call.Ask("POST", path + "/addChannel", channel));
   }
-  // A bridge that a partner's resume makes in the same moment may not be seen yet: worth another
-  // try.
+  // A bridge that another process makes in the same moment may not be seen yet: worth another try.
   if (added.http_status == 404) {
     return absl::UnavailableError(absl::StrFormat("%s: the bridge is not there yet", what));
   }
