@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "bench/gate/growth_cases.h"
+#include "absl/strings/str_format.h"
 
 #include "tests/sip/call_script.h"
 
@@ -164,6 +165,20 @@ const std::vector<GrowthCase>& GrowthCases() {
            call.call_id = "call-" + std::to_string(i);
            call.AnsweredByServer();
            for (sip::CapturedMessage& message : call.messages) all.push_back(std::move(message));
+         }
+         return all;
+       }},
+      // Call-IDs that a hash of eight bytes at a time, multiplied by fixed keys, cannot tell apart.
+      {"chosen_call_ids", 1000,
+       [](std::size_t n) {
+         Messages all;
+         for (std::size_t i = 0; i < n; ++i) {
+           CallScript call;
+           call.call_id = "call-" + std::to_string(i);
+           call.Receive({.extra = "Replaces: \x4e\xeb\xd4\x27\x3d\xae\xb2\xc2" +
+                                  absl::StrFormat("%08d", i) +
+                                  "0123456789abcdef;to-tag=x;from-tag=y\r\n"});
+           all.push_back(std::move(call.messages.front()));
          }
          return all;
        }},

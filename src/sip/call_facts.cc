@@ -21,7 +21,7 @@ void CallFacts::Clear() {
   first_us = INT64_MAX;
   newest_us = 0;
   limits_reached = false;
-  compacted = false;
+  compacted = cannot_shrink = false;
   dropped = true;
 }
 
@@ -106,6 +106,11 @@ std::string CallFacts::SdpText(const MessageFact& fact) const {
   std::string text(texts.Get(fact.sdp_origin));
   text += texts.Get(fact.sdp);
   return text;
+}
+
+bool CallFacts::TagFits(std::string_view tag) const {
+  if (tag.empty() || FindTag(tag) != 0) return true;
+  return tags.size() <= kMaxTags && texts.Fits(tag);
 }
 
 TagId CallFacts::InternTag(std::string_view tag) {

@@ -202,6 +202,9 @@ class CallFacts {
   bool compacted = false;
   // Something may have been dropped, so that tags and texts are held that nobody refers to.
   bool dropped = true;
+  // Compact() has just found nothing to drop, and nothing was merged since: a flood that gets no
+  // room does not pay for looking again.
+  bool cannot_shrink = false;
 
   // Forgets everything but keeps its memory.
   void Clear();
@@ -225,9 +228,14 @@ class CallFacts {
   void Compact();
 
  private:
+  bool TagFits(std::string_view tag) const;
   TagId InternTag(std::string_view tag);
   // `likely` is what it often is.
   EndpointId InternEndpoint(const Endpoint& endpoint, EndpointId likely);
+  // nullptr: nothing of its transaction is known.
+  Transaction* Find(const MessageRecord& record);
+  // This very message has been merged.
+  bool Holds(const MessageRecord& record);
   Transaction* FindOrAdd(const MessageRecord& record, const RebuildOptions& options);
   bool MakeRoom(const MessageRecord& record, const RebuildOptions& options);
   // Makes room for the tags and texts of one message, if there is any to be made.

@@ -113,6 +113,7 @@ FoldResult CallFacts::Merge(const MessageRecord& record, const RebuildOptions& o
     limits_reached = true;
     return FoldResult::kLimit;
   }
+  cannot_shrink = false;
   first_us = std::min(first_us, record.sighting.time_us);
   newest_us = std::max(newest_us, record.sighting.time_us);
   FoldResult result = FoldResult::kFolded;
@@ -212,26 +213,47 @@ FoldResult CallFacts::MergeAnswer(Transaction* transaction, const MessageRecord&
   return FoldResult::kFolded;
 }
 
-Transaction* CallFacts::FindOrAdd(const MessageRecord& record, const RebuildOptions& options) {
-  const auto is_it = [&](const Transaction& known) {
-    return known.cseq == record.cseq && known.branch == record.branch &&
-           known.sent == record.sent && known.method == record.method &&
-           Tag(known.from_tag) == record.from_tag &&
-           (known.method != Method::kOther || texts.Get(known.method_text) == record.method_text);
-  };
+Transaction* CallFacts::Find(const MessageRecord& record) {
   // Most messages are of the newest one.
   for (auto known = transactions.rbegin(); known != transactions.rend(); ++known) {
-    if (is_it(*known)) return &*known;
+    if (known->cseq == record.cseq && known->branch == record.branch &&
+        known->sent == record.sent && known->method == record.method &&
+        Tag(known->from_tag) == record.from_tag &&
+        (known->method != Method::kOther || texts.Get(known->method_text) == record.method_text)) {
+      return &*known;
+    }
   }
-  const TagId from_tag = InternTag(record.from_tag);
-  if (from_tag == 0 && !record.from_tag.empty()) return nullptr;
+  return nullptr;
+}
+
+bool CallFacts::Holds(const MessageRecord& record) {
+  const Transaction* const known = Find(record);
+  if (known == nullptr) return false;
+  if (record.is_request) {
+    return known->has_request && known->request.first.hash == record.sighting.hash;
+  }
+  if (record.status == 100) return known->trying;
+  return std::any_of(known->answers.begin(), known->answers.end(), [&](const AnswerFact& answer) {
+    return answer.first.hash == record.sighting.hash;
+  });
+}
+
+Transaction* CallFacts::FindOrAdd(const MessageRecord& record, const RebuildOptions& options) {
+  if (Transaction* const known = Find(record); known != nullptr) return known;
+  // Nothing is dropped for what does not fit, and nothing kept of what gets no room.
+  if (!TagFits(record.from_tag)) return nullptr;
   if (transactions.size() >= options.max_transactions_per_call && !MakeRoom(record, options)) {
     return nullptr;
   }
+  const TagId from_tag = InternTag(record.from_tag);
+  if (from_tag == 0 && !record.from_tag.empty()) return nullptr;
   TextId method_text = 0;
   if (record.method == Method::kOther) {
     method_text = texts.Intern(record.method_text);
-    if (method_text == 0) return nullptr;
+    if (method_text == 0) {
+      dropped = true;
+      return nullptr;
+    }
   }
   Transaction& added = transactions.emplace_back();
   added.answers.first = answers.data() + answers.size();

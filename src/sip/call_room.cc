@@ -2,6 +2,7 @@
 // Room for one message more in a call that is at its limits: what a flood made up goes first (rule
 // 12.10).
 #include <algorithm>
+#include <tuple>
 
 #include "sip/call_facts.h"
 
@@ -49,12 +50,16 @@ void CallFacts::Reclaim() {
   dropped = false;
 }
 
-// In which the server took no part, the newest.
+// In which the server took no part, the newest; of those of one moment, not the one that happens to
+// stand first.
 std::vector<Transaction>::iterator CallFacts::WorstTransaction() {
   auto worst = transactions.end();
   for (auto at = transactions.begin(); at != transactions.end(); ++at) {
     if (at->ServerTookPart()) continue;
-    if (worst == transactions.end() || at->Start() > worst->Start()) worst = at;
+    const auto key = [](const Transaction& one) {
+      return std::tuple(one.Start(), one.cseq, one.branch, one.request.first.hash);
+    };
+    if (worst == transactions.end() || key(*at) > key(*worst)) worst = at;
   }
   return worst;
 }
@@ -78,6 +83,8 @@ void CallFacts::MakeRoomForTexts(const MessageRecord& record) {
            texts.size() + bytes > TextPool::kMaxBytes;
   };
   if (!crowded()) return;
+  // What is known needs no room: a repetition must change nothing.
+  if (Holds(record)) return;
   if (dropped) Reclaim();
   // What the server itself says, and answers from where it asked, go before what others made up.
   const bool server_spoke = record.sent == record.is_request;
@@ -97,9 +104,9 @@ void CallFacts::MakeRoomForTexts(const MessageRecord& record) {
 
 // Drops one transaction for the new one, if the new one deserves it.
 bool CallFacts::MakeRoom(const MessageRecord& record, const RebuildOptions& options) {
-  Compact();
+  if (!cannot_shrink) Compact();
   if (transactions.size() < options.max_transactions_per_call) return true;
-  limits_reached = true;
+  limits_reached = cannot_shrink = true;
   const auto worst = WorstTransaction();
   if (worst == transactions.end()) return false;
   const bool server_spoke = record.sent == record.is_request;

@@ -108,6 +108,7 @@ void CallStore::Load(const StoredCall& call, CallFacts& facts) const {
   facts.limits_reached = call.limits_reached;
   facts.compacted = call.compacted;
   facts.dropped = true;  // not known any more
+  facts.cannot_shrink = false;
   facts.Relink();
 }
 

@@ -222,7 +222,6 @@ void Derivation::DeriveIdentity(Draft& draft) const {
     WriteAllow(allow, &state.remote_allow);
     Cite(draft, Field::kAbilities, *newest, Reason::kAbilities);
   }
-  if (newest != nullptr) Cite(draft, Field::kAbilities, *newest, Reason::kAbilities);
   for (const Floor& floor : facts_.floors) {
     if (IsOf(draft, floor)) last = std::max(last, floor.sighting.time_us);
   }

@@ -7,6 +7,7 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "absl/hash/hash.h"
 #include "sip/call_facts.h"
 #include "sip/derive.h"
 #include "sip/link_dialogs.h"
@@ -19,9 +20,12 @@
 namespace sipheal::inline v0_1::sip {
 namespace {
 
+// Keyed anew in each process: senders choose Call-IDs, and must not choose one bucket for all.
 struct TextHash {
   using is_transparent = void;
-  std::size_t operator()(std::string_view text) const { return HashWords(text); }
+  std::size_t operator()(std::string_view text) const {
+    return absl::Hash<std::string_view>()(text);
+  }
 };
 struct TextEqual {
   using is_transparent = void;
@@ -247,15 +251,16 @@ void DialogFolder::Snapshot(std::string_view call_id, std::vector<DialogState>* 
   TrackedCalls& calls = impl_->calls_;
   const TrackedCalls::Place place = calls.Find(call_id);
   if (!place.tracked()) return dialogs->clear();
-  impl_->Derive(call_id, calls.Open(call_id, place).facts, dialogs);
-  if (impl_->mentions_.empty()) return;
   const auto mentioned = impl_->mentions_.find(call_id);
+  // `call_id` may be a text of `dialogs`, which are written over: not to be looked at any more.
+  TrackedCalls::OpenCall& call = calls.Open(call_id, place);
+  impl_->Derive(call.call_id, call.facts, dialogs);
   if (mentioned == impl_->mentions_.end()) return;
   const auto own = static_cast<std::ptrdiff_t>(dialogs->size());
   std::vector<DialogState> others;
   for (const std::string& other : mentioned->second) {
     const TrackedCalls::Place at = calls.Find(other);
-    if (!at.tracked() || other == call_id) continue;
+    if (!at.tracked() || other == mentioned->first) continue;
     impl_->Derive(other, calls.Open(other, at).facts, &others);
     for (DialogState& dialog : others) dialogs->push_back(std::move(dialog));
   }

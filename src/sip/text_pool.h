@@ -26,6 +26,10 @@ class TextPool {
   }
   // The same for a text that is known not to be in the pool; costs no more than the text.
   TextId Append(std::string_view text);
+  // Whether it can be appended.
+  bool Fits(std::string_view text) const {
+    return size_ + sizeof(std::uint16_t) + text.size() <= kMaxBytes;
+  }
   std::string_view Get(TextId id) const {
     if (id == 0) return {};
     std::uint16_t size;

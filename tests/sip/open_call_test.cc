@@ -167,6 +167,42 @@ TEST(OpenCalls, EndInASweepLikeOthers) {
   EXPECT_EQ(alive.size(), 1u);
 }
 
+// In a call that is full, what the server says makes room for itself. Said again, it must not: what
+// an open call loses so would be there again once it was stored and loaded.
+TEST(OpenCalls, LoseNothingToARepetitionWhenTheyAreFull) {
+  CallScript script;
+  const Request invite =
+      script.Send({.contact = "<sip:" + std::string(1500, 'a') + "@192.0.2.10>"});
+  script.Reply(invite, {.to_tag = "b"});
+  script.Send({.method = "ACK", .to_tag = "b"});
+  for (unsigned i = 0; i < 70; ++i) {
+    script.Receive(script.FromCallee(
+        {.method = "UPDATE",
+         .cseq = 10 + i,
+         .contact = "<sip:" + std::string(900, 'x') + std::to_string(i) + "@198.51.100.7>"}));
+  }
+  sip::DialogFolder folder = Folder();
+  for (const sip::CapturedMessage& message : script.messages) folder.Fold(message);
+  const std::vector<sip::DialogState> full = folder.Snapshot(script.call_id);
+  ASSERT_EQ(full.size(), 1u);
+  ASSERT_TRUE(full.front().limits_reached);
+  EXPECT_EQ(folder.Fold(script.messages.front()).result, sip::FoldResult::kDuplicate);
+  EXPECT_EQ(folder.Snapshot(script.call_id), full);
+}
+
+// Nobody need keep the Call-ID apart from the dialogs that are written over.
+TEST(OpenCalls, AreLookedAtByACallIdOfTheDialogsThatAreWrittenOver) {
+  sip::DialogFolder folder = Folder();
+  for (int i = 0; i < 2; ++i) {
+    for (const sip::CapturedMessage& message : Call(i).messages) folder.Fold(message);
+  }
+  std::vector<sip::DialogState> dialogs = folder.Snapshot(NameOf(0));
+  const std::vector<sip::DialogState> other = folder.Snapshot(NameOf(1));
+  dialogs.push_back(other.front());
+  folder.Snapshot(dialogs.back().call_id, &dialogs);
+  EXPECT_EQ(dialogs, other);
+}
+
 TEST(OpenCalls, MoveWithTheFolder) {
   sip::DialogFolder folder = Folder();
   for (const sip::CapturedMessage& message : Call(0).messages) folder.Fold(message);
