@@ -51,6 +51,19 @@ void Flood(CallScript& call, std::size_t size) {
   }
 }
 
+// Many calls; `write` has what the one with this number says.
+template <typename Fn>
+Messages Calls(std::size_t count, Fn write) {
+  Messages all;
+  for (std::size_t i = 0; i < count; ++i) {
+    CallScript call;
+    call.call_id = "call-" + std::to_string(i);
+    write(call, i);
+    for (sip::CapturedMessage& message : call.messages) all.push_back(std::move(message));
+  }
+  return all;
+}
+
 }  // namespace
 
 const std::vector<GrowthCase>& GrowthCases() {
@@ -159,28 +172,16 @@ const std::vector<GrowthCase>& GrowthCases() {
       {"flood", 600, [](std::size_t n) { return Call([n](CallScript& call) { Flood(call, n); }); }},
       {"calls", 250,
        [](std::size_t n) {
-         Messages all;
-         for (std::size_t i = 0; i < n; ++i) {
-           CallScript call;
-           call.call_id = "call-" + std::to_string(i);
-           call.AnsweredByServer();
-           for (sip::CapturedMessage& message : call.messages) all.push_back(std::move(message));
-         }
-         return all;
+         return Calls(n, [](CallScript& call, std::size_t) { call.AnsweredByServer(); });
        }},
       // Call-IDs that a hash of eight bytes at a time, multiplied by fixed keys, cannot tell apart.
       {"chosen_call_ids", 1000,
        [](std::size_t n) {
-         Messages all;
-         for (std::size_t i = 0; i < n; ++i) {
-           CallScript call;
-           call.call_id = "call-" + std::to_string(i);
+         return Calls(n, [](CallScript& call, std::size_t i) {
            call.Receive({.extra = "Replaces: \x4e\xeb\xd4\x27\x3d\xae\xb2\xc2" +
                                   absl::StrFormat("%08d", i) +
                                   "0123456789abcdef;to-tag=x;from-tag=y\r\n"});
-           all.push_back(std::move(call.messages.front()));
-         }
-         return all;
+         });
        }},
   };
   return kCases;

@@ -4,8 +4,7 @@
 #include <cstring>
 #include <string>
 
-#include "sip/find_line_end.h"
-#include "sip/text.h"
+#include "sip/sdp_lines.h"
 #include "sipheal/sip/sdp.h"
 
 namespace sipheal::inline v0_1::sip {
@@ -14,32 +13,19 @@ namespace {
 // What is done with a line.
 enum class Line { kDrop, kKeep, kCrypto, kFingerprint, kIce, kDirection, kSendRecv };
 
-bool HasPrefix(std::string_view text, std::string_view prefix) {
-  return text.size() >= prefix.size() &&
-         std::memcmp(text.data(), prefix.data(), prefix.size()) == 0;
-}
-
-// "101 telephone-event/8000": whether the payload type is a dynamic one.
-bool IsDynamic(std::string_view rtpmap) {
-  while (!rtpmap.empty() && rtpmap.front() == ' ') rtpmap.remove_prefix(1);
-  const std::optional<std::uint32_t> number =
-      ParseUnsigned(rtpmap.substr(0, rtpmap.find(' ')), 127);
-  return number && *number >= 96;
-}
-
 Line KindOfAttribute(std::string_view attribute) {
   if (attribute.empty()) return Line::kDrop;
   switch (attribute.front()) {
     case 'c':
-      return HasPrefix(attribute, "crypto") ? Line::kCrypto : Line::kDrop;
+      return attribute.starts_with("crypto") ? Line::kCrypto : Line::kDrop;
     case 'f':
-      return HasPrefix(attribute, "fingerprint") ? Line::kFingerprint : Line::kDrop;
+      return attribute.starts_with("fingerprint") ? Line::kFingerprint : Line::kDrop;
     case 'i':
-      if (HasPrefix(attribute, "ice-ufrag")) return Line::kIce;
+      if (attribute.starts_with("ice-ufrag")) return Line::kIce;
       return attribute == "inactive" ? Line::kDirection : Line::kDrop;
     case 'r':
-      if (HasPrefix(attribute, "rtpmap:")) {
-        return IsDynamic(attribute.substr(7)) ? Line::kKeep : Line::kDrop;
+      if (attribute.starts_with("rtpmap:")) {
+        return IsDynamicRtpmap(attribute.substr(7)) ? Line::kKeep : Line::kDrop;
       }
       return attribute == "recvonly" ? Line::kDirection : Line::kDrop;
     case 's':
@@ -85,15 +71,8 @@ std::size_t WriteCompactSdp(std::string_view body, char* const out) {
     if (!*seen) at = Write(line, at);
     *seen = true;
   };
-  const char* next = body.data();
-  const char* const end = next + body.size();
-  while (next != end) {
-    const char* const begin = next;
-    const char* stop = FindLineEnd(begin, end);
-    next = stop == end ? end : stop + 1;
-    // A doubled CR, too, so that what is reduced once stays as it is.
-    while (stop != begin && stop[-1] == '\r') --stop;
-    const std::string_view line(begin, static_cast<std::size_t>(stop - begin));
+  std::string_view line;
+  while (NextLine(&body, &line)) {
     switch (KindOf(line)) {
       case Line::kDrop:
         break;

@@ -203,8 +203,6 @@ void Derivation::Publish(Draft& draft) const {
 }
 
 Deriver::Deriver() : work_(std::make_unique<Workspace>()) {}
-Deriver::Deriver(Deriver&&) noexcept = default;
-Deriver& Deriver::operator=(Deriver&&) noexcept = default;
 Deriver::~Deriver() = default;
 
 void Deriver::Derive(std::string_view call_id, CallFacts& facts, const ServerMatcher& server,

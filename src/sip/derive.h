@@ -18,8 +18,6 @@ struct Workspace;
 class Deriver {
  public:
   Deriver();
-  Deriver(Deriver&&) noexcept;
-  Deriver& operator=(Deriver&&) noexcept;
   ~Deriver();
 
   // Writes the dialogs over what is in `dialogs`, whose memory is used, too: ordered by first

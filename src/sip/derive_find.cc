@@ -9,22 +9,6 @@
 namespace sipheal::inline v0_1::sip {
 namespace {
 
-// Requests that exist only within an INVITE usage. Others may belong to a subscription that shares
-// the Call-ID, and prove no call.
-bool IsInviteUsage(Method method) {
-  switch (method) {
-    case Method::kInvite:
-    case Method::kAck:
-    case Method::kBye:
-    case Method::kUpdate:
-    case Method::kPrack:
-    case Method::kInfo:
-      return true;
-    default:
-      return false;
-  }
-}
-
 bool CreatesDialog(const AnswerFact& answer) { return answer.status > 100 && answer.status < 300; }
 
 }  // namespace

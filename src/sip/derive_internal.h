@@ -201,6 +201,22 @@ class Derivation {
   std::uint64_t notes_seen_ = 0;    // NoteBit
 };
 
+// Requests that exist only within an INVITE usage. Others may belong to a subscription that shares
+// the Call-ID, and prove no call.
+inline bool IsInviteUsage(Method method) {
+  switch (method) {
+    case Method::kInvite:
+    case Method::kAck:
+    case Method::kBye:
+    case Method::kUpdate:
+    case Method::kPrack:
+    case Method::kInfo:
+      return true;
+    default:
+      return false;
+  }
+}
+
 // True when the two URIs name the same place: user by bytes, host without case, port with its
 // default. Parameters are not compared.
 bool SameUserHostPort(std::string_view a, std::string_view b);

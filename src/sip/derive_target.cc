@@ -9,6 +9,16 @@
 #include "sipheal/sip/uri.h"
 
 namespace sipheal::inline v0_1::sip {
+namespace {
+
+// Of those of one moment, one is taken whatever their order.
+bool IsNewer(const MessageFact& fact, const MessageFact* than) {
+  if (than == nullptr) return true;
+  if (fact.first.time_us != than->first.time_us) return fact.first.time_us > than->first.time_us;
+  return fact.first.hash < than->first.hash;
+}
+
+}  // namespace
 
 void Derivation::DeriveTarget(Draft& draft) const {
   DialogState& state = *draft.state;
@@ -278,11 +288,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
   // --- the server's own Contact (rule 4.9) ---
   const MessageFact* local = nullptr;
   auto consider = [&](const MessageFact& fact) {
-    if (fact.contact == 0) return;
-    if (local == nullptr || local->first.time_us < fact.first.time_us ||
-        (local->first.time_us == fact.first.time_us && fact.first.hash < local->first.hash)) {
-      local = &fact;
-    }
+    if (fact.contact != 0 && IsNewer(fact, local)) local = &fact;
   };
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {
@@ -305,11 +311,7 @@ void Derivation::DeriveNextHop(Draft& draft) const {
   const MessageFact* sent = nullptr;
   const MessageFact* heard = nullptr;
   auto newest = [](const MessageFact*& best, const MessageFact& fact) {
-    if (fact.peer == 0) return;
-    if (best == nullptr || best->first.time_us < fact.first.time_us ||
-        (best->first.time_us == fact.first.time_us && fact.first.hash < best->first.hash)) {
-      best = &fact;
-    }
+    if (fact.peer != 0 && IsNewer(fact, best)) best = &fact;
   };
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {

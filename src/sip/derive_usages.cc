@@ -147,17 +147,7 @@ const Transaction* Derivation::OpeningNotify(const Draft& draft) const {
   const Transaction* first = nullptr;
   for (const auto* list : {&draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {
-      switch (at->method) {
-        case Method::kInvite:
-        case Method::kAck:
-        case Method::kBye:
-        case Method::kUpdate:
-        case Method::kPrack:
-        case Method::kInfo:
-          return nullptr;  // a call whose opening was not captured
-        default:
-          break;
-      }
+      if (IsInviteUsage(at->method)) return nullptr;  // a call whose opening was not captured
       if (at->method != Method::kNotify || !at->has_request) continue;
       const AnswerFact* final = FinalOf(draft, *at);
       if (final == nullptr || final->status >= 300) continue;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sipheal/sip/sdp.h"
 
+#include "sip/sdp_lines.h"
 #include "sip/sdp_view.h"
 #include "sip/text.h"
 #include "sipheal/sip/uri.h"
@@ -10,17 +11,6 @@ namespace {
 
 // At most this many m= lines are read; no session has more, an attack may.
 constexpr std::size_t kMaxMedia = 32;
-
-// Takes the next line off `text`, without its line end (a doubled CR, too, so that what is reduced
-// once stays as it is); false at the end.
-bool NextLine(std::string_view* text, std::string_view* line) {
-  if (text->empty()) return false;
-  const std::size_t end = text->find('\n');
-  *line = text->substr(0, end);
-  *text = end == text->npos ? std::string_view() : text->substr(end + 1);
-  while (!line->empty() && line->back() == '\r') line->remove_suffix(1);
-  return true;
-}
 
 // Takes the next word off a line.
 std::string_view NextWord(std::string_view* line) {
@@ -37,17 +27,6 @@ std::optional<SdpDirection> DirectionOf(std::string_view attribute) {
   if (attribute == "recvonly") return SdpDirection::kRecvOnly;
   if (attribute == "inactive") return SdpDirection::kInactive;
   return std::nullopt;
-}
-
-bool HasPrefix(std::string_view text, std::string_view prefix) {
-  return text.substr(0, prefix.size()) == prefix;
-}
-
-// The number of a dynamic payload type in "rtpmap:101 telephone-event/8000".
-bool IsDynamicRtpmap(std::string_view attribute) {
-  std::string_view rest = attribute.substr(7);
-  std::optional<std::uint32_t> number = ParseUnsigned(NextWord(&rest), 127);
-  return number && *number >= 96;
 }
 
 bool IsZero(std::string_view address) { return address == "0.0.0.0"; }
@@ -128,11 +107,11 @@ void SdpView::Read(std::string_view text) {
         if (media_ignored) break;
         if (std::optional<SdpDirection> direction = DirectionOf(value)) {
           (media != nullptr ? media->direction : session_direction) = *direction;
-        } else if (HasPrefix(value, "crypto")) {
+        } else if (value.starts_with("crypto")) {
           security_.sdes = true;
-        } else if (HasPrefix(value, "fingerprint")) {
+        } else if (value.starts_with("fingerprint")) {
           security_.dtls = true;
-        } else if (HasPrefix(value, "ice-ufrag")) {
+        } else if (value.starts_with("ice-ufrag")) {
           security_.ice = true;
         }
         break;
@@ -156,6 +135,7 @@ void SdpView::Read(std::string_view text) {
 }
 
 void SdpView::CopyTo(SdpSummary* summary) const {
+  constexpr std::string_view kRtpmap = "a=rtpmap:";
   summary->address = address_;
   summary->direction = direction_;
   summary->media.resize(media_.size());
@@ -170,9 +150,11 @@ void SdpView::CopyTo(SdpSummary* summary) const {
     to->rtpmaps.clear();
     std::string_view line;
     for (std::string_view rest = from.lines; NextLine(&rest, &line);) {
-      if (!HasPrefix(line, "a=rtpmap:") || !IsDynamicRtpmap(line.substr(2))) continue;
+      if (!line.starts_with(kRtpmap)) continue;
+      const std::string_view rtpmap = line.substr(kRtpmap.size());
+      if (!IsDynamicRtpmap(rtpmap)) continue;
       if (!to->rtpmaps.empty()) to->rtpmaps += ',';
-      to->rtpmaps += line.substr(9);
+      to->rtpmaps += rtpmap;
     }
     ++to;
   }

@@ -61,16 +61,15 @@ void TextPool::NoteKinds() {
 
 TextId TextPool::Append(std::string_view text) {
   const std::size_t at = size_;
-  const std::size_t needed = at + sizeof(std::uint16_t) + text.size();
-  if (needed > kMaxBytes) {
+  if (!Fits(text)) {
     full_ = true;
     return 0;
   }
-  Reserve(needed);
   const auto size = static_cast<std::uint16_t>(text.size());
+  size_ += sizeof size + size;
+  Reserve(size_);
   std::memcpy(bytes_.data() + at, &size, sizeof size);
   std::memcpy(bytes_.data() + at + sizeof size, text.data(), text.size());
-  size_ = needed;
   return static_cast<TextId>(at + 1);
 }
 

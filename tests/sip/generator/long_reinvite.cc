@@ -19,6 +19,22 @@ void Simulation::RolledBack(Leg& leg, const Leg& before, const Transaction& fail
   }
 }
 
+// A request that offers a new description, and its sender's Contact.
+std::pair<Transaction, Session> Simulation::SendOffer(Leg& leg, bool by_server,
+                                                      const char* method) {
+  UserAgent& agent = Agent(leg, by_server);
+  Message request = DialogOf(leg, by_server).Request(method);
+  request.contact = agent.contact;
+  ++agent.session.version;
+  Session offer = agent.Offer();
+  request.sdp = offer.Text();
+  Note note;
+  if (by_server) note.sdp_version = offer.version;
+  const Transaction sent = Send(leg, by_server, request, note);
+  if (!by_server) leg.pending_target = agent.contact;
+  return {sent, std::move(offer)};
+}
+
 void Simulation::LongReinvite(Leg& leg, bool by_server) {
   UserAgent& agent = Agent(leg, by_server);
   UserAgent& other = Agent(leg, !by_server);
@@ -27,15 +43,7 @@ void Simulation::LongReinvite(Leg& leg, bool by_server) {
   const bool held = agent.holds;
   MaybeMove(agent, false);
   if (dice_.Chance(30)) agent.holds = !agent.holds;
-  Message request = DialogOf(leg, by_server).Request("INVITE");
-  request.contact = agent.contact;
-  ++agent.session.version;
-  const Session offer = agent.Offer();
-  request.sdp = offer.Text();
-  Note note;
-  if (by_server) note.sdp_version = offer.version;
-  const Transaction sent = Send(leg, by_server, request, note);
-  if (!by_server) leg.pending_target = agent.contact;
+  const auto [sent, offer] = SendOffer(leg, by_server, "INVITE");
   if (dice_.Chance(50)) Answer(leg, sent, 100);
 
   MaybeMove(other, false);
@@ -106,15 +114,7 @@ void Simulation::LongReinvite(Leg& leg, bool by_server) {
 void Simulation::UpdateWithin(Leg& leg, bool by_server) {
   UserAgent& agent = Agent(leg, by_server);
   UserAgent& other = Agent(leg, !by_server);
-  Message request = DialogOf(leg, by_server).Request("UPDATE");
-  request.contact = agent.contact;
-  ++agent.session.version;
-  const Session offer = agent.Offer();
-  request.sdp = offer.Text();
-  Note note;
-  if (by_server) note.sdp_version = offer.version;
-  const Transaction sent = Send(leg, by_server, request, note);
-  if (!by_server) leg.pending_target = agent.contact;
+  const auto [sent, offer] = SendOffer(leg, by_server, "UPDATE");
   AnswerOptions options;
   options.contact = true;
   const Session answer = other.Answer(offer);

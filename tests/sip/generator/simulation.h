@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/sip/generator/call.h"
@@ -104,6 +105,7 @@ class Simulation {
   // --- call_actions.cc: within the dialog ---
   void Act(Leg& leg);
   void Refresh(Leg& leg, bool by_server, bool update);
+  std::pair<Transaction, Session> SendOffer(Leg& leg, bool by_server, const char* method);
   void LongReinvite(Leg& leg, bool by_server);
   void UpdateWithin(Leg& leg, bool by_server);
   void RolledBack(Leg& leg, const Leg& before, const Transaction& failed, int failure, int ack);

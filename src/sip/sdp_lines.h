@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// The lines of a session description, as its reduction and its reading must see them alike.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "sip/find_line_end.h"
+#include "sip/text.h"
+
+namespace sipheal::inline v0_1::sip {
+
+// Takes the next line off `text`, without its line end (a doubled CR, too, so that what is reduced
+// once stays as it is); false at the end.
+inline bool NextLine(std::string_view* text, std::string_view* line) {
+  if (text->empty()) return false;
+  const char* const begin = text->data();
+  const char* const end = begin + text->size();
+  const char* stop = FindLineEnd(begin, end);
+  const char* const next = stop == end ? end : stop + 1;
+  while (stop != begin && stop[-1] == '\r') --stop;
+  *line = {begin, static_cast<std::size_t>(stop - begin)};
+  *text = {next, static_cast<std::size_t>(end - next)};
+  return true;
+}
+
+// "101 telephone-event/8000": whether the payload type is a dynamic one (RFC 3551 6).
+inline bool IsDynamicRtpmap(std::string_view rtpmap) {
+  while (!rtpmap.empty() && rtpmap.front() == ' ') rtpmap.remove_prefix(1);
+  const std::optional<std::uint32_t> number =
+      ParseUnsigned(rtpmap.substr(0, rtpmap.find(' ')), 127);
+  return number && *number >= 96;
+}
+
+}  // namespace sipheal::inline v0_1::sip
