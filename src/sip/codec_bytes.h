@@ -143,12 +143,6 @@ class ByteReader {
   CaptureTime Time() {
     return CaptureTime(std::chrono::microseconds(static_cast<std::int64_t>(Number())));
   }
-  std::uint32_t Number32() { return static_cast<std::uint32_t>(Below(0xffffffffu)); }
-  std::uint16_t Number16() { return static_cast<std::uint16_t>(Below(0xffffu)); }
-  template <typename E>
-  E Enum(E highest) {
-    return static_cast<E>(Below(static_cast<std::uint64_t>(highest)));
-  }
   void Texts(std::vector<std::string>& texts) {
     texts.clear();
     for (std::uint64_t left = Below(kMaxList); left > 0 && ok_; --left) texts.emplace_back(Text());

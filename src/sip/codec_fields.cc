@@ -9,212 +9,118 @@
 namespace sipheal::inline v0_1::sip::codec {
 namespace {
 
+// `code(coder, dialog)` is for both directions.
+template <typename Both>
+constexpr FieldCodec FieldOf(Tag tag, Both, std::optional<Field> needed,
+                             Written written = Written::kByAll) {
+  return {tag, [](ByteWriter& w, const DialogState& d) { Both{}(w, d); },
+          [](ByteReader& r, DialogState& d) { Both{}(r, d); }, needed, written};
+}
+
 constexpr FieldCodec kFields[] = {
-    {kCallId, [](ByteWriter& w, const DialogState& d) { w.Text(d.call_id); },
-     [](ByteReader& r, DialogState& d) { d.call_id = r.Text(); }, Field::kCallId},
-    {kLocal, [](ByteWriter& w, const DialogState& d) { Put(w, d.local); },
-     [](ByteReader& r, DialogState& d) { Get(r, d.local); }, Field::kLocalTag},
-    {kRemote, [](ByteWriter& w, const DialogState& d) { Put(w, d.remote); },
-     [](ByteReader& r, DialogState& d) { Get(r, d.remote); }, Field::kRemoteTag},
-    {kKind,
-     [](ByteWriter& w, const DialogState& d) {
-       w.Number(static_cast<std::uint64_t>(d.role));
-       w.Number(static_cast<std::uint64_t>(d.phase));
-       w.Number(static_cast<std::uint64_t>(d.end));
-       w.Flag(d.secure);
-     },
-     [](ByteReader& r, DialogState& d) {
-       d.role = r.Enum(DialogRole::kUas);
-       d.phase = r.Enum(DialogPhase::kTerminated);
-       d.end = r.Enum(DialogEnd::kReplaced);
-       d.secure = r.Flag();
-     },
-     Field::kPhase},
-    {kLocalSeq, [](ByteWriter& w, const DialogState& d) { PutSeq(w, d.local_seq); },
-     [](ByteReader& r, DialogState& d) { GetSeq(r, d.local_seq); }, Field::kLocalSeq},
-    {kRemoteSeq, [](ByteWriter& w, const DialogState& d) { PutSeq(w, d.remote_seq); },
-     [](ByteReader& r, DialogState& d) { GetSeq(r, d.remote_seq); }, std::nullopt},
-    {kRoutes,
-     [](ByteWriter& w, const DialogState& d) {
-       w.Texts(d.route_set);
-       w.Texts(d.record_route);
-     },
-     [](ByteReader& r, DialogState& d) {
-       r.Texts(d.route_set);
-       r.Texts(d.record_route);
-     },
-     Field::kRouteSet},
-    {kTargets,
-     [](ByteWriter& w, const DialogState& d) {
-       w.Text(d.remote_target);
-       w.Text(d.pending_remote_target);
-       w.Text(d.contact_target);
-       w.Text(d.local_target);
-     },
-     [](ByteReader& r, DialogState& d) {
-       d.remote_target = r.Text();
-       d.pending_remote_target = r.Text();
-       d.contact_target = r.Text();
-       d.local_target = r.Text();
-     },
-     Field::kRemoteTarget},
-    {kTransportTag,
-     [](ByteWriter& w, const DialogState& d) {
-       w.Number(static_cast<std::uint64_t>(d.transport));
-       Put(w, d.next_hop);
-       Put(w, d.observed_source);
-       w.Flag(d.flow_held_by_server);
-     },
-     [](ByteReader& r, DialogState& d) {
-       d.transport = r.Enum(Transport::kWss);
-       Get(r, d.next_hop);
-       Get(r, d.observed_source);
-       d.flow_held_by_server = r.Flag();
-     },
-     // Whether the flow died with the server is then not known.
-     Field::kInviteUsage},
-    {kSeenHosts, [](ByteWriter& w, const DialogState& d) { PutList(w, d.seen_hosts); },
-     [](ByteReader& r, DialogState& d) { GetList(r, d.seen_hosts); }, std::nullopt},
-    {kLocalSdp,
-     [](ByteWriter& w, const DialogState& d) {
-       Put(w, d.local_sdp);
-       w.Text(d.highest_local_sdp_version);
-     },
-     [](ByteReader& r, DialogState& d) {
-       Get(r, d.local_sdp);
-       d.highest_local_sdp_version = r.Text();
-     },
-     Field::kLocalSdp},
-    {kRemoteSdp, [](ByteWriter& w, const DialogState& d) { Put(w, d.remote_sdp); },
-     [](ByteReader& r, DialogState& d) { Get(r, d.remote_sdp); }, Field::kRemoteSdp},
-    {kSession,
-     [](ByteWriter& w, const DialogState& d) {
-       w.Flag(d.held_by_local);
-       w.Flag(d.held_by_remote);
-       w.Flag(d.media_security.sdes);
-       w.Flag(d.media_security.dtls);
-       w.Flag(d.media_security.ice);
-     },
-     [](ByteReader& r, DialogState& d) {
-       d.held_by_local = r.Flag();
-       d.held_by_remote = r.Flag();
-       d.media_security.sdes = r.Flag();
-       d.media_security.dtls = r.Flag();
-       d.media_security.ice = r.Flag();
-     },
-     // Whether the media is encrypted is then not known.
-     Field::kInviteUsage},
-    {kTimer,
-     [](ByteWriter& w, const DialogState& d) {
-       w.Number(static_cast<std::uint64_t>(d.session_timer.interval.count()));
-       w.Flag(d.session_timer.local_refreshes);
-       w.Time(d.session_timer.since);
-       w.Time(d.session_timer.expires_at);
-       PutTime(w, d.deadline);
-       w.Text(d.deadline_reason);
-     },
-     [](ByteReader& r, DialogState& d) {
-       d.session_timer.interval = std::chrono::seconds(r.Below(0xffffffffu));
-       d.session_timer.local_refreshes = r.Flag();
-       d.session_timer.since = r.Time();
-       d.session_timer.expires_at = r.Time();
-       GetTime(r, d.deadline);
-       d.deadline_reason = r.Text();
-     },
-     Field::kSessionTimer},
-    {kOpen, [](ByteWriter& w, const DialogState& d) { PutList(w, d.open_transactions); },
-     [](ByteReader& r, DialogState& d) { GetList(r, d.open_transactions); }, std::nullopt},
-    {kAbilities,
-     [](ByteWriter& w, const DialogState& d) {
-       w.Text(d.remote_supported);
-       w.Text(d.remote_allow);
-     },
-     [](ByteReader& r, DialogState& d) {
-       d.remote_supported = r.Text();
-       d.remote_allow = r.Text();
-     },
-     std::nullopt},
-    {kTimes,
-     [](ByteWriter& w, const DialogState& d) {
-       w.Time(d.created_at);
-       w.Time(d.confirmed_at);
-       w.Time(d.last_seen);
-     },
-     [](ByteReader& r, DialogState& d) {
-       d.created_at = r.Time();
-       d.confirmed_at = r.Time();
-       d.last_seen = r.Time();
-     },
-     std::nullopt},
+    FieldOf(
+        kCallId, [](auto& coder, auto& d) { Code(coder, d.call_id); }, Field::kCallId),
+    FieldOf(
+        kLocal, [](auto& coder, auto& d) { Code(coder, d.local); }, Field::kLocalTag),
+    FieldOf(
+        kRemote, [](auto& coder, auto& d) { Code(coder, d.remote); }, Field::kRemoteTag),
+    FieldOf(
+        kKind,
+        [](auto& coder, auto& d) {
+          CodeEnum(coder, d.role, DialogRole::kUas);
+          CodeEnum(coder, d.phase, DialogPhase::kTerminated);
+          CodeEnum(coder, d.end, DialogEnd::kReplaced);
+          Code(coder, d.secure);
+        },
+        Field::kPhase),
+    FieldOf(
+        kLocalSeq, [](auto& coder, auto& d) { Code(coder, d.local_seq); }, Field::kLocalSeq),
+    FieldOf(
+        kRemoteSeq, [](auto& coder, auto& d) { Code(coder, d.remote_seq); }, std::nullopt),
+    FieldOf(
+        kRoutes, [](auto& coder, auto& d) { CodeAll(coder, d.route_set, d.record_route); },
+        Field::kRouteSet),
+    FieldOf(
+        kTargets,
+        [](auto& coder, auto& d) {
+          CodeAll(coder, d.remote_target, d.pending_remote_target, d.contact_target,
+                  d.local_target);
+        },
+        Field::kRemoteTarget),
+    FieldOf(
+        kTransportTag,
+        [](auto& coder, auto& d) {
+          CodeEnum(coder, d.transport, Transport::kWss);
+          CodeAll(coder, d.next_hop, d.observed_source, d.flow_held_by_server);
+        },
+        // Whether the flow died with the server is then not known.
+        Field::kInviteUsage),
+    FieldOf(
+        kSeenHosts, [](auto& coder, auto& d) { Code(coder, d.seen_hosts); }, std::nullopt),
+    FieldOf(
+        kLocalSdp,
+        [](auto& coder, auto& d) { CodeAll(coder, d.local_sdp, d.highest_local_sdp_version); },
+        Field::kLocalSdp),
+    FieldOf(
+        kRemoteSdp, [](auto& coder, auto& d) { Code(coder, d.remote_sdp); }, Field::kRemoteSdp),
+    FieldOf(
+        kSession,
+        [](auto& coder, auto& d) {
+          CodeAll(coder, d.held_by_local, d.held_by_remote, d.media_security.sdes,
+                  d.media_security.dtls, d.media_security.ice);
+        },
+        // Whether the media is encrypted is then not known.
+        Field::kInviteUsage),
+    FieldOf(
+        kTimer,
+        [](auto& coder, auto& d) {
+          auto& timer = d.session_timer;
+          CodeAll(coder, timer.interval, timer.local_refreshes, timer.since, timer.expires_at,
+                  d.deadline, d.deadline_reason);
+        },
+        Field::kSessionTimer),
+    FieldOf(
+        kOpen, [](auto& coder, auto& d) { Code(coder, d.open_transactions); }, std::nullopt),
+    FieldOf(
+        kAbilities,
+        [](auto& coder, auto& d) { CodeAll(coder, d.remote_supported, d.remote_allow); },
+        std::nullopt),
+    FieldOf(
+        kTimes,
+        [](auto& coder, auto& d) { CodeAll(coder, d.created_at, d.confirmed_at, d.last_seen); },
+        std::nullopt),
     {kEvidence, [](ByteWriter& w, const DialogState&) { w.Number(0); },
-     [](ByteReader& r, DialogState& d) { GetSentences(r, d.evidence); }, std::nullopt,
+     [](ByteReader& r, DialogState& d) { ReadSentences(r, d.evidence); }, std::nullopt,
      Written::kByOlder},
-    {kConflicts, [](ByteWriter& w, const DialogState& d) { PutList(w, d.conflicts); },
-     [](ByteReader& r, DialogState& d) { GetList(r, d.conflicts); }, std::nullopt},
-    {kNotes,
-     [](ByteWriter& w, const DialogState& d) {
-       w.Number(d.missing.size());
-       for (Field field : d.missing) w.Number(static_cast<std::uint64_t>(field));
-       w.Texts(d.warnings);
-       w.Number(d.quarantined);
-       w.Flag(d.limits_reached);
-       w.Flag(d.from_stored_state);
-     },
-     [](ByteReader& r, DialogState& d) {
-       d.missing.clear();
-       for (std::uint64_t left = r.Below(kMaxList); left > 0 && r.ok(); --left) {
-         d.missing.push_back(r.Enum(kLastField));
-       }
-       r.Texts(d.warnings);
-       d.quarantined = r.Number32();
-       d.limits_reached = r.Flag();
-       d.from_stored_state = r.Flag();
-     },
-     // What was missing is then not known.
-     Field::kInviteUsage},
-    {kUsages,
-     [](ByteWriter& w, const DialogState& d) {
-       PutList(w, d.usages);
-       w.Flag(d.resync_needed);
-       w.Texts(d.redirect_targets);
-     },
-     [](ByteReader& r, DialogState& d) {
-       GetList(r, d.usages);
-       d.resync_needed = r.Flag();
-       r.Texts(d.redirect_targets);
-     },
-     std::nullopt, Written::kByLater},
-    {kLinks,
-     [](ByteWriter& w, const DialogState& d) {
-       PutList(w, d.links);
-       w.Text(d.references.replaces);
-       w.Text(d.references.session_id);
-       w.Text(d.references.charging_id);
-       w.Text(d.references.other_call_id);
-       PutList(w, d.references.told);
-     },
-     [](ByteReader& r, DialogState& d) {
-       GetList(r, d.links);
-       d.references.replaces = r.Text();
-       d.references.session_id = r.Text();
-       d.references.charging_id = r.Text();
-       d.references.other_call_id = r.Text();
-       GetList(r, d.references.told);
-     },
-     std::nullopt, Written::kByLater},
-    {kPace,
-     [](ByteWriter& w, const DialogState& d) {
-       w.Number(static_cast<std::uint64_t>(d.local_pace.count()));
-       w.Number(static_cast<std::uint64_t>(d.session_timer.min_interval.count()));
-     },
-     [](ByteReader& r, DialogState& d) {
-       d.local_pace = std::chrono::microseconds(static_cast<std::int64_t>(r.Number()));
-       d.session_timer.min_interval = std::chrono::seconds(r.Below(0xffffffffu));
-     },
-     std::nullopt, Written::kByLater},
-    {kProofs, [](ByteWriter& w, const DialogState& d) { PutList(w, d.evidence); },
-     [](ByteReader& r, DialogState& d) { GetList(r, d.evidence); }, std::nullopt,
-     Written::kByLater},
+    FieldOf(
+        kConflicts, [](auto& coder, auto& d) { Code(coder, d.conflicts); }, std::nullopt),
+    FieldOf(
+        kNotes,
+        [](auto& coder, auto& d) {
+          CodeAll(coder, d.missing, d.warnings, d.quarantined, d.limits_reached,
+                  d.from_stored_state);
+        },
+        // What was missing is then not known.
+        Field::kInviteUsage),
+    FieldOf(
+        kUsages,
+        [](auto& coder, auto& d) { CodeAll(coder, d.usages, d.resync_needed, d.redirect_targets); },
+        std::nullopt, Written::kByLater),
+    FieldOf(
+        kLinks,
+        [](auto& coder, auto& d) {
+          auto& references = d.references;
+          CodeAll(coder, d.links, references.replaces, references.session_id,
+                  references.charging_id, references.other_call_id, references.told);
+        },
+        std::nullopt, Written::kByLater),
+    FieldOf(
+        kPace,
+        [](auto& coder, auto& d) { CodeAll(coder, d.local_pace, d.session_timer.min_interval); },
+        std::nullopt, Written::kByLater),
+    FieldOf(
+        kProofs, [](auto& coder, auto& d) { Code(coder, d.evidence); }, std::nullopt,
+        Written::kByLater),
 };
 constexpr std::size_t kWritten = static_cast<std::size_t>(
     std::count_if(std::begin(kFields), std::end(kFields),

@@ -1,14 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// The structures of a dialog as a stored dialog's bytes. What is read takes the place of all that
-// was there.
+// The structures of a dialog as a stored dialog's bytes. One function says for both directions what
+// there is and in which order: Code(ByteWriter&, value) writes it, Code(ByteReader&, value) puts
+// what is read in place of all that was there.
 #pragma once
 
 #include <algorithm>
 #include <array>
+#include <chrono>
+#include <concepts>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "sip/codec_bytes.h"
@@ -18,44 +23,102 @@ namespace sipheal::inline v0_1::sip::codec {
 
 inline constexpr Field kLastField = static_cast<Field>(kFieldCount - 1);
 
-// The two directions of each structure stand next to each other, so that they stay the same.
+template <typename Coder>
+inline constexpr bool kReads = std::same_as<Coder, ByteReader>;
 
-inline void PutSeq(ByteWriter& w, const std::optional<std::uint32_t>& seq) {
-  w.Flag(seq.has_value());
-  if (seq) w.Number(*seq);
+// T, or what a writer is given: T that is const.
+template <typename Value, typename T>
+concept Is = std::same_as<std::remove_const_t<Value>, T>;
+
+// --- values ---
+
+inline void Code(ByteWriter& w, const std::string& text) { w.Text(text); }
+inline void Code(ByteReader& r, std::string& text) { text = r.Text(); }
+inline void Code(ByteWriter& w, const std::vector<std::string>& texts) { w.Texts(texts); }
+inline void Code(ByteReader& r, std::vector<std::string>& texts) { r.Texts(texts); }
+inline void Code(ByteWriter& w, const CaptureTime& time) { w.Time(time); }
+inline void Code(ByteReader& r, CaptureTime& time) { time = r.Time(); }
+
+// `most` of a number is what its type holds, of an enumeration its last value.
+template <typename Coder, typename T>
+requires(std::integral<T> || std::is_enum_v<T>) void CodeNumber(Coder& coder, T& number,
+                                                                std::uint64_t most) {
+  if constexpr (kReads<Coder>) {
+    number = static_cast<T>(coder.Below(most));
+  } else {
+    coder.Number(static_cast<std::uint64_t>(number));
+  }
 }
-inline void GetSeq(ByteReader& r, std::optional<std::uint32_t>& seq) {
-  seq.reset();
-  if (r.Flag()) seq = r.Number32();
+template <typename Coder, std::unsigned_integral T>
+void Code(Coder& coder, T& number) {
+  CodeNumber(coder, number, std::numeric_limits<std::remove_const_t<T>>::max());
+}
+template <typename Coder, typename T>
+requires(std::is_enum_v<T>) void CodeEnum(Coder& coder, T& value, std::remove_const_t<T> last) {
+  CodeNumber(coder, value, static_cast<std::uint64_t>(last));
+}
+template <typename Coder, Is<std::chrono::seconds> T>
+void Code(Coder& coder, T& interval) {
+  if constexpr (kReads<Coder>) {
+    interval = std::chrono::seconds(coder.Below(0xffffffffu));
+  } else {
+    coder.Number(static_cast<std::uint64_t>(interval.count()));
+  }
+}
+template <typename Coder, Is<std::chrono::microseconds> T>
+void Code(Coder& coder, T& pace) {
+  if constexpr (kReads<Coder>) {
+    pace = std::chrono::microseconds(static_cast<std::int64_t>(coder.Number()));
+  } else {
+    coder.Number(static_cast<std::uint64_t>(pace.count()));
+  }
+}
+template <typename Coder, Is<Field> T>
+void Code(Coder& coder, T& field) {
+  CodeEnum(coder, field, kLastField);
 }
 
-inline void PutTime(ByteWriter& w, const std::optional<CaptureTime>& time) {
-  w.Flag(time.has_value());
-  if (time) w.Time(*time);
+template <typename T>
+void Code(ByteWriter& w, const std::optional<T>& value) {
+  w.Flag(value.has_value());
+  if (value) Code(w, *value);
 }
-inline void GetTime(ByteReader& r, std::optional<CaptureTime>& time) {
-  time.reset();
-  if (r.Flag()) time = r.Time();
-}
-
-inline void Put(ByteWriter& w, const DialogParty& party) {
-  w.Text(party.display);
-  w.Text(party.uri);
-  w.Text(party.params);
-  w.Text(party.tag);
-}
-inline void Get(ByteReader& r, DialogParty& party) {
-  party.display = r.Text();
-  party.uri = r.Text();
-  party.params = r.Text();
-  party.tag = r.Text();
+template <typename T>
+void Code(ByteReader& r, std::optional<T>& value) {
+  value.reset();
+  if (r.Flag()) Code(r, value.emplace());
 }
 
-inline void Put(ByteWriter& w, const IpAddress& ip) {
+// Reads a list, each entry by read(entry).
+template <typename T, typename Read>
+void ReadList(ByteReader& r, std::vector<T>& list, Read read) {
+  list.clear();
+  for (std::uint64_t left = r.Below(kMaxList); left > 0 && r.ok(); --left) {
+    read(list.emplace_back());
+  }
+}
+template <typename T>
+void Code(ByteWriter& w, const std::vector<T>& list) {
+  w.Number(list.size());
+  for (const T& entry : list) Code(w, entry);
+}
+template <typename T>
+void Code(ByteReader& r, std::vector<T>& list) {
+  ReadList(r, list, [&r](T& entry) { Code(r, entry); });
+}
+
+template <typename Coder, typename... Values>
+void CodeAll(Coder& coder, Values&... values) {
+  (Code(coder, values), ...);
+}
+
+// --- structures ---
+
+inline void Code(ByteWriter& w, const IpAddress& ip) {
   const std::size_t size = ip.is_v4() ? 4 : ip.is_v6() ? 16 : 0;
   w.Text(std::string_view(reinterpret_cast<const char*>(ip.bytes().data()), size));
 }
-inline void Get(ByteReader& r, IpAddress& ip) {
+inline void Code(ByteReader& r, IpAddress& ip) {
   const std::string_view bytes = r.Text();
   if (bytes.size() == 4) {
     std::array<std::uint8_t, 4> v4;
@@ -70,188 +133,88 @@ inline void Get(ByteReader& r, IpAddress& ip) {
   }
 }
 
-inline void Put(ByteWriter& w, const Endpoint& endpoint) {
-  Put(w, endpoint.ip);
-  w.Number(endpoint.port);
-}
-inline void Get(ByteReader& r, Endpoint& endpoint) {
-  Get(r, endpoint.ip);
-  endpoint.port = r.Number16();
+template <typename Coder, Is<Endpoint> T>
+void Code(Coder& coder, T& endpoint) {
+  CodeAll(coder, endpoint.ip, endpoint.port);
 }
 
-inline void Put(ByteWriter& w, const MessageRef& message) {
-  w.Number(message.sequence);
-  w.Time(message.time);
-}
-inline void Get(ByteReader& r, MessageRef& message) {
-  message.sequence = r.Number();
-  message.time = r.Time();
+template <typename Coder, Is<MessageRef> T>
+void Code(Coder& coder, T& message) {
+  CodeAll(coder, message.sequence, message.time);
 }
 
-inline void Put(ByteWriter& w, const SdpSummary& sdp) {
-  for (const std::string* text :
-       {&sdp.origin_user, &sdp.origin_session_id, &sdp.origin_version, &sdp.origin_net_type,
-        &sdp.origin_address_type, &sdp.origin_address, &sdp.address}) {
-    w.Text(*text);
+template <typename Coder, Is<DialogParty> T>
+void Code(Coder& coder, T& party) {
+  CodeAll(coder, party.display, party.uri, party.params, party.tag);
+}
+
+template <typename Coder, Is<SdpMedia> T>
+void Code(Coder& coder, T& media) {
+  CodeAll(coder, media.type, media.port, media.protocol, media.formats, media.rtpmaps,
+          media.address);
+  CodeEnum(coder, media.direction, SdpDirection::kInactive);
+}
+
+template <typename Coder, Is<SdpSummary> T>
+void Code(Coder& coder, T& sdp) {
+  CodeAll(coder, sdp.origin_user, sdp.origin_session_id, sdp.origin_version, sdp.origin_net_type,
+          sdp.origin_address_type, sdp.origin_address, sdp.address);
+  CodeEnum(coder, sdp.direction, SdpDirection::kInactive);
+  Code(coder, sdp.media);
+}
+
+template <typename Coder, Is<OpenTransaction> T>
+void Code(Coder& coder, T& open) {
+  CodeAll(coder, open.method, open.cseq, open.sent_by_server, open.awaits_ack,
+          open.provisional_seen, open.request, open.expires_at);
+}
+
+template <typename Coder, Is<DialogUsage> T>
+void Code(Coder& coder, T& usage) {
+  CodeAll(coder, usage.event, usage.id, usage.server_subscribes, usage.active, usage.message,
+          usage.expires_at);
+}
+
+template <typename Coder, Is<DialogLink> T>
+void Code(Coder& coder, T& link) {
+  CodeAll(coder, link.call_id, link.local_tag, link.remote_tag, link.reason);
+}
+
+template <typename Coder, Is<ToldDialog> T>
+void Code(Coder& coder, T& told) {
+  CodeAll(coder, told.call_id, told.notifier_tag, told.other_tag, told.notifier_seq, told.other_seq,
+          told.message);
+}
+
+// A reason that only a newer release knows is read as that.
+template <typename Coder, Is<Reason> T>
+void Code(Coder& coder, T& reason) {
+  auto number = static_cast<std::uint8_t>(reason);
+  Code(coder, number);
+  if constexpr (kReads<Coder>) {
+    reason = number <= static_cast<std::uint8_t>(kLastReason) ? static_cast<Reason>(number)
+                                                              : Reason::kNewer;
   }
-  w.Number(static_cast<std::uint64_t>(sdp.direction));
-  w.Number(sdp.media.size());
-  for (const SdpMedia& media : sdp.media) {
-    w.Text(media.type);
-    w.Number(media.port);
-    w.Text(media.protocol);
-    w.Text(media.formats);
-    w.Text(media.rtpmaps);
-    w.Text(media.address);
-    w.Number(static_cast<std::uint64_t>(media.direction));
-  }
-}
-inline void Get(ByteReader& r, SdpSummary& sdp) {
-  for (std::string* text :
-       {&sdp.origin_user, &sdp.origin_session_id, &sdp.origin_version, &sdp.origin_net_type,
-        &sdp.origin_address_type, &sdp.origin_address, &sdp.address}) {
-    *text = r.Text();
-  }
-  sdp.direction = r.Enum(SdpDirection::kInactive);
-  sdp.media.clear();
-  for (std::uint64_t left = r.Below(kMaxList); left > 0 && r.ok(); --left) {
-    SdpMedia& media = sdp.media.emplace_back();
-    media.type = r.Text();
-    media.port = r.Number16();
-    media.protocol = r.Text();
-    media.formats = r.Text();
-    media.rtpmaps = r.Text();
-    media.address = r.Text();
-    media.direction = r.Enum(SdpDirection::kInactive);
-  }
 }
 
-inline void Put(ByteWriter& w, const OpenTransaction& open) {
-  w.Text(open.method);
-  w.Number(open.cseq);
-  w.Flag(open.sent_by_server);
-  w.Flag(open.awaits_ack);
-  w.Flag(open.provisional_seen);
-  Put(w, open.request);
-  PutTime(w, open.expires_at);
-}
-inline void Get(ByteReader& r, OpenTransaction& open) {
-  open.method = r.Text();
-  open.cseq = r.Number32();
-  open.sent_by_server = r.Flag();
-  open.awaits_ack = r.Flag();
-  open.provisional_seen = r.Flag();
-  Get(r, open.request);
-  GetTime(r, open.expires_at);
-}
-
-inline void Put(ByteWriter& w, const DialogUsage& usage) {
-  w.Text(usage.event);
-  w.Text(usage.id);
-  w.Flag(usage.server_subscribes);
-  w.Flag(usage.active);
-  Put(w, usage.message);
-  PutTime(w, usage.expires_at);
-}
-inline void Get(ByteReader& r, DialogUsage& usage) {
-  usage.event = r.Text();
-  usage.id = r.Text();
-  usage.server_subscribes = r.Flag();
-  usage.active = r.Flag();
-  Get(r, usage.message);
-  GetTime(r, usage.expires_at);
-}
-
-inline void Put(ByteWriter& w, const DialogLink& link) {
-  w.Text(link.call_id);
-  w.Text(link.local_tag);
-  w.Text(link.remote_tag);
-  w.Text(link.reason);
-}
-inline void Get(ByteReader& r, DialogLink& link) {
-  link.call_id = r.Text();
-  link.local_tag = r.Text();
-  link.remote_tag = r.Text();
-  link.reason = r.Text();
-}
-
-inline void Put(ByteWriter& w, const ToldDialog& told) {
-  w.Text(told.call_id);
-  w.Text(told.notifier_tag);
-  w.Text(told.other_tag);
-  w.Number(told.notifier_seq);
-  w.Number(told.other_seq);
-  Put(w, told.message);
-}
-inline void Get(ByteReader& r, ToldDialog& told) {
-  told.call_id = r.Text();
-  told.notifier_tag = r.Text();
-  told.other_tag = r.Text();
-  told.notifier_seq = r.Number32();
-  told.other_seq = r.Number32();
-  Get(r, told.message);
-}
-
-inline void Put(ByteWriter& w, const Evidence& evidence) {
-  w.Number(static_cast<std::uint64_t>(evidence.field));
-  Put(w, evidence.message);
-  const EvidenceReason& reason = evidence.reason;
-  w.Number(static_cast<std::uint64_t>(reason.reason));
-  w.Number(static_cast<std::uint64_t>(reason.method));
-  w.Number(reason.status);
-  w.Flag(reason.without_own_entry);
-  w.Flag(reason.stored_earlier);
-  w.Text(evidence.named);
-}
-inline void Get(ByteReader& r, Evidence& evidence) {
-  evidence.field = r.Enum(kLastField);
-  Get(r, evidence.message);
-  EvidenceReason& reason = evidence.reason;
-  const std::uint64_t number = r.Below(255);
-  reason.reason = number <= static_cast<std::uint64_t>(kLastReason) ? static_cast<Reason>(number)
-                                                                    : Reason::kNewer;
-  reason.method = r.Enum(Method::kPublish);
-  reason.status = r.Number16();
-  reason.without_own_entry = r.Flag();
-  reason.stored_earlier = r.Flag();
-  evidence.named = r.Text();
+template <typename Coder, Is<Evidence> T>
+void Code(Coder& coder, T& evidence) {
+  auto& reason = evidence.reason;
+  CodeAll(coder, evidence.field, evidence.message, reason.reason);
+  CodeEnum(coder, reason.method, Method::kPublish);
+  CodeAll(coder, reason.status, reason.without_own_entry, reason.stored_earlier, evidence.named);
 }
 // As older releases wrote it: the reason is a sentence.
-inline void GetSentences(ByteReader& r, std::vector<Evidence>& list) {
-  list.clear();
-  for (std::uint64_t left = r.Below(kMaxList); left > 0 && r.ok(); --left) {
-    Evidence& evidence = list.emplace_back();
-    evidence.field = r.Enum(kLastField);
-    Get(r, evidence.message);
-    evidence.named = r.Text();
-  }
+inline void ReadSentences(ByteReader& r, std::vector<Evidence>& list) {
+  ReadList(r, list, [&r](Evidence& evidence) {
+    CodeAll(r, evidence.field, evidence.message, evidence.named);
+  });
 }
 
-inline void Put(ByteWriter& w, const Conflict& conflict) {
-  w.Number(static_cast<std::uint64_t>(conflict.field));
-  Put(w, conflict.message);
-  w.Text(conflict.loser);
-  w.Text(conflict.reason);
-  w.Flag(conflict.undecided);
-}
-inline void Get(ByteReader& r, Conflict& conflict) {
-  conflict.field = r.Enum(kLastField);
-  Get(r, conflict.message);
-  conflict.loser = r.Text();
-  conflict.reason = r.Text();
-  conflict.undecided = r.Flag();
-}
-
-template <typename T>
-inline void PutList(ByteWriter& w, const std::vector<T>& list) {
-  w.Number(list.size());
-  for (const T& entry : list) Put(w, entry);
-}
-template <typename T>
-inline void GetList(ByteReader& r, std::vector<T>& list) {
-  list.clear();
-  for (std::uint64_t left = r.Below(kMaxList); left > 0 && r.ok(); --left)
-    Get(r, list.emplace_back());
+template <typename Coder, Is<Conflict> T>
+void Code(Coder& coder, T& conflict) {
+  CodeAll(coder, conflict.field, conflict.message, conflict.loser, conflict.reason,
+          conflict.undecided);
 }
 
 }  // namespace sipheal::inline v0_1::sip::codec
