@@ -241,8 +241,8 @@ bool CallFacts::Holds(const MessageRecord& record) {
 Transaction* CallFacts::FindOrAdd(const MessageRecord& record, const RebuildOptions& options) {
   if (Transaction* const known = Find(record); known != nullptr) return known;
   // Nothing is dropped for what does not fit, and nothing kept of what gets no room.
-  if (!TagFits(record.from_tag)) return nullptr;
-  if (transactions.size() >= options.max_transactions_per_call && !MakeRoom(record, options)) {
+  if (transactions.size() >= options.max_transactions_per_call &&
+      (!TagFits(record.from_tag) || !MakeRoom(record, options))) {
     return nullptr;
   }
   const TagId from_tag = InternTag(record.from_tag);

@@ -86,7 +86,7 @@ inline constexpr std::uint64_t kKeys[] = {0x9e3779b97f4a7c15u, 0xc2b2ae3d27d4eb4
                                           0x165667b19e3779f9u, 0x9fb21c651e98df25u};
 
 // Both halves of the product. The factors themselves are mixed in, so that one which is 0 wipes out
-// nothing of the other.
+// nothing of the other. One which is 1 does: whoever chooses the words can make hashes equal.
 inline std::uint64_t Mix(std::uint64_t a, std::uint64_t b) {
 #ifdef __SIZEOF_INT128__
   __extension__ using Wide = unsigned __int128;
