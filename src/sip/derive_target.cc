@@ -176,19 +176,25 @@ void Derivation::DeriveTarget(Draft& draft) const {
   // A refresh of the peer that the server accepted, and whose request was lost: the target may be
   // another since then, unless the server shows it (rule 11.9).
   const MessageFact* blind = nullptr;
-  for (const Transaction* at : draft.theirs) {
-    if (at->has_request || !refreshes(at->method)) continue;
-    if (by_peer.fact != nullptr && at->cseq < by_peer.cseq) continue;
+  const auto accepted_unseen = [&](const Transaction& at) {
+    if (at.has_request || !refreshes(at.method)) return;
+    if (by_peer.fact != nullptr && at.cseq < by_peer.cseq) return;
     // A reliable provisional answer accepts the target, whatever comes of the rest (rule 4.3).
     const AnswerFact* accepted = nullptr;
-    for (const AnswerFact& answer : at->answers) {
+    for (const AnswerFact& answer : at.answers) {
       if (Canonical(answer.to_tag) != draft.local || answer.status >= 300 || !answer.reliable()) {
         continue;
       }
       if (accepted == nullptr || answer.first.time_us < accepted->first.time_us) accepted = &answer;
     }
-    if (accepted == nullptr) continue;
+    if (accepted == nullptr) return;
     if (blind == nullptr || blind->first.time_us < accepted->first.time_us) blind = accepted;
+  };
+  for (const Transaction* at : draft.theirs) accepted_unseen(*at);
+  // What passes for the opening may be one, too.
+  if (draft.created_in != nullptr && !draft.created_in->sent &&
+      MayBeReinvite(draft, *draft.created_in)) {
+    accepted_unseen(*draft.created_in);
   }
   // Of another only the ACK is left: it may have been one, too.
   for (const Transaction* at : draft.theirs) {

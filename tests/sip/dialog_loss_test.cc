@@ -349,6 +349,31 @@ TEST(Loss, Rule11_9_ARecordRouteThatMayBeThatOfAReinviteIsNotBelieved) {
   EXPECT_THAT(call.Only().route_set, ElementsAre("sip:p1;lr"));
 }
 
+// In that case it may have moved the target, too: what the server sent before shows the older one.
+TEST(Loss, Rule11_9_ARequestBeforeAnAnswerThatMayBeThatOfAReinviteProvesNoTarget) {
+  for (const int status : {200, 183}) {
+    CallScript call;
+    const Request invite = call.Receive({});
+    call.Reply(invite, {.status = 100});
+    call.Send(call.FromCallee({.method = "UPDATE", .cseq = 40}));
+    const Request reinvite = {.cseq = 3, .to_tag = "b", .branch = "z9hG4bKlost"};
+    call.Reply(reinvite, {.status = status, .extra = status == 183 ? "RSeq: 1\r\n" : ""});
+    EXPECT_TRUE(call.Only().IsMissing(sip::Field::kRemoteTarget))
+        << status << '\n'
+        << sip::Explain(call.Only(), call.Judge());
+    // What it sent afterwards shows the one that holds.
+    const std::vector<sip::CapturedMessage> messages = call.messages;
+    call.Send(call.FromCallee({.method = "INFO", .cseq = 41, .uri = "sip:moved@198.51.100.7"}));
+    EXPECT_EQ(call.Only().remote_target, "sip:moved@198.51.100.7");
+    EXPECT_FALSE(call.Only().IsMissing(sip::Field::kRemoteTarget));
+    // Nor is there a doubt when the first one is known to have been refused.
+    call.messages = messages;
+    call.Receive({.method = "ACK", .to_tag = "refused", .branch = invite.branch});
+    EXPECT_EQ(call.Only().remote_target, "sip:phone@198.51.100.7:5060");
+    EXPECT_FALSE(call.Only().IsMissing(sip::Field::kRemoteTarget));
+  }
+}
+
 // Another fork answered the server's INVITE under the From tag that the server now answers under:
 // so the server made the call, and the peer's INVITE was a re-INVITE, whose Record-Route is none of
 // the dialog's (rule 2.4).

@@ -106,6 +106,8 @@ void Simulation::LongReinvite(Leg& leg, bool by_server) {
   shows(id);
   const int ack = AckOf2xx(leg, sent, nullptr);
   shows(ack);
+  // That there was a 2xx, shows by its ACK, too; unless that came from a host that is not known.
+  if (!by_server && !leg.peer_changed_host) leg.Of(Fact::kTarget)[target].traces.push_back(ack);
   if (again && !by_server) Doubt(leg, {Fact::kTarget}, ack, {sent.id, progress, id});
   AlsoShown(leg, {Fact::kTimer, Fact::kTarget}, ack, false);
   Doubt(leg, kSessionFacts, ack, {sent.id, progress, id});
