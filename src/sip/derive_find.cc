@@ -143,7 +143,7 @@ bool Derivation::ShowsEarlierDialog(const Transaction& other, const Transaction&
     return false;
   }
   return Canonical(other.request.to_tag) == Canonical(invite.from_tag) &&
-         other.request.first.time_us < answer.first.time_us;
+         other.request.first.time_us < answer.first.time_us && !MayBeMadeUp(other, answer);
 }
 
 // When the session, target or timer of a transaction came into force. Its 2xx may have been
@@ -402,6 +402,7 @@ void Derivation::Assign(Draft& draft) {
              });
     });
   }
+  ChooseBranch(draft);
   // A dialog that goes on was opened by something; what was lost were the answers.
   if (draft.creating.empty() && likely != nullptr) draft.creating.push_back(likely);
   draft.assumed = !draft.creating.empty() &&

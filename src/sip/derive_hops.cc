@@ -54,6 +54,9 @@ void Derivation::DeriveHops(Draft& draft) const {
   auto named = [&](TextId uris) {
     if (uris != 0) AddOnce(known.named, uris);
   };
+  // Without the INVITE, a peer that answers itself, and answers with routes, show who stays in the
+  // call; the hop that brought another answer need not.
+  draft.path_shown = !draft.assumed;
   for (const Transaction* at : draft.creating) {
     if (at->has_request) {
       seen(at->request);
@@ -65,6 +68,9 @@ void Derivation::DeriveHops(Draft& draft) const {
       seen(answer);
       if (at->sent) named(answer.contact);
       named(answer.record_route);
+      draft.path_shown |=
+          at->sent && (answer.record_route != 0 || answer.status >= 200 ||
+                       UriOf(facts_.Text(answer.contact)).ip == facts_.EndpointOf(answer.peer).ip);
     }
   }
   TextId sent_by = 0;
@@ -79,6 +85,7 @@ void Derivation::DeriveHops(Draft& draft) const {
     // That nobody answers at a place shows nothing of it: such a request may be made up
     // (rule 12.6).
     const bool answered = at->method == Method::kAck || at->trying || !at->answers.empty();
+    draft.path_shown |= answered;
     if (!answered) {
       ReadNamedHosts(draft);
       if (!known.hosts.empty()) continue;

@@ -73,9 +73,9 @@ class Derivation {
   // A host that speaks for the peer, or there is none known.
   bool MayBeHost(const Draft& draft, const IpAddress& ip) const;
   bool OnPath(const Draft& draft, const MessageFact& fact) const;
-  // Without the INVITE it is not known from where the peer may speak: enough to doubt.
+  // Without the INVITE it may not be known from where the peer may speak: enough to doubt.
   bool MayBeOnPath(const Draft& draft, const MessageFact& fact) const {
-    return draft.assumed || OnPath(draft, fact);
+    return !draft.path_shown || OnPath(draft, fact);
   }
 
   // --- derive_route.cc: route set ---
@@ -126,6 +126,9 @@ class Derivation {
 
   // --- derive_trust.cc: what does not fit ---
   bool IsOutOfProportion(const Draft& draft, const Transaction& at) const;
+  bool MayBeMadeUp(const Transaction& request, const AnswerFact& answer) const;
+  bool IsBorneOut(const Draft& draft, const Transaction& invite) const;
+  void ChooseBranch(Draft& draft) const;
   void NoteForeignCredentials(Draft& draft) const;
   void NoteForeignTags(Draft& draft) const;
 

@@ -68,16 +68,15 @@ const WireAddress* Derivation::ReadWire(const Draft& draft, const RequestFact& r
   return nullptr;
 }
 
-// An INVITE of which only the answer was captured, where an earlier one, be it known by its own
-// answers only, may have made the dialog: nothing shows that it was refused. Its Record-Route then
-// counts for nothing (rule 2.4).
+// An INVITE of which only the answer was captured, where an earlier one may have made the dialog:
+// nothing shows that it was refused. Its Record-Route then counts for nothing (rule 2.4).
 bool Derivation::MayBeReinvite(const Draft& draft, const Transaction& opening) const {
   if (opening.has_request) return false;
   const TagId from = opening.sent ? draft.local : draft.remote;
   return std::any_of(facts_.transactions.begin(), facts_.transactions.end(), [&](const auto& at) {
-    if (at.method != Method::kInvite || at.sent != opening.sent ||
-        (at.has_request && at.request.has_to_tag) || at.cseq >= opening.cseq ||
-        Canonical(at.from_tag) != from || at.FinalAnswer() != nullptr) {
+    if (at.method != Method::kInvite || at.sent != opening.sent || !at.has_request ||
+        at.request.has_to_tag || at.cseq >= opening.cseq || Canonical(at.from_tag) != from ||
+        at.FinalAnswer() != nullptr) {
       return false;
     }
     // The ACK of a refusal has the branch of its INVITE (RFC 3261 17.1.1.3).
@@ -94,7 +93,7 @@ void Derivation::DeriveRoute(Draft& draft) const {
   bool known = false;
   const MessageFact* proof = nullptr;
   EvidenceReason reason;
-  if (draft.created_in != nullptr && state.role != DialogRole::kUnknown) {
+  if (draft.created_in != nullptr && state.role != DialogRole::kUnknown && !draft.contested) {
     const Transaction& opening = *draft.created_in;
     if (opening.sent) {
       // UAC: from the 2xx, which overrules any provisional answer (RFC 3261 13.2.2.4).
@@ -191,7 +190,8 @@ void Derivation::DeriveRoute(Draft& draft) const {
   if (shown == nullptr && !known) {
     // A request that nobody answered is still the server's word, when there is nothing else.
     for (const Transaction* at : draft.own) {
-      if (at->has_request && !while_ringing(*at)) shown = at;
+      if (!at->has_request || while_ringing(*at) || IsOutOfProportion(draft, *at)) continue;
+      shown = at;
     }
   }
   if (shown != nullptr) {

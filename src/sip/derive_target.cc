@@ -32,7 +32,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
   std::uint32_t since_cseq = 0;
 
   // --- where it started (rules 2.6, 2.7) ---
-  if (draft.created_in != nullptr) {
+  if (draft.created_in != nullptr && !draft.contested) {
     const Transaction& opening = *draft.created_in;
     if (!opening.sent) {
       if (opening.has_request && opening.request.contact != 0) {

@@ -17,6 +17,79 @@ bool Derivation::IsOutOfProportion(const Draft& draft, const Transaction& at) co
   return known ? at.cseq > *known && at.cseq - *known > kSaneJump : at.cseq > kMaxCseq;
 }
 
+// Nobody agreed to it, and it comes from where the answers do not, or under a number that nobody
+// counts on from: it shows nothing of what was there before (rules 12.1, 12.2, 12.5).
+bool Derivation::MayBeMadeUp(const Transaction& request, const AnswerFact& answer) const {
+  const bool agreed_to = std::any_of(request.answers.begin(), request.answers.end(),
+                                     [](const AnswerFact& one) { return one.status < 300; });
+  if (agreed_to || request.method == Method::kAck) return false;
+  const IpAddress& from = facts_.EndpointOf(request.request.peer).ip;
+  return request.cseq > kMaxCseq || from != facts_.EndpointOf(answer.peer).ip;
+}
+
+// What the server sent or agreed to later goes where these answers came from, or to their Contact.
+bool Derivation::IsBorneOut(const Draft& draft, const Transaction& invite) const {
+  const auto bears_out = [&](const Transaction& at, const AnswerFact& answer) {
+    if (!at.has_request) return false;
+    const bool agreed_to =
+        at.sent ? at.method == Method::kAck || !at.answers.empty()
+                : std::any_of(at.answers.begin(), at.answers.end(),
+                              [](const AnswerFact& one) { return one.status < 300; });
+    if (!agreed_to) return false;
+    return facts_.EndpointOf(at.request.peer).ip == facts_.EndpointOf(answer.peer).ip ||
+           (at.sent && answer.contact != 0 &&
+            SameUri(facts_.Text(at.request.uri), facts_.Text(answer.contact)));
+  };
+  for (const auto* list : {&draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      for (const AnswerFact& answer : invite.answers) {
+        if (bears_out(*at, answer)) return true;
+      }
+    }
+  }
+  return false;
+}
+
+// One INVITE has one branch. Where it was lost, and answers name several, that one is the server's
+// which its own later messages bear out, and the others are somebody's invention (rule 12.4). When
+// nothing tells, the choice is nobody's.
+void Derivation::ChooseBranch(Draft& draft) const {
+  std::vector<const Transaction*> lost;
+  for (const auto* list : {&draft.creating, &draft.own}) {
+    for (const Transaction* at : *list) {
+      if (at->sent && at->method == Method::kInvite && !at->has_request) lost.push_back(at);
+    }
+  }
+  if (lost.size() < 2) return;
+  std::stable_sort(lost.begin(), lost.end(),
+                   [](const Transaction* a, const Transaction* b) { return a->cseq < b->cseq; });
+  const auto drop = [](const Transaction* at, std::vector<const Transaction*>* list) {
+    list->erase(std::remove(list->begin(), list->end(), at), list->end());
+  };
+  for (auto first = lost.begin(), last = first; first != lost.end(); first = last) {
+    last = std::find_if(first, lost.end(),
+                        [&](const Transaction* at) { return at->cseq != (*first)->cseq; });
+    if (last - first < 2) continue;
+    const auto wrong = std::stable_partition(
+        first, last, [&](const Transaction* at) { return IsBorneOut(draft, *at); });
+    const bool chosen = wrong - first == 1;
+    draft.contested |= !chosen;
+    for (auto at = chosen ? wrong : first; at != last; ++at) {
+      drop(*at, &draft.own);
+      if (chosen) drop(*at, &draft.creating);
+      for (const AnswerFact& answer : (*at)->answers) {
+        if (Canonical(answer.to_tag) != draft.remote) continue;
+        ++draft.state->quarantined;
+        draft.state->conflicts.push_back(
+            {Field::kRemoteTarget, RefOf(answer), std::string(facts_.Text(answer.contact)),
+             chosen ? "an answer with a branch that the server never used"
+                    : "answers to one INVITE with several branches; nothing tells the server's",
+             false});
+      }
+    }
+  }
+}
+
 // A nonce may be older than the call (RFC 7616 3.3: a next request may go without a challenge), so
 // this is worth a look and no more. Captured credentials are never sent again.
 void Derivation::NoteForeignCredentials(Draft& draft) const {

@@ -41,6 +41,10 @@ struct Draft {
   std::vector<const Transaction*> creating;
   // None of `creating` has its request: it may have been a re-INVITE.
   bool assumed = false;
+  // Answers to one lost INVITE have several branches, and nothing tells which is the server's.
+  bool contested = false;
+  // It is known from where the peer speaks within the dialog.
+  bool path_shown = false;
   // Other requests of the server that show numbers which it used: initial INVITEs under the same
   // From tag (challenged, redirected, forked) and ACKs of refused INVITEs in the dialog.
   std::vector<const Transaction*> attempts;
@@ -65,7 +69,7 @@ struct Draft {
     local = local_tag;
     remote = remote_tag;
     for (auto* list : {&creating, &attempts, &refused, &own, &theirs}) list->clear();
-    assumed = proved = false;
+    assumed = contested = path_shown = proved = false;
     created_by_2xx = nullptr;
     created_in = nullptr;
     known_hosts.Clear();

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+// Forgeries in a capture that has holes: what an attacker sent is no better evidence because what
+// would contradict it was lost (rules 11.9, 12.1 to 12.5).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sipheal/sip/next_request.h"
+#include "tests/sip/call_script.h"
+
+namespace sipheal::testing {
+namespace {
+
+using sip::DialogEnd;
+using sip::DialogPhase;
+using sip::DialogRole;
+using sip::DialogState;
+using sip::Field;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::SizeIs;
+
+constexpr const char* kEvil = "6.6.6.6:5060";
+
+// A call that the server made; its INVITE is not in the capture.
+struct LostInvite : CallScript {
+  LostInvite() {
+    invite = Send({});
+    messages.clear();
+    Reply(invite, {.status = 183, .to_tag = "b"});
+  }
+  Request FromPeer(Request request) const { return FromCallee(std::move(request)); }
+  // A 2xx to the INVITE, with a branch that the server never used.
+  void Forge2xx() {
+    Reply(invite, {.to_tag = "b",
+                   .contact = "<sip:evil@6.6.6.6>",
+                   .record_route = {"<sip:6.6.6.6;lr>"},
+                   .branch = "z9hG4bKforged",
+                   .peer = kEvil});
+  }
+
+  Request invite;
+};
+
+TEST(ForgeryAndLoss, Rule12_5_ARequestWithAHugeNumberMakesNoReinviteOfTheFirstInvite) {
+  LostInvite call;
+  call.Receive(call.FromPeer({.method = "INFO", .cseq = 2147483000}));
+  call.Reply(call.invite, {.to_tag = "b"});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.role, DialogRole::kUac);
+  EXPECT_EQ(dialog.phase, DialogPhase::kConfirmed);
+}
+
+TEST(ForgeryAndLoss, Rule12_2_ARequestFromElsewhereMakesNoReinviteOfTheFirstInvite) {
+  for (const bool refused : {false, true}) {
+    LostInvite call;
+    const Request forged =
+        call.Receive(call.FromPeer({.cseq = 700, .contact = "<sip:e@6.6.6.6>", .peer = kEvil}));
+    if (refused) call.Reply(forged, {.status = 500});
+    call.Reply(call.invite, {.status = 180, .to_tag = "b"});
+    EXPECT_EQ(call.Only().role, DialogRole::kUac);
+    EXPECT_EQ(call.Only().phase, DialogPhase::kEarly);
+    call.Reply(call.invite, {.status = 603, .to_tag = "elsewhere"});
+    EXPECT_EQ(call.Only().phase, DialogPhase::kTerminated);
+    EXPECT_EQ(call.Only().end, DialogEnd::kInviteFailed);
+  }
+}
+
+TEST(ForgeryAndLoss, Rule12_2_AByeFromElsewhereIsNotOpenWhereTheServersOwnRequestShowsThePath) {
+  LostInvite call;
+  const Request prack = call.Send({.method = "PRACK", .cseq = 2, .to_tag = "b"});
+  call.Reply(prack, {});
+  call.Receive(call.FromPeer({.method = "BYE", .cseq = 900, .peer = kEvil}));
+  const DialogState dialog = call.Only();
+  ASSERT_THAT(dialog.open_transactions, SizeIs(1));
+  EXPECT_EQ(dialog.open_transactions[0].method, "INVITE");
+  EXPECT_FALSE(dialog.deadline.has_value());
+  EXPECT_EQ(dialog.end, DialogEnd::kNone);
+}
+
+TEST(ForgeryAndLoss, Rule12_4_OfTwoBranchesThatIsTheServersWhichItsOwnRequestsBearOut) {
+  for (const bool forged_first : {true, false}) {
+    LostInvite call;
+    if (forged_first) call.Forge2xx();
+    call.Reply(call.invite, {.to_tag = "b"});
+    if (!forged_first) call.Forge2xx();
+    call.Send({.method = "ACK", .to_tag = "b"});
+    call.Receive(call.FromPeer({.method = "BYE", .cseq = 900, .peer = kEvil}));
+    const DialogState dialog = call.Only();
+    EXPECT_EQ(dialog.remote_target, "sip:phone@198.51.100.7:5060");
+    EXPECT_THAT(dialog.route_set, IsEmpty());
+    EXPECT_FALSE(dialog.IsMissing(Field::kRouteSet));
+    EXPECT_EQ(dialog.end, DialogEnd::kNone) << "a BYE from a host that only the forged 2xx names";
+    EXPECT_THAT(dialog.conflicts, Not(IsEmpty()));
+    EXPECT_TRUE(sip::Judge(dialog).recoverable());
+  }
+}
+
+TEST(ForgeryAndLoss, Rule12_4_AForged2xxIsNoAnswerToAReinviteThatWasLost) {
+  LostInvite call;
+  call.Reply(call.invite, {.to_tag = "b", .sdp = Sdp("198.51.100.7", 30000, "1")});
+  call.Send({.method = "ACK", .to_tag = "b", .sdp = Sdp("192.0.2.10", 20000, "1")});
+  const Request info = call.Receive(call.FromPeer({.method = "INFO", .cseq = 5}));
+  call.Reply(info, {});
+  call.Forge2xx();
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.contact_target, "");
+  EXPECT_THAT(dialog.open_transactions, IsEmpty());
+  EXPECT_FALSE(dialog.IsMissing(Field::kRemoteSdp));
+}
+
+TEST(ForgeryAndLoss, Rule12_6_ARequestOfTheServerWithAHugeNumberShowsNoRoute) {
+  CallScript call;
+  const Request invite = call.Send({});
+  call.Reply(invite, {.status = 180, .to_tag = "b", .record_route = {"<sip:203.0.113.1;lr>"}});
+  const Request theirs = call.Receive(call.FromCallee({.cseq = 9}));
+  call.Reply(theirs, {});
+  call.Send({.method = "INFO", .cseq = 2147483646, .to_tag = "b"});
+  EXPECT_TRUE(call.Only().IsMissing(Field::kRouteSet)) << "the 2xx was lost";
+}
+
+TEST(ForgeryAndLoss, Rule12_4_WhereNothingTellsWhichBranchWasTheServersNothingIsSent) {
+  for (const bool forged_first : {true, false}) {
+    LostInvite call;
+    if (forged_first) call.Forge2xx();
+    call.Reply(call.invite, {.to_tag = "b"});
+    if (!forged_first) call.Forge2xx();
+    const DialogState dialog = call.Only();
+    EXPECT_TRUE(dialog.IsMissing(Field::kRouteSet));
+    EXPECT_TRUE(dialog.IsMissing(Field::kRemoteTarget));
+    EXPECT_THAT(dialog.conflicts, Not(IsEmpty()));
+    EXPECT_FALSE(sip::Judge(dialog).recoverable());
+  }
+}
+
+}  // namespace
+}  // namespace sipheal::testing
