@@ -88,6 +88,7 @@ void Simulation::Forge() {
         answer.contact = "sip:evil@6.6.6.6";
         answer.record_route = {"sip:6.6.6.6;lr"};
         Tell("forged: a second 200 with another route");
+        call_.forged_2xx = true;
         AddForged(answer, false, kAttacker, when);
         break;
       }

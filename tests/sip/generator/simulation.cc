@@ -15,7 +15,8 @@ std::vector<sip::CapturedMessage> GeneratedCall::Messages() const {
 
 GeneratedCall Generate(std::uint64_t seed) { return Simulation(seed).Run(); }
 
-Simulation::Simulation(std::uint64_t seed) : dice_(seed), now_us_(1'700'000'000'000'000) {
+Simulation::Simulation(std::uint64_t seed)
+    : dice_(seed), wide_(Dice(~seed).Next()), now_us_(1'700'000'000'000'000) {
   call_.seed = seed;
 }
 
@@ -81,6 +82,7 @@ void Simulation::MakeWorld() {
   } else if (kind >= 45) {
     call_.loss_percent = dice_.Range(1, 20);
   }
+  if (call_.forged && wide_.Chance(50)) call_.loss_percent = wide_.Range(1, 20);
   budget_ = static_cast<int>(dice_.Chance(70) ? dice_.Range(4, 45) : dice_.Range(1, 12));
   ipv6_ = dice_.Chance(15);
   if (dice_.Chance(10)) transport_ = sip::Transport::kTcp;

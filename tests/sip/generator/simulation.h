@@ -124,6 +124,7 @@ class Simulation {
   void Lose();
 
   Dice dice_;
+  Dice wide_;  // what came later draws from here: who replays a seed finds the call that it was
   GeneratedCall call_;
   std::int64_t now_us_;
   int budget_ = 0;
