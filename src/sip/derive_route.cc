@@ -68,15 +68,16 @@ const WireAddress* Derivation::ReadWire(const Draft& draft, const RequestFact& r
   return nullptr;
 }
 
-// An INVITE of which only the answer was captured, where an earlier one may have made the dialog:
-// nothing shows that it was refused. Its Record-Route then counts for nothing (rule 2.4).
+// An INVITE of which only the answer was captured, where an earlier one, be it known by its own
+// answers only, may have made the dialog: nothing shows that it was refused. Its Record-Route then
+// counts for nothing (rule 2.4).
 bool Derivation::MayBeReinvite(const Draft& draft, const Transaction& opening) const {
   if (opening.has_request) return false;
   const TagId from = opening.sent ? draft.local : draft.remote;
   return std::any_of(facts_.transactions.begin(), facts_.transactions.end(), [&](const auto& at) {
-    if (at.method != Method::kInvite || at.sent != opening.sent || !at.has_request ||
-        at.request.has_to_tag || at.cseq >= opening.cseq || Canonical(at.from_tag) != from ||
-        at.FinalAnswer() != nullptr) {
+    if (at.method != Method::kInvite || at.sent != opening.sent ||
+        (at.has_request && at.request.has_to_tag) || at.cseq >= opening.cseq ||
+        Canonical(at.from_tag) != from || at.FinalAnswer() != nullptr) {
       return false;
     }
     // The ACK of a refusal has the branch of its INVITE (RFC 3261 17.1.1.3).

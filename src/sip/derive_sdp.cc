@@ -384,7 +384,7 @@ void Derivation::FindFailedReinvites(const Draft& draft) const {
       one.transaction = at;
       one.from_us = at->has_request ? at->request.first.time_us : BegunBy(draft, *at);
       one.after_us = one.from_us;
-      if (!at->has_request && final != nullptr && final->status != 491) {
+      if (!at->has_request && (final == nullptr || final->status != 491)) {
         one.after_us = AfterAll(draft, *at);
       }
       one.until_us =

@@ -38,10 +38,11 @@ bool Derivation::IsWithinLostInvite(const Draft& draft, const Transaction& updat
   });
 }
 
-// By when the INVITE of this number had been sent: before any request of its side with a higher
-// one.
+// By when the INVITE of this number had been sent: before its answers, and before any request of
+// its side with a higher one.
 std::int64_t Derivation::BegunBy(const Draft& draft, const Transaction& invite) const {
   std::int64_t begun = INT64_MAX;
+  for (const AnswerFact& answer : invite.answers) begun = std::min(begun, answer.first.time_us);
   for (const Transaction* at : invite.sent ? draft.own : draft.theirs) {
     if (at->method == Method::kAck || at->cseq <= invite.cseq ||
         at->cseq - invite.cseq > kSaneJump) {

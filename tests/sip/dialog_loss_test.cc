@@ -347,6 +347,13 @@ TEST(Loss, Rule11_9_ARecordRouteThatMayBeThatOfAReinviteIsNotBelieved) {
   call.messages = messages;
   call.Receive({.method = "ACK", .to_tag = "refused", .branch = invite.branch});
   EXPECT_THAT(call.Only().route_set, ElementsAre("sip:p1;lr"));
+  // An answer to the first one shows it as well as its request does.
+  for (const int status : {100, 183}) {
+    call.messages.clear();
+    call.Reply(invite, {.status = status, .to_tag = status == 100 ? "" : "b"});
+    call.Reply(reinvite, {.record_route = {"<sip:p1;lr>"}});
+    EXPECT_TRUE(call.Only().IsMissing(sip::Field::kRouteSet)) << status;
+  }
 }
 
 // In that case it may have moved the target, too: what the server sent before shows the older one.

@@ -99,6 +99,25 @@ TEST(LongReinvite, Rule6_6_WhatWasAgreedWithinAFailedOneIsUndoneWithoutItsReques
   EXPECT_TRUE(flow.call.Only().IsMissing(Field::kHold));
 }
 
+// The peer's one: its request and its refusal were lost; the ACK has the branch of the INVITE. By
+// the provisional answer it was running when the server's UPDATE was accepted.
+TEST(LongReinvite, Rule6_6_AnUpdateOfTheServerIsUndoneWithTheFailedOneOfThePeer) {
+  CallScript call;
+  call.AnsweredByServer();
+  const Request reinvite = {.cseq = 2, .to_tag = "b", .branch = "z9hG4bKlost"};
+  call.Reply(reinvite, {.status = 100});
+  call.Reply(reinvite, {.status = 183,
+                        .sdp = Sdp("192.0.2.10", 20000, "2"),
+                        .extra = "Require: 100rel\r\nRSeq: 7\r\n"});
+  const Request update = call.Send(
+      call.FromCallee({.method = "UPDATE", .cseq = 50, .sdp = Sdp("192.0.2.10", 20000, "3")}));
+  call.Reply(update, {.sdp = Sdp("198.51.100.7", 30000, "3")});
+  call.Receive({.method = "ACK", .cseq = 2, .to_tag = "b", .branch = "z9hG4bKlost"});
+  EXPECT_EQ(call.Only().local_sdp.origin_version, "1");
+  EXPECT_EQ(call.Only().remote_sdp.origin_version, "1");
+  EXPECT_TRUE(call.Only().resync_needed);
+}
+
 TEST(LongReinvite, Rule8_1_Its2xxIsLaterThanThatToAnUpdateWithinIt) {
   LongReinvite flow;
   const Request update = flow.call.Send({.method = "UPDATE", .cseq = 4, .to_tag = "b"});

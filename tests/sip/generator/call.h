@@ -142,7 +142,7 @@ struct GeneratedCall {
   std::int64_t first_2xx_us = 0;
   std::int64_t end_us = 0;
   sip::ServerIdentity server;
-  // Attempts before the first INVITE: each INVITE, and what shows that it was refused.
+  // Attempts before the first INVITE: each INVITE or its 100, and what shows that it was refused.
   std::vector<std::pair<int, std::vector<int>>> attempts;
   std::vector<std::string> story;  // what happened, in words
 

@@ -56,7 +56,8 @@ void Simulation::RefusedAttempt(std::uint32_t cseq, const Session* offer) {
   const int status = dice_.Pick(kChallenges);
   Message answer = ResponseTo(invite, dice_.Chance(30) ? 100 : status, "refused" + dice_.Hex(4));
   int refusal = Capture(answer, !call_.server_called, hop, {});
-  if (answer.status == 100) {
+  const int trying = answer.status == 100 ? refusal : -1;
+  if (trying >= 0) {
     answer = ResponseTo(invite, status, "refused" + dice_.Hex(4));
     refusal = Capture(answer, !call_.server_called, hop, {});
   }
@@ -69,7 +70,9 @@ void Simulation::RefusedAttempt(std::uint32_t cseq, const Session* offer) {
   ack.record_route.clear();
   ack.via = {invite.via.front()};
   note.first_invite = false;
-  call_.attempts.push_back({id, {refusal, Capture(ack, call_.server_called, hop, note)}});
+  const std::vector<int> refused = {refusal, Capture(ack, call_.server_called, hop, note)};
+  call_.attempts.push_back({id, refused});
+  if (trying >= 0) call_.attempts.push_back({trying, refused});
 }
 
 void Simulation::ServerCalls() {

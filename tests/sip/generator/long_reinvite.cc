@@ -68,7 +68,7 @@ void Simulation::LongReinvite(Leg& leg, bool by_server) {
                         std::to_string(sent.at_server.cseq) + " INVITE");
   const Transaction acknowledged = Send(leg, by_server, std::move(prack));
   if (by_server) EntryOf(leg, sent).reliable.back().second = acknowledged.id;
-  Answer(leg, acknowledged, 200);
+  const int acknowledged_by = Answer(leg, acknowledged, 200);
   const bool again = dice_.Chance(40);
   if (again) UpdateWithin(leg, dice_.Chance(50));
 
@@ -104,6 +104,8 @@ void Simulation::LongReinvite(Leg& leg, bool by_server) {
     leg.Of(Fact::kRemoteSdp)[theirs].traces.push_back(message);
   };
   shows(id);
+  // Or, where nothing shows that it had begun, in force since this one.
+  if (again) Doubt(leg, kSessionFacts, id, {sent.id, progress, acknowledged.id, acknowledged_by});
   const int ack = AckOf2xx(leg, sent, nullptr);
   shows(ack);
   // That there was a 2xx, shows by its ACK, too; unless that came from a host that is not known.
