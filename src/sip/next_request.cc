@@ -222,8 +222,10 @@ absl::StatusOr<std::uint32_t> NextCseq(const DialogState& dialog, const CseqPoli
     const bool complete = policy.capture_is_complete && !dialog.from_stored_state;
     std::uint64_t headroom = complete ? 0 : policy.headroom;
     // Twice what the server could have sent since, at the pace at which it was seen to send.
-    const Evidence* last = dialog.FindEvidence(Field::kLocalSeq);
-    if (!complete && last != nullptr && dialog.local_pace.count() > 0 && now > last->message.time) {
+    const Evidence* last = !complete && dialog.local_pace.count() > 0
+                               ? dialog.FindEvidence(Field::kLocalSeq)
+                               : nullptr;
+    if (last != nullptr && now > last->message.time) {
       const auto unseen =
           static_cast<std::uint64_t>((now - last->message.time) / dialog.local_pace);
       headroom = std::max(headroom, std::min<std::uint64_t>(2 * unseen, kMostUnseen));
