@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sipheal/sip/reinvite.h"
 
-#include <algorithm>
-#include <charconv>
-
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
-#include "sip/copy_text.h"
 #include "sip/kernel/kernel.h"
 #include "sip/next_request_internal.h"
 #include "sip/text.h"
@@ -16,12 +12,12 @@ namespace sipheal::inline v0_1::sip {
 namespace {
 
 constexpr std::string_view kBranchCookie = "z9hG4bK";
-constexpr std::string_view kBeforeRoute = "Route: <";
-constexpr std::string_view kBehindRoute = ">\r\n";
+// Of each Route, without its URI.
+constexpr std::size_t kRouteBytes = 16;
 // More than all that is written of no text of the dialog or the options, numbers included.
 constexpr std::size_t kConstantBytes = 384;
-// That the kernels may read behind the text.
-constexpr std::size_t kReadBehind = 64;
+// That the kernels may read and write behind the text.
+constexpr std::size_t kBehind = 64;
 
 std::string_view ViaTransport(Transport transport) {
   switch (transport) {
@@ -46,122 +42,20 @@ std::string_view UserToTakeOver(const std::string& old_contact) {
   return old ? old->user : std::string_view();
 }
 
-class TextWriter {
- public:
-  explicit TextWriter(char* begin) : begin_(begin), at_(begin) {}
-
-  [[gnu::always_inline]] void Put(std::string_view text) {
-    CopyText(at_, text);
-    at_ += text.size();
-  }
-  void PutNumber(std::uint64_t number) { at_ = std::to_chars(at_, at_ + 20, number).ptr; }
-  std::size_t size() const { return static_cast<std::size_t>(at_ - begin_); }
-  std::string_view From(std::size_t begin) const { return {begin_ + begin, size() - begin}; }
-
- private:
-  char* begin_;
-  char* at_;
-};
-
 std::size_t SizeOf(const DialogParty& party) {
   return party.display.size() + party.uri.size() + party.params.size() + party.tag.size();
 }
 
-[[gnu::always_inline]] inline std::string_view PutParty(const DialogParty& party, TextWriter& out) {
-  const std::size_t begin = out.size();
-  out.Put(party.display);
-  out.Put(party.display.empty() ? "<" : " <");
-  out.Put(party.uri);
-  out.Put(">");
-  out.Put(party.params);
-  out.Put(";tag=");
-  out.Put(party.tag);
-  return out.From(begin);
-}
-
-// What is written of the successor, all of it checked.
-struct Successor {
-  std::string_view via;
-  std::string_view contact;
-  std::string_view user;
-  std::string_view contact_rest;
-  std::string_view branch;
-  std::string_view sdp;
-  std::uint32_t cseq;
-};
-
-std::size_t MostBytes(const DialogState& dialog, const Successor& successor) {
+std::size_t MostBytes(const DialogState& dialog, const kernel::Successor& successor) {
   std::size_t size = kConstantBytes + dialog.remote_target.size() + SizeOf(dialog.local) +
                      SizeOf(dialog.remote) + dialog.call_id.size() + successor.via.size() +
                      successor.contact.size() + successor.user.size() +
                      successor.contact_rest.size() + successor.branch.size() + successor.sdp.size();
   for (const std::string& route : dialog.route_set) {
-    size += kBeforeRoute.size() + route.size() + kBehindRoute.size();
+    __builtin_prefetch(route.data());  // see Prefetch
+    size += kRouteBytes + route.size();
   }
   return size;
-}
-
-// Writes the text and says where the dialog's parts stand in it.
-std::size_t PutReinvite(const DialogState& dialog, const WireTarget& target,
-                        const Successor& successor, char* memory, kernel::WrittenRequest* written) {
-  TextWriter out(memory);
-  written->dialog = &dialog;
-  out.Put("INVITE ");
-  const std::size_t request_uri = out.size();
-  ForRequestUri(target.request_uri, [&](std::string_view piece) { out.Put(piece); });
-  written->request_uri = out.From(request_uri);
-  out.Put(successor.via);
-  out.Put(successor.branch);
-  out.Put("\r\n");
-  written->routes = target.routes;
-  written->first_route = out.size() + kBeforeRoute.size();
-  written->between_routes = kBehindRoute.size() + kBeforeRoute.size();
-  for (const std::string& route : target.routes) {
-    out.Put(kBeforeRoute);
-    out.Put(route);
-    out.Put(kBehindRoute);
-  }
-  if (target.last_route) {
-    out.Put(kBeforeRoute);
-    ForRequestUri(*target.last_route, [&](std::string_view piece) { out.Put(piece); });
-    out.Put(kBehindRoute);
-  }
-  out.Put("Max-Forwards: 70\r\nFrom: ");
-  written->from = PutParty(dialog.local, out);
-  out.Put("\r\nTo: ");
-  written->to = PutParty(dialog.remote, out);
-  out.Put("\r\nCall-ID: ");
-  const std::size_t call_id = out.size();
-  out.Put(dialog.call_id);
-  written->call_id = out.From(call_id);
-  out.Put("\r\nCSeq: ");
-  out.PutNumber(successor.cseq);
-  out.Put(successor.contact);
-  if (!successor.user.empty()) {
-    out.Put(successor.user);
-    out.Put("@");
-  }
-  out.Put(successor.contact_rest);
-  const SessionTimer& timer = dialog.session_timer;
-  if (timer.active()) {
-    out.Put("Supported: timer\r\nSession-Expires: ");
-    out.PutNumber(static_cast<std::uint64_t>(std::max(timer.interval, timer.min_interval).count()));
-    out.Put(";refresher=uac\r\n");
-    if (timer.min_interval.count() > 0) {
-      out.Put("Min-SE: ");
-      out.PutNumber(static_cast<std::uint64_t>(timer.min_interval.count()));
-      out.Put("\r\n");
-    }
-  }
-  if (successor.sdp.empty()) {
-    out.Put("Content-Length: 0\r\n\r\n");
-  } else {
-    out.Put("Content-Type: application/sdp\r\nContent-Length: ");
-    out.PutNumber(successor.sdp.size());
-    out.Put("\r\n\r\n");
-    out.Put(successor.sdp);
-  }
-  return out.size();
 }
 
 // Of thousands of dialogs few are in the caches: what is written is asked for all at once.
@@ -172,15 +66,6 @@ void Prefetch(const DialogState& dialog) {
   __builtin_prefetch(&dialog.last_seen);
   __builtin_prefetch(dialog.route_set.data());
   for (const std::string* text : texts) __builtin_prefetch(text->data());
-}
-
-// The target as nearly all are: no strict router, nothing to be left out. What is written of it is
-// sent only when it reads back.
-WireTarget PlainTarget(const DialogState& dialog) {
-  WireTarget target;
-  target.request_uri.text = dialog.remote_target;
-  target.routes = dialog.route_set;
-  return target;
 }
 
 }  // namespace
@@ -236,17 +121,8 @@ absl::StatusOr<std::string_view> kernel::Kernel::WriteReinvite(const DialogState
                                                                const ReinviteParams& params,
                                                                ReinviteWriter* writer) const {
   Prefetch(dialog);
-  if (!params.branch.starts_with(kBranchCookie) || !IsToken(params.branch)) {
-    return absl::InvalidArgumentError(
-        "no request can be made: ReinviteParams::branch is no token that starts with z9hG4bK");
-  }
-  if (dialog.secure && !writer->contact_is_sips_) {
-    return absl::InvalidArgumentError(
-        "no request can be made: the dialog is secure (sips) and the Contact is not: give a sips "
-        "URI");
-  }
   const CaptureTime now = params.now == CaptureTime{} ? dialog.last_seen : params.now;
-  ABSL_ASSIGN_OR_RETURN(const std::uint32_t cseq, NextCseq(dialog, writer->cseq_, now));
+  const absl::StatusOr<std::uint32_t> cseq = NextCseq(dialog, writer->cseq_, now);
   const Successor successor{
       .via = writer->via_,
       .contact = writer->contact_,
@@ -254,17 +130,29 @@ absl::StatusOr<std::string_view> kernel::Kernel::WriteReinvite(const DialogState
       .contact_rest = writer->contact_rest_,
       .branch = params.branch,
       .sdp = params.sdp,
-      .cseq = cseq,
+      .cseq = cseq.ok() ? *cseq : 0,
   };
-  const std::size_t most = MostBytes(dialog, successor) + kReadBehind;
+  const std::size_t most = MostBytes(dialog, successor) + kBehind;
   if (writer->memory_.size() < most) writer->memory_.resize(2 * most);
   char* const memory = writer->memory_.data();
-  WrittenRequest written{.data = memory, .size = writer->memory_.size()};
-  std::size_t size = PutReinvite(dialog, PlainTarget(dialog), successor, memory, &written);
-  if (dialog.IsMissing(Field::kRouteSet) || !reads_back(written)) [[unlikely]] {
+  WrittenRequest written;
+  std::size_t size = write_invite(dialog, nullptr, successor, memory, &written);
+  const bool allowed = cseq.ok() && (!dialog.secure || writer->contact_is_sips_) &&
+                       !dialog.IsMissing(Field::kRouteSet);
+  if (!allowed || !reads_back(written)) [[unlikely]] {
+    if (!params.branch.starts_with(kBranchCookie) || !IsToken(params.branch)) {
+      return absl::InvalidArgumentError(
+          "no request can be made: ReinviteParams::branch is no token that starts with z9hG4bK");
+    }
+    if (dialog.secure && !writer->contact_is_sips_) {
+      return absl::InvalidArgumentError(
+          "no request can be made: the dialog is secure (sips) and the Contact is not: give a sips "
+          "URI");
+    }
+    if (!cseq.ok()) return cseq.status();
     if (absl::Status status = CheckIdentity(dialog); !status.ok()) return status;
     ABSL_ASSIGN_OR_RETURN(const WireTarget target, FindTarget(dialog));
-    size = PutReinvite(dialog, target, successor, memory, &written);
+    size = write_invite(dialog, &target, successor, memory, &written);
   }
   return std::string_view(memory, size);
 }

@@ -286,6 +286,35 @@ TEST(ParseKernels, ReadTheTortureMessagesAndTheirDamageAsTheReference) {
   EXPECT_EQ(seen, 62);
 }
 
+TEST(ParseKernels, AnInviteIsWrittenOfItsTextsAloneAndIntoItsMemoryAlone) {
+  GuardedMemory memory(4096);
+  sip::DialogState dialog;
+  for (std::size_t size = 0; size <= 200; ++size) {
+    std::string text;
+    while (text.size() < size) text += static_cast<char>('a' + text.size() % 26);
+    const std::string head = "INVITE " + std::string(100, 'u');
+    const std::string tail =
+        "\r\nMax-Forwards: 70\r\nFrom: <>;tag=\r\nTo: <>;tag=\r\nCall-ID: \r\nCSeq: 7@"
+        "Content-Type: application/sdp\r\nContent-Length: 4\r\n\r\nbody";
+    const std::string whole = head + text + tail;
+    dialog.remote_target = std::string(100, 'u');
+    const sip::kernel::Successor successor{.via = Guarded().PutAtEnd(text, 0),
+                                           .contact = "@",
+                                           .user = {},
+                                           .contact_rest = {},
+                                           .branch = {},
+                                           .sdp = "body",
+                                           .cseq = 7};
+    for (const sip::kernel::Kernel* kernel : sip::kernel::RunnableKernels()) {
+      const std::string_view room = memory.PutAtEnd(std::string(whole.size() + 64, '-'), 0);
+      sip::kernel::WrittenRequest written;
+      const std::size_t wrote = kernel->write_invite(dialog, nullptr, successor,
+                                                     const_cast<char*>(room.data()), &written);
+      EXPECT_EQ(room.substr(0, wrote), whole) << kernel->name;
+    }
+  }
+}
+
 TEST(ParseKernels, TheBestIsTheFirstAndThePlainOneRunsEverywhere) {
   const auto kernels = sip::kernel::RunnableKernels();
   ASSERT_FALSE(kernels.empty());

@@ -6,7 +6,9 @@
 #include <bit>
 #include <cstdint>
 #include <cstring>
+#include <string_view>
 
+#include "sip/copy_text.h"
 #include "sip/kernel/header_names.h"
 
 namespace sipheal::inline v0_1::sip::kernel {
@@ -22,6 +24,8 @@ class PlainBlock {
     return static_cast<std::size_t>(__builtin_ctzll(mask | (std::uint64_t{1} << 63))) +
            std::size_t{mask == 0};
   }
+  // Up to 64 bytes may be written, whatever the size of the text is.
+  static void Copy(char* to, std::string_view text) { CopyText(to, text); }
   static std::uint64_t NewLines(const char* bytes) { return PlainBlock(bytes).Is('\n'); }
 
   std::uint64_t Is(char c) const {
@@ -45,6 +49,8 @@ class PlainBlock {
              Below(word, 0x21);
     });
   }
+  // The same, and '@' and '?', of which a plain URI has one and none.
+  std::uint64_t OddInUri() const { return UriStop() | Is('@') | Is('?'); }
   // Not a letter, a digit, '.' or '-'.
   std::uint64_t NotHost() const {
     return Collect([](std::uint64_t word) {

@@ -5,7 +5,9 @@
 #include <emmintrin.h>
 
 #include <cstdint>
+#include <string_view>
 
+#include "sip/copy_text.h"
 #include "sip/kernel/header_names.h"
 
 namespace sipheal::inline v0_1::sip::kernel {
@@ -23,6 +25,8 @@ class Sse2Block {
     return static_cast<std::size_t>(__builtin_ctzll(mask | (std::uint64_t{1} << 63))) +
            std::size_t{mask == 0};
   }
+  // Up to 64 bytes may be written, whatever the size of the text is.
+  static void Copy(char* to, std::string_view text) { CopyText(to, text); }
   static std::uint64_t NewLines(const char* bytes) { return Sse2Block(bytes).Is('\n'); }
 
   std::uint64_t Is(char c) const {
@@ -42,6 +46,7 @@ class Sse2Block {
       return Or(Or(Brackets(part), Equal(part, '"')), Or(Equal(part, '\x7f'), UpTo(part, ' ')));
     });
   }
+  std::uint64_t OddInUri() const { return UriStop() | Is('@') | Is('?'); }
   std::uint64_t NotHost() const {
     return ~Collect([](__m128i part) {
       const __m128i letter = Between(_mm_or_si128(part, _mm_set1_epi8(0x20)), 'a', 'z');

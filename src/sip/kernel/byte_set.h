@@ -39,6 +39,7 @@ constexpr ByteSet MakeByteSet(bool (*contains)(int)) {
 constexpr bool IsUriStop(int c) {
   return c <= ' ' || c == 0x7f || c == '<' || c == '>' || c == '"';
 }
+constexpr bool IsOddInUri(int c) { return IsUriStop(c) || c == '@' || c == '?'; }
 constexpr bool IsHostByte(int c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
          c == '-';
@@ -48,6 +49,7 @@ constexpr bool IsValueStop(int c) {
 }
 
 alignas(16) inline constexpr ByteSet kUriStops = MakeByteSet(IsUriStop);
+alignas(16) inline constexpr ByteSet kOddInUri = MakeByteSet(IsOddInUri);
 alignas(16) inline constexpr ByteSet kHostBytes = MakeByteSet(IsHostByte);
 alignas(16) inline constexpr ByteSet kValueStops = MakeByteSet(IsValueStop);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <charconv>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -12,5 +13,6 @@
 #include "sip/kernel/header_names.h"
 #include "sip/kernel/kernel.h"
 #include "sip/kernel/method_table.h"
+#include "sip/next_request_internal.h"
 #include "sip/text.h"
 #include "sipheal/sip/uri.h"

@@ -17,18 +17,30 @@
 namespace sipheal::inline v0_1::sip {
 struct ReinviteParams;
 class ReinviteWriter;
+struct WireTarget;
 }  // namespace sipheal::inline v0_1::sip
 
 namespace sipheal::inline v0_1::sip::kernel {
 
-// What a request in a dialog was written of, and where it stands in its bytes.
+// What an INVITE tells of the successor, written as it is.
+struct Successor {
+  std::string_view via;           // behind the Request-URI, up to the branch
+  std::string_view contact;       // behind the CSeq's number, up to the user
+  std::string_view user;          // of the Contact; empty: none, or part of `contact`
+  std::string_view contact_rest;  // behind the user
+  std::string_view branch;
+  std::string_view sdp;  // empty: none
+  std::uint32_t cseq;
+};
+
+// What an INVITE in a dialog was written of, and where that stands in its text. 64 bytes more than
+// the text may be read.
 struct WrittenRequest {
-  const char* data;
-  std::size_t size;  // that may be read: 64 more than were written
   const DialogState* dialog;
   std::string_view request_uri;
+  std::string_view branch;
+  const char* first_route;
   std::span<const std::string> routes;  // that follow each other, `between_routes` bytes apart
-  std::size_t first_route;
   std::size_t between_routes;
   std::string_view from;
   std::string_view to;
@@ -40,10 +52,15 @@ struct Kernel {
   ParseResult (*parse)(std::string_view bytes, kernel::ParsedMessage* out);
   ParseResult (*read_fields)(const MessageView& view, MessageFields* out);
   ParseResult (*read_routes)(const MessageView& view, HeaderId id, RouteList* out);
-  // True when all that the dialog gave to the request is known, safe, and reads back as what it is,
-  // the target may stand as it is in a Request-URI, and the first route, if any, is a loose router.
-  // False: what is written must be looked at closer.
-  bool (*reads_back)(const WrittenRequest& request);
+  // Writes the INVITE to `memory` and returns its size: up to 64 bytes behind it may be written,
+  // too. Without a target it goes where nearly all go: to the remote target as it is, by the route
+  // set as it is. Nothing is checked.
+  std::size_t (*write_invite)(const DialogState& dialog, const WireTarget* target,
+                              const Successor& successor, char* memory, WrittenRequest* written);
+  // Of what was written without a target: true when the branch is one, and all that the dialog gave
+  // is known, safe, and reads back as what it is, the target may stand as it is in a Request-URI,
+  // and the first route, if any, is a loose router. False: it must be looked at closer.
+  bool (*reads_back)(const WrittenRequest& written);
 
   // As MessageView::Parse, which takes the best kernel.
   ParseResult ParseInto(std::string_view bytes, MessageView* view,

@@ -25,7 +25,7 @@ using Name = Sse2Name;
 
 }  // namespace
 
-const Kernel kAvx2 = {"avx2", &Parse, &ReadFields, &ReadRoutes, &ReadsBack};
+const Kernel kAvx2 = {"avx2", &Parse, &ReadFields, &ReadRoutes, &WriteInvite, &ReadsBack};
 
 }  // namespace sipheal::inline v0_1::sip::kernel
 #if defined(__clang__)

@@ -11,6 +11,6 @@ using Name = PlainName;
 
 }  // namespace
 
-const Kernel kPlain = {"plain", &Parse, &ReadFields, &ReadRoutes, &ReadsBack};
+const Kernel kPlain = {"plain", &Parse, &ReadFields, &ReadRoutes, &WriteInvite, &ReadsBack};
 
 }  // namespace sipheal::inline v0_1::sip::kernel

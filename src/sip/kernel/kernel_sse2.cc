@@ -12,7 +12,7 @@ using Name = Sse2Name;
 
 }  // namespace
 
-const Kernel kSse2 = {"sse2", &Parse, &ReadFields, &ReadRoutes, &ReadsBack};
+const Kernel kSse2 = {"sse2", &Parse, &ReadFields, &ReadRoutes, &WriteInvite, &ReadsBack};
 
 }  // namespace sipheal::inline v0_1::sip::kernel
 #endif
