@@ -6,6 +6,22 @@
 #include "sip/ending_codes.h"
 
 namespace sipheal::inline v0_1::sip {
+
+// The request was not captured, and the answer has the tag that the dialog has: it may have been a
+// re-INVITE, and the call goes on. Who refuses the first one may use another tag, but who refuses
+// one within the dialog may not (RFC 3261 8.2.6.2). A merged copy shows which it was (rule 1.9).
+bool Derivation::MayRefuseReinvite(const Draft& draft, const Transaction& opening,
+                                   const AnswerFact& answer) const {
+  if (opening.has_request || Canonical(answer.to_tag) != AnswerTag(draft, opening) ||
+      EndsCall(Method::kInvite, answer.status)) {
+    return false;
+  }
+  return std::none_of(facts_.transactions.begin(), facts_.transactions.end(), [&](const auto& at) {
+    return at.method == Method::kInvite && at.has_request && !at.request.has_to_tag &&
+           at.sent == opening.sent && at.cseq == opening.cseq && at.from_tag == opening.from_tag;
+  });
+}
+
 void Derivation::DeriveEnd(Draft& draft) const {
   DialogState& state = *draft.state;
   DialogEnd end = DialogEnd::kNone;
@@ -27,6 +43,8 @@ void Derivation::DeriveEnd(Draft& draft) const {
         continue;
       }
       if (!at.sent && !OnPath(draft, at.request)) continue;
+      // Its To is that of its INVITE (RFC 3261 9.1), which was a re-INVITE then (rule 7.3).
+      if (!opening->has_request && at.request.has_to_tag) continue;
       // Too late to cancel anything: it touched nothing but itself.
       const AnswerFact* answer = at.FinalAnswer();
       if (answer != nullptr && answer->status == 481) continue;
@@ -34,9 +52,13 @@ void Derivation::DeriveEnd(Draft& draft) const {
     }
   }
   if (state.phase == DialogPhase::kEarly) {
+    bool untold = false;
     for (const Transaction* opening : draft.creating) {
       for (const AnswerFact& answer : opening->answers) {
-        if (answer.status >= 300 && end != DialogEnd::kEarlyTerminated) {
+        if (answer.status >= 300 && MayRefuseReinvite(draft, *opening, answer) &&
+            end != DialogEnd::kCancelled) {
+          untold = true;
+        } else if (answer.status >= 300 && end != DialogEnd::kEarlyTerminated) {
           ended(end == DialogEnd::kCancelled ? DialogEnd::kCancelled : DialogEnd::kInviteFailed,
                 answer, {Reason::kInviteFailed, Method::kInvite, answer.status});
           state.phase = DialogPhase::kTerminated;
@@ -45,6 +67,12 @@ void Derivation::DeriveEnd(Draft& draft) const {
           state.phase = DialogPhase::kTerminated;
         }
       }
+    }
+    if (untold && state.phase == DialogPhase::kEarly) {
+      state.phase = DialogPhase::kUnknown;
+      draft.proofs.Remove(Field::kPhase);
+      draft.missing.Add(Field::kPhase);
+      Warn(state, "an INVITE was refused of which it is not known whether it was the first one");
     }
   }
 

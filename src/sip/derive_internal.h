@@ -133,6 +133,8 @@ class Derivation {
   void NoteForeignTags(Draft& draft) const;
 
   // --- derive_end.cc ---
+  bool MayRefuseReinvite(const Draft& draft, const Transaction& opening,
+                         const AnswerFact& answer) const;
   void DeriveEnd(Draft& draft) const;
   void EndLosingForks();
 

@@ -326,6 +326,49 @@ TEST(Loss, Rule11_9_WhatAnUpdateAgreedOnWithinAReinviteOfWhichOnlyTheAckIsLeftIs
   }
 }
 
+// Of an INVITE only the answers are left, under the dialog's own tags: it may have been a
+// re-INVITE, and the call goes on. A code that ends either is another matter, and so is another
+// tag.
+TEST(Loss, Rule11_9_ARefusalWithoutItsInviteMayLeaveTheCallAlive) {
+  struct Case {
+    int status;
+    const char* tag;
+    DialogPhase phase;
+  };
+  for (const bool by_server : {true, false}) {
+    for (const Case& one :
+         {Case{488, "b", DialogPhase::kUnknown}, Case{404, "b", DialogPhase::kTerminated},
+          Case{488, "other", DialogPhase::kTerminated}}) {
+      CallScript call;
+      const Request invite = {.sent = by_server, .branch = "z9hG4bKlost"};
+      call.Reply(invite, {.status = 180, .to_tag = "b"});
+      call.Reply(invite, {.status = one.status, .to_tag = one.tag});
+      const DialogState dialog = call.Only();
+      SCOPED_TRACE(sip::Explain(dialog, call.Judge()));
+      EXPECT_EQ(dialog.phase, one.phase);
+      const bool unknown = one.phase == DialogPhase::kUnknown;
+      EXPECT_EQ(dialog.IsMissing(sip::Field::kPhase), unknown);
+      EXPECT_EQ(dialog.end, unknown ? sip::DialogEnd::kNone : sip::DialogEnd::kInviteFailed);
+      EXPECT_EQ(dialog.warnings.empty(), !unknown);
+    }
+  }
+}
+
+// The same of a cancelled one: CANCEL has the To of its INVITE (rule 7.3).
+TEST(Loss, Rule7_3_ACancelWithinTheDialogEndsNothingWithoutItsInvite) {
+  for (const bool within : {true, false}) {
+    CallScript call;
+    const Request invite = {.cseq = 7, .sent = true, .branch = "z9hG4bKlost"};
+    call.Reply(invite, {.status = 180, .to_tag = "b"});
+    call.Send({.method = "CANCEL",
+               .cseq = 7,
+               .to_tag = within ? "b" : "",
+               .contact = "-",
+               .branch = "z9hG4bKlost"});
+    EXPECT_EQ(call.Only().end, within ? sip::DialogEnd::kNone : sip::DialogEnd::kCancelled);
+  }
+}
+
 // The first INVITE may have been answered, or refused and sent anew: the only 2xx that was captured
 // may be that to a re-INVITE, whose Record-Route is none of the dialog's (rule 2.4).
 TEST(Loss, Rule11_9_ARecordRouteThatMayBeThatOfAReinviteIsNotBelieved) {

@@ -385,7 +385,8 @@ void Simulation::PeerCalls() {
     over.over = true;
     const int id = Answer(leg, first, status, options, over);
     if (leg.stage == Stage::kEarly) {
-      Reached(leg, Stage::kOver, {id, leg.early_id});
+      // Without the INVITE, this may have been a re-INVITE, and the call goes on.
+      Reached(leg, Stage::kOver, {id, leg.early_id, first.id});
       leg.end = outcome >= 94 ? sip::DialogEnd::kCancelled : sip::DialogEnd::kInviteFailed;
     }
     AckOfFailure(leg, first, server_.identity.tag);

@@ -142,13 +142,6 @@ class LegChecker {
     return {all, seen};
   }
 
-  bool OpeningSeen() const {
-    for (std::size_t i = 0; i < call_.notes.size(); ++i) {
-      if (call_.notes[i].first_invite && call_.survives[i]) return true;
-    }
-    return false;
-  }
-
   void Identity() {
     Equal("call_id", state_.call_id, call_.call_id);
     const auto party = [this](const char* name, const sip::DialogParty& found, const Party& truth) {
@@ -159,7 +152,7 @@ class LegChecker {
     };
     party("local", state_.local, leg_.server_side.local);
     party("remote", state_.remote, leg_.server_side.remote);
-    const bool opening_seen = OpeningSeen();
+    const bool opening_seen = OpeningSeen(true);
     const DialogRole role = call_.server_called ? DialogRole::kUac : DialogRole::kUas;
     // Without any first INVITE, rule 2.12 takes an answer for that to the first one.
     if (state_.role != role && opening_seen) {
@@ -168,6 +161,20 @@ class LegChecker {
     if (state_.role == DialogRole::kUnknown && !state_.IsMissing(Field::kRole)) {
       Fail("role", "unknown without being in missing", std::string(sip::ToString(role)));
     }
+  }
+
+  bool OpeningSeen(bool or_attempt) const {
+    const auto is_attempt = [this](std::size_t id) {
+      return std::any_of(call_.attempts.begin(), call_.attempts.end(), [id](const auto& attempt) {
+        return static_cast<std::size_t>(attempt.first) == id;
+      });
+    };
+    for (std::size_t i = 0; i < call_.notes.size(); ++i) {
+      if (call_.notes[i].first_invite && call_.survives[i] && (or_attempt || !is_attempt(i))) {
+        return true;
+      }
+    }
+    return false;
   }
 
   void Number(const char* name, std::uint64_t found,
@@ -226,6 +233,11 @@ class LegChecker {
     }
     // Of a flood, any may be kept of those that were never answered.
     const bool crowded_out = call_.flooded && !lossless() && !leg_.was_confirmed;
+    // Which INVITE was refused, the first one or another, nobody can tell without its request.
+    if (found == Stage::kNone && shown == Stage::kEarly && state_.IsMissing(Field::kPhase) &&
+        !OpeningSeen(false)) {
+      return;
+    }
     if (found > truth || (found < shown && !crowded_out)) {
       Fail("phase", std::string(sip::ToString(state_.phase)),
            "stage " + std::to_string(static_cast<int>(truth)) + ", of which " +
@@ -292,7 +304,7 @@ class LegChecker {
       const bool of_opening = fact == Fact::kRoute || fact == Fact::kTarget;
       if (of_opening && !lossless() && state_.role == DialogRole::kUnknown) return;
       // Nor which of two branches was that of an INVITE that was lost.
-      if (of_opening && call_.forged_2xx && !OpeningSeen()) return;
+      if (of_opening && call_.forged_2xx && !OpeningSeen(true)) return;
       // The two halves of hold are one field; it may be missing for the other's sake.
       if (FieldOf(fact) == Field::kHold && !lossless()) return;
       Fail(NameOf(fact), "missing", '\'' + ValueOf(fact, *last) + "', which is proved");
