@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "pcap/fragments.h"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -43,10 +44,10 @@ std::optional<std::string> Fragments::Add(const Fragment& fragment) {
   }
   const Key key(fragment.source, fragment.destination, fragment.id, fragment.protocol);
   auto found = by_key_.find(key);
-  // An id that comes back after a while names another packet.
-  if (found != by_key_.end() && fragment.stamp.time - found->second->newest > kPatience) {
-    ++lost_;
-    Drop(found->second);
+  // An id that comes back after a while, or behind a whole packet with other bytes, names another.
+  if (found != by_key_.end() && (fragment.stamp.time - found->second->newest > kPatience ||
+                                 (found->second->whole && !Holds(*found->second, fragment)))) {
+    Forget(found->second);
     found = by_key_.end();
   }
   if (found == by_key_.end()) {
@@ -56,7 +57,7 @@ std::optional<std::string> Fragments::Add(const Fragment& fragment) {
   }
   const Packets::iterator packet = found->second;
   packet->newest = fragment.stamp.time;
-  if (packet->hostile) return std::nullopt;
+  if (packet->hostile || packet->whole) return std::nullopt;
   if (!Insert(*packet, fragment)) {
     packet->hostile = true;  // and stays so, until it is forgotten
     cost_ -= packet->cost;
@@ -64,18 +65,24 @@ std::optional<std::string> Fragments::Add(const Fragment& fragment) {
     packet->pieces.clear();
     return std::nullopt;
   }
-  if (!packet->size.has_value() || packet->held < *packet->size) {
-    while (packets_.size() > kMaxPackets || cost_ > kMaxBytes) {
-      ++lost_;
-      Drop(packets_.begin());
-    }
-    return std::nullopt;
+  std::optional<std::string> payload;
+  if (packet->size.has_value() && packet->held >= *packet->size) {
+    packet->whole = true;
+    payload.emplace().reserve(packet->held);
+    for (const auto& [offset, piece] : packet->pieces) *payload += piece.bytes;
   }
-  std::string whole;
-  whole.reserve(packet->held);
-  for (const auto& [offset, piece] : packet->pieces) whole += piece.bytes;
+  while (packets_.size() > kMaxPackets || cost_ > kMaxBytes) Forget(packets_.begin());
+  return payload;
+}
+
+bool Fragments::Holds(const Packet& packet, const Fragment& fragment) {
+  const auto piece = packet.pieces.find(fragment.offset);
+  return piece != packet.pieces.end() && piece->second.bytes == fragment.bytes;
+}
+
+void Fragments::Forget(Packets::iterator packet) {
+  if (!packet->whole) ++lost_;
   Drop(packet);
-  return whole;
 }
 
 void Fragments::Drop(Packets::iterator packet) {
@@ -87,7 +94,7 @@ void Fragments::Drop(Packets::iterator packet) {
 void Fragments::GiveUp(Packets::iterator packet, std::vector<Incomplete>& out) {
   Incomplete incomplete;
   for (auto& [offset, piece] : packet->pieces) {
-    if (offset != incomplete.bytes.size()) break;
+    if (packet->whole || offset != incomplete.bytes.size()) break;
     incomplete.bytes += piece.bytes;
     incomplete.stamp = Later(incomplete.stamp, piece.stamp);
   }
@@ -97,8 +104,7 @@ void Fragments::GiveUp(Packets::iterator packet, std::vector<Incomplete>& out) {
     incomplete.protocol = std::get<3>(packet->key);
     out.push_back(std::move(incomplete));
   }
-  ++lost_;
-  Drop(packet);
+  Forget(packet);
 }
 
 std::vector<Fragments::Incomplete> Fragments::TakeExpired(sip::CaptureTime now) {
@@ -107,6 +113,11 @@ std::vector<Fragments::Incomplete> Fragments::TakeExpired(sip::CaptureTime now) 
     GiveUp(packets_.begin(), out);
   }
   return out;
+}
+
+std::uint64_t Fragments::lost() const {
+  const auto waits = [](const Packet& packet) { return !packet.whole; };
+  return lost_ + static_cast<std::uint64_t>(std::count_if(packets_.begin(), packets_.end(), waits));
 }
 
 std::vector<Fragments::Incomplete> Fragments::TakeRest() {

@@ -42,14 +42,15 @@ class Fragments {
 
   // The whole payload, once its last missing piece has come. A packet of which two pieces claim the
   // same bytes is dropped as a whole (RFC 5722): nobody honest sends one, and hosts differ in what
-  // they would read. The same piece seen twice is no such claim.
+  // they would read. The same piece seen twice is no such claim,
+  // also behind the whole packet: it is not given again.
   std::optional<std::string> Add(const Fragment& fragment);
   // Packets that were waited for long enough by now, and whose begin is there.
   std::vector<Incomplete> TakeExpired(sip::CaptureTime now);
   // The same at the end of the capture: all that are left.
   std::vector<Incomplete> TakeRest();
   // Packets of which a piece never came, and those still in pieces.
-  std::uint64_t lost() const { return lost_ + packets_.size(); }
+  std::uint64_t lost() const;
 
  private:
   // Pieces follow each other within milliseconds; hosts wait for up to a minute.
@@ -71,11 +72,14 @@ class Fragments {
     std::size_t cost = 0;                 // memory they take
     std::optional<std::size_t> size;
     bool hostile = false;
+    bool whole = false;  // kept for a while, to know its pieces when they are seen again
     sip::CaptureTime newest{};
   };
   using Packets = std::list<Packet>;  // oldest first
 
+  static bool Holds(const Packet& packet, const Fragment& fragment);
   bool Insert(Packet& packet, const Fragment& fragment);
+  void Forget(Packets::iterator packet);
   void Drop(Packets::iterator packet);
   void GiveUp(Packets::iterator packet, std::vector<Incomplete>& out);
 

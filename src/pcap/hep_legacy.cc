@@ -20,7 +20,8 @@ std::array<std::uint8_t, kSize> Bytes(std::string_view bytes, std::size_t at) {
 }  // namespace
 
 // Version, length of the headers, family, protocol, ports; both addresses; in version 2 seconds,
-// microseconds and the agent's number, padded to twelve bytes.
+// microseconds and the agent's number, padded to twelve bytes. FreeSWITCH counts these twelve in
+// the length; Kamailio, OpenSIPS and captagent do not.
 std::optional<LegacyHep> DecodeLegacyHep(std::string_view bytes) {
   constexpr std::uint8_t kIpv4 = 2;  // AF_INET and AF_INET6 of Linux
   constexpr std::uint8_t kIpv6 = 10;
@@ -30,8 +31,11 @@ std::optional<LegacyHep> DecodeLegacyHep(std::string_view bytes) {
   const std::uint8_t family = Byte(bytes, 2);
   if ((version != 1 && version != 2) || (family != kIpv4 && family != kIpv6)) return std::nullopt;
   const std::size_t address = family == kIpv4 ? 4 : 16;
-  const std::size_t length = kFixed + 2 * address + (version == 2 ? kTime : 0);
-  if (Byte(bytes, 1) != length || !LooksLikeSip(After(bytes, length))) return std::nullopt;
+  const std::size_t addresses = kFixed + 2 * address;
+  const std::size_t length = addresses + (version == 2 ? kTime : 0);
+  const std::uint8_t told = Byte(bytes, 1);
+  if (told != length && told != addresses) return std::nullopt;
+  if (!LooksLikeSip(After(bytes, length))) return std::nullopt;
   LegacyHep hep;
   switch (Byte(bytes, 3)) {
     case 17:

@@ -216,6 +216,9 @@ std::string_view TcpStreams::Recognise(Stream& stream, std::string_view bytes,
       stream.kind = StreamKind::kSip;
       return bytes.substr(at);
     }
+    // It may begin at the end of this segment.
+    const std::string_view last = bytes.substr(bytes.rfind('\n') + 1);
+    if (!last.empty() && MayBecomeKnown(last)) stream.head = last;
   }
   return {};
 }

@@ -91,6 +91,29 @@ TEST(PcapLoss, FragmentsThatOverlapAreHostileAndTheirPacketIsDropped) {
               IsEmpty());
 }
 
+TEST(PcapLoss, PiecesSeenAgainBehindTheWholePacketAreNoHole) {
+  const std::vector<std::string> pieces = Pieces(Message(1, Body(3000)));
+  ASSERT_GE(pieces.size(), 2u);
+  // Each frame twice, as a capture of all interfaces has it; the packet again; its first piece.
+  std::vector<std::string> twice;
+  for (const std::string& piece : pieces) twice.insert(twice.end(), {piece, piece});
+  std::vector<std::string> again = pieces;
+  again.insert(again.end(), pieces.begin(), pieces.end());
+  std::vector<std::string> first = pieces;
+  first.push_back(pieces[0]);
+  for (const std::vector<std::string>& frames : {twice, again, first}) {
+    const PcapContents contents = Read(PcapFile(frames));
+    EXPECT_THAT(Texts(contents), ElementsAre(Message(1, Body(3000))));
+    EXPECT_EQ(contents.lost_fragments, 0u);
+    EXPECT_EQ(contents.cut_messages, 0u);
+  }
+  // Another packet under the same id is one of its own.
+  std::vector<std::string> other = pieces;
+  for (const std::string& piece : Pieces(Message(2, Body(3001)))) other.push_back(piece);
+  EXPECT_THAT(Texts(Read(PcapFile(other))),
+              ElementsAre(Message(1, Body(3000)), Message(2, Body(3001))));
+}
+
 TEST(PcapLoss, AnIdThatComesBackLaterNamesAnotherPacket) {
   std::vector<std::string> frames = {Pieces(Message(1, Body(1000)))[1]};
   for (int i = 0; i < 3; ++i) frames.push_back(Ethernet(Ip4Message(9)));  // three seconds

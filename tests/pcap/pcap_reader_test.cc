@@ -147,6 +147,12 @@ TEST(PcapReader, ACaptureThatBeginsInsideAConnectionIsReadFromTheNextMessageOn) 
   std::vector<std::string> frames = Segments(stream, {30, size}, 500);
   frames.erase(frames.begin());
   EXPECT_THAT(Texts(Read(PcapFile(frames))), ElementsAre(Message(2)));
+  // Wherever the segments end: the next start line may go over two of them.
+  for (std::size_t cut = 31; cut < stream.size(); ++cut) {
+    frames = Segments(stream, {30, cut}, 500);
+    frames.erase(frames.begin());
+    EXPECT_THAT(Texts(Read(PcapFile(frames))), ElementsAre(Message(2))) << "cut at " << cut;
+  }
 }
 
 TEST(PcapReader, AnotherConnectionOnTheSamePortsIsAnotherStream) {

@@ -140,9 +140,10 @@ TEST(PcapTunnel, WhatOnlyLooksLikeATunnelIsReadForWhatItIs) {
 }
 
 TEST(PcapTunnel, HepOfOldVersionsGivesTheAddressesThatTheAgentSaw) {
-  const auto hep = [](int version, bool v6, std::string_view time, std::string_view payload) {
+  const auto hep = [](int version, bool v6, std::string_view time, std::string_view payload,
+                      bool time_counts = true) {
     const std::string addresses = v6 ? V6(3) + V6(4) : V4(3) + V4(4);
-    const std::size_t length = 8 + addresses.size() + time.size();
+    const std::size_t length = 8 + addresses.size() + (time_counts ? time.size() : 0);
     return std::string{static_cast<char>(version), static_cast<char>(length),
                        static_cast<char>(v6 ? 10 : 2), '\x11'} +
            Net16(5060) + Net16(5080) + addresses + std::string(time) + std::string(payload);
@@ -163,6 +164,10 @@ TEST(PcapTunnel, HepOfOldVersionsGivesTheAddressesThatTheAgentSaw) {
       EXPECT_EQ(contents.hep_packets, 1u);
     }
   }
+  // Whether the time counts in the length of the headers depends on who sends.
+  EXPECT_THAT(Numbers(Read(PcapFile({Ethernet(Ip4(
+                  1, 2, kProtoUdp, Udp(9000, 9060, hep(2, false, time, Message(1), false))))}))),
+              ElementsAre("c1@1"));
   // Of no SIP, cut, or with a length that does not fit: none.
   for (const std::string& packet :
        {hep(1, false, "", "no sip"), hep(2, false, time, Message(1)).substr(0, 20),
