@@ -96,21 +96,29 @@ void AddDialogs(CLI::App& app, [[maybe_unused]] const Console& console,
       app.add_subcommand("dialogs", "rebuild the dialogs of a server from capture files");
 #if SIPHEAL_CLI_HAS_PCAP
   const auto options = std::make_shared<DialogsOptions>();
+  // An empty value, as of a variable that is not set, must not be taken for no option at all.
+  const CLI::Validator not_empty(
+      [](const std::string& value) { return value.empty() ? std::string("is empty") : ""; }, "");
   dialogs->add_option("FILE", options->files, "pcap or pcapng, with SIP or HEP")->required();
-  dialogs->add_option("--server", options->servers,
-                      "an address of the server: ADDR[:PORT][/TRANSPORT]");
-  dialogs->add_option("--server-name", options->server_names,
-                      "a host name in its Via, Contact or Record-Route");
-  dialogs->add_option("--agent", options->agents, "its HEP agent, for captures that hold HEP");
-  dialogs->add_option("--at", options->at,
-                      "as if it had died then: the last frame read, or a time as "
-                      "2026-07-01T12:00:00Z or 1782907200.5");
+  // May be repeated, but takes one value each time: what follows may be a FILE.
+  const auto add_list = [&](const char* name, std::vector<std::string>& values, const char* what) {
+    dialogs->add_option(name, values, what)->allow_extra_args(false)->check(not_empty);
+  };
+  add_list("--server", options->servers, "an address of the server: ADDR[:PORT][/TRANSPORT]");
+  add_list("--server-name", options->server_names,
+           "a host name in its Via, Contact or Record-Route");
+  add_list("--agent", options->agents, "its HEP agent, for captures that hold HEP");
+  dialogs
+      ->add_option("--at", options->at,
+                   "as if it had died then: the last frame read, or a time as "
+                   "2026-07-01T12:00:00Z or 1782907200.5")
+      ->check(not_empty);
   options->format.clear();
   dialogs->add_option("--format", options->format, "text, json, mermaid or svg")
       ->check(CLI::IsMember({"text", "json", "mermaid", "svg"}));
-  dialogs->add_option("--call-id", options->call_id, "only this one");
-  dialogs->add_option("--allow", options->allow_targets,
-                      "a network that requests may be sent to, as targets.allow");
+  dialogs->add_option("--call-id", options->call_id, "only this one")->check(not_empty);
+  add_list("--allow", options->allow_targets,
+           "a network that requests may be sent to, as targets.allow");
   dialogs->callback([options, &console, &given, &exit_code] {
     if (options->format.empty()) options->format = given.format;
     exit_code = RunDialogs(*options, console.out, console.err);

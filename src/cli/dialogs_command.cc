@@ -17,9 +17,11 @@
 #include "base/status_macros.h"
 #include "cli/capture_moment.h"
 #include "cli/dialogs_json.h"
+#include "cli/dialogs_notes.h"
 #include "cli/dialogs_report.h"
 #include "cli/dialogs_server.h"
 #include "cli/exit_code.h"
+#include "cli/value_rules.h"
 #include "sipheal/sip/dialog_folder.h"
 #include "sipheal/sip/explain.h"
 #include "sipheal/sip/link_legs.h"
@@ -44,8 +46,8 @@ absl::StatusOr<sip::ServerIdentity> ParseIdentity(const DialogsOptions& options)
   return identity;
 }
 
-void ReadFile(const std::string& file, const PcapOptions& pcap, std::uint64_t& frames, bool& agents,
-              DialogsInput& input, std::ostream& err) {
+void ReadFile(const std::string& file, const PcapOptions& pcap, bool& agents, DialogsInput& input,
+              std::ostream& err) {
   absl::StatusOr<PcapContents> contents = ReadPcap(file, pcap);
   if (!contents.ok()) {
     err << "sipheal: " << std::string(contents.status().message()) << "\n";
@@ -69,6 +71,9 @@ void ReadFile(const std::string& file, const PcapOptions& pcap, std::uint64_t& f
                         "(tcpdump -s 0) and all fragments (no filter by port alone)",
                         contents->cut_messages));
   }
+  if (contents->hep_refused > 0) {
+    note(absl::StrFormat("%d HEP packets could not be read", contents->hep_refused));
+  }
   if (!contents->unread_links.empty()) {
     note("frames of link type " + contents->unread_links + " were passed over");
   }
@@ -77,28 +82,27 @@ void ReadFile(const std::string& file, const PcapOptions& pcap, std::uint64_t& f
     input.tunnelled.push_back(entry);
   }
   for (sip::CapturedMessage& message : contents->messages) {
-    message.sequence += frames;
+    message.sequence += input.frames;
     input.messages.push_back(std::move(message));
   }
   input.now = std::max(input.now, contents->last_time);
   agents |= contents->hep_packets > 0;
-  frames += contents->frames;
+  input.frames += contents->frames;
 }
 
 // Reads the files as one capture. What can be read is kept; what cannot is told.
 DialogsInput ReadFiles(const DialogsOptions& options, const CaptureMoment& at, std::ostream& err) {
   DialogsInput input;
-  std::uint64_t frames = 0;
   bool agents = false;
   PcapOptions pcap;
   pcap.keep_damaged = true;
   pcap.last_time = at.time;
   for (const std::string& file : options.files) {
     if (at.frame.has_value()) {
-      if (frames >= *at.frame) break;
-      pcap.last_frame = *at.frame - frames;
+      if (input.frames >= *at.frame) break;
+      pcap.last_frame = *at.frame - input.frames;
     }
-    ReadFile(file, pcap, frames, agents, input, err);
+    ReadFile(file, pcap, agents, input, err);
   }
   if (agents) {
     // Their clocks are not that of the file; what they saw last is what is known of the time.
@@ -129,7 +133,17 @@ std::map<std::string, std::vector<sip::CapturedMessage>, std::less<>> ByCall(
 
 std::vector<std::string> PrintDialogs(const DialogsOptions& options, sip::ServerIdentity identity,
                                       DialogsInput input, std::ostream& out) {
+  std::vector<std::string> notes;
+  const auto note = [&](std::string text) {
+    if (!text.empty()) notes.push_back(std::move(text));
+  };
+  if (input.messages.empty() && input.frames > 0) note(NoteNoSip(input.frames));
+  note(NoteMalformed(input.messages));
+  if (!input.messages.empty() && !options.agents.empty()) {
+    note(NoteAgents(options.agents, input.messages));
+  }
   ServerSearch search = FindServer(input.messages, input.tunnelled, identity);
+  for (std::string& text : search.notes) note(std::move(text));
   std::vector<sip::DialogState> dialogs =
       sip::Rebuild(std::span(input.messages).first(search.own), identity);
   sip::LinkLegs(dialogs);
@@ -144,8 +158,10 @@ std::vector<std::string> PrintDialogs(const DialogsOptions& options, sip::Server
   nlohmann::ordered_json list = nlohmann::ordered_json::array();
   std::vector<DialogReport> reports;
   bool any = false;
+  bool found = false;
   for (const sip::DialogState& dialog : dialogs) {
     if (!options.call_id.empty() && dialog.call_id != options.call_id) continue;
+    found = true;
     const sip::Verdict verdict = sip::Judge(dialog, verdict_options);
     if (json) {
       list.push_back(DialogJson(dialog, verdict, input.now));
@@ -172,7 +188,10 @@ std::vector<std::string> PrintDialogs(const DialogsOptions& options, sip::Server
   } else if (!any) {
     out << absl::StrFormat("no dialogs of this server in %d messages\n", message_count);
   }
-  return std::move(search.notes);
+  if (!found && !options.call_id.empty()) {
+    note(absl::StrFormat("--call-id %s: no dialog of this server has it", options.call_id));
+  }
+  return notes;
 }
 
 int RunDialogs(const DialogsOptions& options, std::ostream& out, std::ostream& err) {
@@ -189,6 +208,11 @@ int RunDialogs(const DialogsOptions& options, std::ostream& out, std::ostream& e
   if (std::find(kFormats.begin(), kFormats.end(), options.format) == kFormats.end()) {
     return usage(absl::InvalidArgumentError(
         absl::StrFormat("--format %s: must be text, json, mermaid or svg", options.format)));
+  }
+  for (const std::string& network : options.allow_targets) {
+    if (const std::string wrong = CheckNetwork(network); !wrong.empty()) {
+      return usage(absl::InvalidArgumentError("--allow " + network + ": " + wrong));
+    }
   }
   CaptureMoment at;
   if (!options.at.empty()) {

@@ -3,6 +3,7 @@
 // capture files.
 #pragma once
 
+#include <cstdint>
 #include <iosfwd>
 #include <string>
 #include <vector>
@@ -34,6 +35,7 @@ struct DialogsInput {
   std::vector<PcapContents::Tunnelled> tunnelled;
   // When the server is taken to have died: --at, or the newest frame. Deadlines are judged by it.
   sip::CaptureTime now{};
+  std::uint64_t frames = 0;
   bool damaged = false;  // something could not be read
 };
 

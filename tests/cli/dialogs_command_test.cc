@@ -163,8 +163,48 @@ TEST(DialogsCommand, WrongOptionsAreNamedWithStatus2) {
   options.format = "xml";
   EXPECT_THAT(complaint(options), HasSubstr("--format xml"));
   options = OptionsFor(file);
+  options.allow_targets = {"10.0.0.0/8", "10.0.0.0/33"};
+  EXPECT_THAT(complaint(options), HasSubstr("--allow 10.0.0.0/33"));
+  options = OptionsFor(file);
   options.files = {};
   EXPECT_THAT(complaint(options), HasSubstr("no capture file"));
+}
+
+TEST(DialogsCommand, WhyNothingWasFoundIsSaid) {
+  TestCall call = Call();
+  const std::vector<sip::CapturedMessage> setup = call.Setup();
+  const TempFile good(PcapFile(Frames(setup)));
+  const auto hint = [](const DialogsOptions& options) {
+    const Ran ran = RunCommand(options);
+    EXPECT_EQ(ran.status, 0) << ran.err;
+    EXPECT_EQ(json::parse(ran.out).at("dialogs").size(), 0u);
+    return ran.err;
+  };
+
+  const TempFile no_sip(PcapFile({Ethernet(testing::Ip4(1, 2, 17, Udp(53, 53, "no sip")))}));
+  EXPECT_THAT(hint(OptionsFor(no_sip)), HasSubstr("no SIP in 1 frame"));
+
+  DialogsOptions options = OptionsFor(good);
+  options.call_id = "Of-No-Call";
+  EXPECT_THAT(hint(options), HasSubstr("--call-id Of-No-Call: no dialog"));
+
+  options = OptionsFor(good);
+  options.servers.clear();
+  options.agents = {"pbx1"};
+  EXPECT_THAT(hint(options), HasSubstr("--agent pbx1: no message came from it; there is no HEP"));
+
+  std::vector<sip::CapturedMessage> malformed = setup;
+  for (sip::CapturedMessage& message : malformed) {
+    message.bytes.replace(message.bytes.find("CSeq:"), 5, "XSeq:");
+  }
+  const TempFile unreadable(PcapFile(Frames(malformed)));
+  const std::string told = hint(OptionsFor(unreadable));
+  EXPECT_THAT(told, HasSubstr(std::to_string(setup.size()) + " messages are malformed"));
+  EXPECT_THAT(told, HasSubstr("frame 1"));
+  EXPECT_THAT(told, HasSubstr("CSeq"));
+
+  // One that can be read needs no hint.
+  EXPECT_EQ(RunCommand(OptionsFor(good)).err, "");
 }
 
 TEST(DialogsCommand, AFileThatCannotBeReadGivesStatus1AndTheOthersAreRead) {

@@ -109,6 +109,32 @@ class DialogsCase(unittest.TestCase):
         self.assertEqual(json.loads(out), {"dialogs": []})
         self.assertIn("editcap", err)
 
+    def test_output_that_cannot_be_written_is_no_success(self):
+        command = [COMMAND, "dialogs", self.file, "--server", "192.0.2.10", "--format", "json"]
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"standard output", done.stderr)
+        # Closed: nothing that the command opens may stand in for it.
+        done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], capture_output=True, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"standard output", done.stderr)
+
+    def test_files_and_options_may_stand_in_any_order(self):
+        server = ["--server", "192.0.2.10"]
+        for arguments in ([*server, self.file, self.file], [self.file, *server, self.file],
+                          ["--allow", "10.0.0.0/8", self.file, *server],
+                          ["--server-name", "pbx.example.com", *server, self.file]):
+            out, _ = self.run_command("dialogs", "--format", "json", *arguments)
+            self.assertEqual(len(json.loads(out)["dialogs"]), 1, arguments)
+
+    def test_an_option_without_a_value_is_not_taken_for_none(self):
+        # As from a script whose variable is not set.
+        for option in ("--at", "--call-id", "--server-name", "--agent", "--server", "--allow"):
+            out, err = self.dialogs(option, "", status=2)
+            self.assertEqual(out, b"")
+            self.assertIn(option, err)
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

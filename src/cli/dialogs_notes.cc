@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/dialogs_notes.h"
+
+#include <algorithm>
+#include <memory>
+#include <set>
+
+#include "absl/strings/str_format.h"
+#include "sipheal/sip/message_fields.h"
+#include "sipheal/sip/message_view.h"
+
+namespace sipheal::inline v0_1::cli {
+
+std::string NoteMalformed(std::span<const sip::CapturedMessage> messages) {
+  sip::MessageView view;
+  const auto fields = std::make_unique<sip::MessageFields>();  // large
+  std::size_t malformed = 0;
+  std::string first;
+  for (const sip::CapturedMessage& message : messages) {
+    sip::ParseResult result = view.Parse(std::string_view(message.bytes));
+    if (result.ok()) result = fields->Read(view);
+    if (result.ok()) continue;
+    if (++malformed == 1) {
+      first = absl::StrFormat("frame %d, %s at byte %d", message.sequence,
+                              std::string(sip::ToString(result.error)), result.offset);
+    }
+  }
+  if (malformed == 0) return "";
+  return absl::StrFormat("%d message%s malformed and of no dialog; the first: %s", malformed,
+                         malformed == 1 ? " is" : "s are", first);
+}
+
+std::string NoteNoSip(std::uint64_t frames) {
+  return absl::StrFormat(
+      "no SIP in %d frame%s: is it another interface or port, or encrypted? Inside of TLS only HEP "
+      "from the server shows it",
+      frames, frames == 1 ? "" : "s");
+}
+
+std::string NoteAgents(const std::vector<std::string>& agents,
+                       std::span<const sip::CapturedMessage> messages) {
+  std::set<std::string> heard;
+  for (const sip::CapturedMessage& message : messages) {
+    if (!message.agent.empty()) heard.insert(message.agent);
+  }
+  if (std::any_of(agents.begin(), agents.end(),
+                  [&](const std::string& agent) { return heard.contains(agent); })) {
+    return "";
+  }
+  std::string text = "--agent " + agents.front() + ": no message came from it; ";
+  if (heard.empty()) return text + "there is no HEP in the capture";
+  text += "there are ";
+  int shown = 0;
+  for (const std::string& agent : heard) {
+    if (++shown > 5) return text + ", ...";
+    text += (shown == 1 ? "" : ", ") + agent;
+  }
+  return text;
+}
+
+}  // namespace sipheal::inline v0_1::cli
