@@ -3,6 +3,9 @@
 
 #include <algorithm>
 
+#include "sip/same_address.h"
+#include "sip/text.h"
+
 namespace sipheal::inline v0_1::sip {
 namespace {
 
@@ -129,9 +132,9 @@ TagId CallFacts::InternTag(std::string_view tag) {
 
 EndpointId CallFacts::InternEndpoint(const Endpoint& endpoint, EndpointId likely) {
   if (endpoint.ip.empty()) return 0;
-  if (likely != 0 && endpoints[likely - 1u] == endpoint) return likely;
+  if (likely != 0 && SameAddress(endpoints[likely - 1u], endpoint)) return likely;
   for (std::size_t i = 0; i < endpoints.size(); ++i) {
-    if (endpoints[i] == endpoint) return static_cast<EndpointId>(i + 1);
+    if (SameAddress(endpoints[i], endpoint)) return static_cast<EndpointId>(i + 1);
   }
   if (endpoints.size() >= kMaxEndpoints) {
     limits_reached = true;
@@ -143,7 +146,7 @@ EndpointId CallFacts::InternEndpoint(const Endpoint& endpoint, EndpointId likely
 
 TagId CallFacts::FindTag(std::string_view tag) const {
   for (std::size_t i = 1; i < tags.size(); ++i) {
-    if (texts.Get(tags[i]) == tag) return static_cast<TagId>(i);
+    if (SameText(texts.Get(tags[i]), tag)) return static_cast<TagId>(i);
   }
   return 0;
 }

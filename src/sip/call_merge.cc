@@ -218,7 +218,7 @@ Transaction* CallFacts::Find(const MessageRecord& record) {
   for (auto known = transactions.rbegin(); known != transactions.rend(); ++known) {
     if (known->cseq == record.cseq && known->branch == record.branch &&
         known->sent == record.sent && known->method == record.method &&
-        Tag(known->from_tag) == record.from_tag &&
+        SameText(Tag(known->from_tag), record.from_tag) &&
         (known->method != Method::kOther || texts.Get(known->method_text) == record.method_text)) {
       return &*known;
     }

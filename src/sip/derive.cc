@@ -129,7 +129,6 @@ bool SameUri(std::string_view a, std::string_view b) {
 
 void Derivation::Run(std::vector<DialogState>* dialogs) {
   work_.transactions.assign(facts_.transactions.size(), {});
-  work_.finals_of = nullptr;
   work_.uris.Forget();
   for (Workspace::ReadSdp& read : work_.sdps) read.text = 0;
   drafts_.Clear();

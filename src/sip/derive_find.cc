@@ -410,19 +410,6 @@ void Derivation::Assign(Draft& draft) {
                                [](const Transaction* at) { return at->has_request; });
 }
 
-const AnswerFact* Derivation::FinalOf(const Draft& draft, const Transaction& transaction) const {
-  if (work_.finals_of != &draft) {
-    for (KnownTransaction& known : work_.transactions) known.final_known = false;
-    work_.finals_of = &draft;
-  }
-  KnownTransaction& known = Known(transaction);
-  if (!known.final_known) {
-    known.final = FindFinal(draft, transaction);
-    known.final_known = true;
-  }
-  return known.final;
-}
-
 const AnswerFact* Derivation::FindFinal(const Draft& draft, const Transaction& transaction) const {
   const TagId tag = AnswerTag(draft, transaction);
   const AnswerFact* best = nullptr;

@@ -3,13 +3,19 @@
 #include <algorithm>
 
 #include "sip/derive_internal.h"
+#include "sip/same_address.h"
 
 namespace sipheal::inline v0_1::sip {
 namespace {
 
-template <typename T>
-bool Holds(const std::vector<T>& list, const T& value) {
+bool Holds(const std::vector<TextId>& list, TextId value) {
   return std::find(list.begin(), list.end(), value) != list.end();
+}
+bool Holds(const std::vector<IpAddress>& list, const IpAddress& value) {
+  for (const IpAddress& known : list) {
+    if (SameAddress(known, value)) return true;
+  }
+  return false;
 }
 template <typename T>
 void AddOnce(std::vector<T>& list, const T& value) {

@@ -140,7 +140,14 @@ class Derivation {
 
   // The final answer to a transaction within the dialog: its 2xx under the dialog's own tag if
   // there is one, else the first other final.
-  const AnswerFact* FinalOf(const Draft& draft, const Transaction& transaction) const;
+  const AnswerFact* FinalOf(const Draft& draft, const Transaction& transaction) const {
+    KnownTransaction& known = Known(transaction);
+    if (known.final_of != &draft) {
+      known.final = FindFinal(draft, transaction);
+      known.final_of = &draft;
+    }
+    return known.final;
+  }
   const AnswerFact* FindFinal(const Draft& draft, const Transaction& transaction) const;
   KnownTransaction& Known(const Transaction& transaction) const {
     return work_.transactions[static_cast<std::size_t>(&transaction - facts_.transactions.data())];

@@ -129,8 +129,8 @@ struct WireAddress {
 
 // What is asked of one transaction again and again.
 struct KnownTransaction {
-  const AnswerFact* final = nullptr;  // of the dialog that is looked at
-  bool final_known = false;
+  const AnswerFact* final = nullptr;
+  const Draft* final_of = nullptr;  // the dialog that it was looked for last; nullptr: none
   bool ack_known = false;
   bool ack_for_2xx = false;
   bool ack_proved = false;
@@ -141,7 +141,6 @@ struct Workspace {
   std::vector<TagId> canonical;
   std::vector<char> genuine;  // by tag: its owner wrote it so
   std::vector<KnownTransaction> transactions;
-  const Draft* finals_of = nullptr;
   UriMemo uris;
   // Session descriptions but for their o= lines, by text; the oldest makes room.
   struct ReadSdp {

@@ -251,7 +251,9 @@ void DialogFolder::Snapshot(std::string_view call_id, std::vector<DialogState>* 
   TrackedCalls& calls = impl_->calls_;
   const TrackedCalls::Place place = calls.Find(call_id);
   if (!place.tracked()) return dialogs->clear();
-  const auto mentioned = impl_->mentions_.find(call_id);
+  // Mostly no call is mentioned anywhere, and then nothing need be hashed.
+  const auto mentioned =
+      impl_->mentions_.empty() ? impl_->mentions_.end() : impl_->mentions_.find(call_id);
   // `call_id` may be a text of `dialogs`, which are written over: not to be looked at any more.
   TrackedCalls::OpenCall& call = calls.Open(call_id, place);
   impl_->Derive(call.call_id, call.facts, dialogs);
@@ -351,6 +353,7 @@ std::optional<Tombstone> DialogFolder::FindTombstone(std::string_view call_id) c
 
 bool DialogFolder::Forget(std::string_view call_id) {
   bool found = impl_->calls_.Erase(call_id);
+  if (impl_->graves_.empty()) return found;
   if (auto grave = impl_->graves_.find(call_id); grave != impl_->graves_.end()) {
     impl_->graves_.erase(grave);
     found = true;

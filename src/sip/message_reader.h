@@ -29,6 +29,7 @@ class MessageReader {
                  std::string* text, std::string_view* kept);
   bool WriteParty(const AddressField& field, std::string_view tag, std::string_view value,
                   std::string* text, std::string_view* kept);
+  std::uint16_t AllowOf(std::string_view list);
   static std::string_view KeepRoutes(const RouteList& routes, std::string* text);
 
   RouteList routes_;
@@ -40,6 +41,8 @@ class MessageReader {
   std::string route_;
   std::string sdp_;  // what is behind the present one is room
   std::string notes_;
+  std::string allow_text_;  // the Allow that was read last, and what it lists
+  std::uint16_t allow_ = 0;
 };
 
 }  // namespace sipheal::inline v0_1::sip

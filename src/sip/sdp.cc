@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sipheal/sip/sdp.h"
 
+#include "sip/find_line_end.h"
 #include "sip/sdp_lines.h"
 #include "sip/sdp_view.h"
 #include "sip/text.h"
@@ -15,10 +16,12 @@ constexpr std::size_t kMaxMedia = 32;
 // Takes the next word off a line.
 std::string_view NextWord(std::string_view* line) {
   while (!line->empty() && line->front() == ' ') line->remove_prefix(1);
-  const std::size_t end = line->find(' ');
-  std::string_view word = line->substr(0, end);
-  *line = end == line->npos ? std::string_view() : line->substr(end + 1);
-  return word;
+  const char* const begin = line->data();
+  const char* const end = begin + line->size();
+  const char* const stop = FindNear<' '>(begin, end);
+  const char* const next = stop == end ? end : stop + 1;
+  *line = {next, static_cast<std::size_t>(end - next)};
+  return {begin, static_cast<std::size_t>(stop - begin)};
 }
 
 std::optional<SdpDirection> DirectionOf(std::string_view attribute) {
@@ -41,12 +44,9 @@ std::string_view ConnectionAddress(std::string_view value) {
 }  // namespace
 
 SdpOrigin ReadOrigin(std::string_view value) {
-  SdpOrigin origin;
-  for (std::string_view* word : {&origin.user, &origin.session_id, &origin.version,
-                                 &origin.net_type, &origin.address_type, &origin.address}) {
-    *word = NextWord(&value);
-  }
-  return origin;
+  // In the order of its members, from the left.
+  return {NextWord(&value), NextWord(&value), NextWord(&value),
+          NextWord(&value), NextWord(&value), NextWord(&value)};
 }
 
 void CopyOrigin(const SdpOrigin& origin, SdpSummary* summary) {
@@ -91,15 +91,19 @@ void SdpView::Read(std::string_view text) {
         end_media(before);
         media_ignored = media_.size() == kMaxMedia;
         if (media_ignored) break;
-        media = &media_.emplace_back();
-        media->direction = session_direction;
-        media->type = NextWord(&value);
+        const std::string_view type = NextWord(&value);
         const std::string_view port = NextWord(&value);
-        media->port = static_cast<std::uint16_t>(
-            ParseUnsigned(port.substr(0, port.find('/')), 65535).value_or(0));
-        media->protocol = NextWord(&value);
-        media->formats = value;
-        media->lines = rest;
+        const std::string_view protocol = NextWord(&value);
+        const std::uint32_t number =
+            ParseUnsigned(port.substr(0, port.find('/')), 65535).value_or(0);
+        media_.push_back({type,
+                          protocol,
+                          value,
+                          {},
+                          rest,
+                          static_cast<std::uint16_t>(number),
+                          session_direction});
+        media = &media_.back();
         if (media->protocol.find("SAVP") != media->protocol.npos) security_.sdes = true;
         break;
       }

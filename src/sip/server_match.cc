@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "sip/same_address.h"
 #include "sip/text.h"
 
 namespace sipheal::inline v0_1::sip {
@@ -12,7 +13,7 @@ ServerMatcher::Match ServerMatcher::MatchEndpoint(const Endpoint& endpoint,
                                                   Transport transport) const {
   Match best = Match::kNone;
   for (const ServerAddress& address : identity_.addresses) {
-    if (address.ip != endpoint.ip) continue;
+    if (!SameAddress(address.ip, endpoint.ip)) continue;
     // A capture may call every connection TCP, so only datagram against connection tells.
     const bool transport_fits = address.transport == Transport::kUnknown ||
                                 transport == Transport::kUnknown ||

@@ -145,43 +145,79 @@ inline std::uint64_t HashWords(std::string_view text, std::uint64_t seed = 0) {
   return Mix(Mix((a | kSet) ^ kKeys[2], (b | kSet) ^ hash), kKeys[3] ^ size);
 }
 
-// The same for whole messages: four times eight bytes at a time, which do not wait for each other.
+// The same for whole messages: four chains of words, which do not wait for each other.
 inline std::uint32_t HashMessage(std::string_view text) {
   using namespace hash_internal;
-  const auto add = [](std::uint64_t* lane, const char* at) {
-    *lane = std::rotl(*lane ^ Load64(at), 23) * kKeys[3];
-  };
-  std::uint64_t a = kKeys[0] ^ text.size();
-  std::uint64_t b = kKeys[1];
-  std::uint64_t c = kKeys[2];
-  std::uint64_t d = kKeys[3];
-  const char* at = text.data();
-  std::size_t left = text.size();
-  for (; left >= 32; at += 32, left -= 32) {
-    add(&a, at);
-    add(&b, at + 8);
-    add(&c, at + 16);
-    add(&d, at + 24);
+  constexpr std::size_t kBlock = 64;
+  std::uint64_t hash;
+  if (text.size() < kBlock) {
+    hash = HashWords(text);
+  } else {
+    std::uint64_t a = kKeys[0] ^ text.size();
+    std::uint64_t b = kKeys[1];
+    std::uint64_t c = kKeys[2];
+    std::uint64_t d = kKeys[3];
+    const auto add = [&](const char* at) {
+      a = Mix(Load64(at) ^ kKeys[1], Load64(at + 8) ^ a);
+      b = Mix(Load64(at + 16) ^ kKeys[2], Load64(at + 24) ^ b);
+      c = Mix(Load64(at + 32) ^ kKeys[3], Load64(at + 40) ^ c);
+      d = Mix(Load64(at + 48) ^ kKeys[0], Load64(at + 56) ^ d);
+    };
+    const char* at = text.data();
+    const char* const last = at + text.size() - kBlock;
+    for (; at < last; at += kBlock) add(at);
+    add(last);  // overlaps the one before
+    hash = Mix(Mix(a, b), Mix(c, d));
   }
-  const std::uint64_t hash = HashWords({at, left}, Mix(Mix(a, b), Mix(c, d)));
   return static_cast<std::uint32_t>(hash ^ hash >> 32);
 }
 
-// True when the value cannot be put into a header or a channel variable.
-inline bool HasUnsafeBytes(std::string_view text) {
+// As ==, for texts of a few dozen bytes: a call of memcmp takes longer than comparing them.
+inline bool SameText(std::string_view a, std::string_view b) {
+  using namespace hash_internal;
+  const std::size_t size = a.size();
+  if (size != b.size()) return false;
+  const char* x = a.data();
+  const char* y = b.data();
+  if (size > 64) return std::memcmp(x, y, size) == 0;
+  if (size < 8) {
+    if (size >= 4) {
+      return ((Load32(x) ^ Load32(y)) | (Load32(x + size - 4) ^ Load32(y + size - 4))) == 0;
+    }
+    for (std::size_t i = 0; i < size; ++i) {
+      if (x[i] != y[i]) return false;
+    }
+    return true;
+  }
+  // The last words overlap those before.
+  std::uint64_t differ = Load64(x + size - 8) ^ Load64(y + size - 8);
+  for (std::size_t at = 8; at < size; at += 8) {
+    differ |= Load64(x + at - 8) ^ Load64(y + at - 8);
+  }
+  return differ == 0;
+}
+
+// Whether one of the bytes is in the text, which is short.
+template <char... kWanted>
+inline bool HasAny(std::string_view text) {
+  using hash_internal::Load64;
   constexpr std::uint64_t kOnes = 0x0101010101010101u;
   // Not zero when one of the eight bytes is.
-  auto zeros = [](std::uint64_t word) { return (word - kOnes) & ~word & (kOnes << 7); };
-  std::size_t at = 0;
-  for (; at + 8 <= text.size(); at += 8) {
-    std::uint64_t word;
-    std::memcpy(&word, text.data() + at, 8);
-    if ((zeros(word) | zeros(word ^ kOnes * '\r') | zeros(word ^ kOnes * '\n')) != 0) return true;
+  const auto zeros = [](std::uint64_t word) { return (word - kOnes) & ~word & (kOnes << 7); };
+  const auto found = [&](std::uint64_t word) {
+    return (... | zeros(word ^ kOnes * static_cast<unsigned char>(kWanted)));
+  };
+  const std::size_t size = text.size();
+  if (size < 8) {
+    return std::any_of(text.begin(), text.end(), [](char c) { return (... || (c == kWanted)); });
   }
-  for (; at < text.size(); ++at) {
-    if (text[at] == '\r' || text[at] == '\n' || text[at] == '\0') return true;
-  }
-  return false;
+  // The last word overlaps that before.
+  std::uint64_t any = found(Load64(text.data() + size - 8));
+  for (std::size_t at = 8; at < size; at += 8) any |= found(Load64(text.data() + at - 8));
+  return any != 0;
 }
+
+// True when the value cannot be put into a header or a channel variable.
+inline bool HasUnsafeBytes(std::string_view text) { return HasAny<'\r', '\n', '\0'>(text); }
 
 }  // namespace sipheal::inline v0_1::sip

@@ -27,8 +27,7 @@ TextId TextPool::Look(std::string_view text) {
       std::uint16_t size;
       std::memcpy(&size, at, sizeof size);
       const char* const entry = at + sizeof size;
-      if (size == text.size() && *entry == text.front() &&
-          std::memcmp(entry, text.data(), size) == 0) {
+      if (SameText({entry, size}, text)) {
         return static_cast<TextId>(at - begin + 1);
       }
       at = entry + size;

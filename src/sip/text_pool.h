@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "sip/text.h"
+
 namespace sipheal::inline v0_1::sip {
 
 // Reference to a pooled text; 0: none.
@@ -21,7 +23,7 @@ class TextPool {
   // 0 for an empty text, and when the pool is full. `likely` is what the text often is.
   TextId Intern(std::string_view text, TextId likely = 0) {
     if (text.empty()) return 0;
-    if (likely != 0 && Get(likely) == text) return likely;
+    if (likely != 0 && SameText(Get(likely), text)) return likely;
     return Look(text);
   }
   // The same for a text that is known not to be in the pool; costs no more than the text.
