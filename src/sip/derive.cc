@@ -149,6 +149,7 @@ void Derivation::Run(std::vector<DialogState>* dialogs) {
     DeriveSequence(draft);
     DeriveRoute(draft);
     DeriveTarget(draft);
+    DeriveSecure(draft);
     DeriveNextHop(draft);
     DeriveSdp(draft);
     DeriveTimer(draft);

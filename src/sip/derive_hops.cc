@@ -125,16 +125,19 @@ void Derivation::DeriveHops(Draft& draft) const {
   // The transport of the dialog, by which an unprotected message in a protected dialog shows.
   DialogState& state = *draft.state;
   const MessageFact* opening = nullptr;
-  if (draft.created_in != nullptr) {
-    if (draft.created_in->has_request) {
-      opening = &draft.created_in->request;
-    } else if (!draft.created_in->answers.empty()) {
-      opening = &draft.created_in->answers.front();
+  const auto take = [&](const Transaction& at) {
+    if (at.has_request) {
+      opening = &at.request;
+    } else if (!at.answers.empty()) {
+      opening = &at.answers.front();
     }
-  } else if (!draft.own.empty() && draft.own.back()->has_request) {
-    opening = &draft.own.back()->request;
-  } else if (!draft.theirs.empty() && draft.theirs.back()->has_request) {
-    opening = &draft.theirs.back()->request;
+  };
+  if (draft.created_in != nullptr) {
+    take(*draft.created_in);
+  } else if (!draft.own.empty()) {
+    take(*draft.own.back());
+  } else if (!draft.theirs.empty()) {
+    take(*draft.theirs.back());
   }
   if (opening != nullptr) {
     state.transport = opening->transport;
@@ -142,6 +145,30 @@ void Derivation::DeriveHops(Draft& draft) const {
       Cite(draft, Field::kTransport, *opening, Reason::kCarriedIt);
     }
   }
+}
+
+// RFC 3261 12.1: the dialog is secure when TLS carried a request to a sips: URI. Without that
+// request, one over TLS may be, unless a party has a Contact that is no sips: URI (12.1.1, 12.1.2).
+void Derivation::DeriveSecure(Draft& draft) const {
+  DialogState& state = *draft.state;
+  const auto is_sips = [this](std::string_view text) {
+    const std::optional<UriView>& uri = UriOf(text).view;
+    return uri && uri->is_sips;
+  };
+  bool seen = false;
+  for (const Transaction* at : draft.creating) {
+    seen |= at->has_request;
+    if (!at->has_request || !IsSecure(at->request.transport)) continue;
+    if (is_sips(facts_.Text(at->request.uri))) {
+      state.secure = true;
+      Cite(draft, Field::kSecure, at->request, Reason::kTlsAndSips);
+    }
+  }
+  if (seen || !IsSecure(state.transport)) return;
+  for (const std::string* contact : {&state.local_target, &state.remote_target}) {
+    if (!contact->empty() && !is_sips(*contact)) return;
+  }
+  draft.missing.Add(Field::kSecure);
 }
 
 bool Derivation::OnPath(const Draft& draft, const MessageFact& fact) const {

@@ -70,6 +70,7 @@ class Derivation {
   // --- derive_hops.cc: who stands next to the server ---
   void DeriveHops(Draft& draft) const;
   void ReadNamedHosts(const Draft& draft) const;
+  void DeriveSecure(Draft& draft) const;
   // A host that speaks for the peer, or there is none known.
   bool MayBeHost(const Draft& draft, const IpAddress& ip) const;
   bool OnPath(const Draft& draft, const MessageFact& fact) const;

@@ -214,15 +214,6 @@ void Derivation::DeriveRoute(Draft& draft) const {
     draft.route_set.clear();
     draft.missing.Add(Field::kRouteSet);
   }
-  // RFC 3261 12.1: the dialog is secure when TLS carried a request to a sips: URI.
-  for (const Transaction* at : draft.creating) {
-    if (!at->has_request || !IsSecure(at->request.transport)) continue;
-    const std::optional<UriView>& uri = UriOf(facts_.Text(at->request.uri)).view;
-    if (uri && uri->is_sips) {
-      state.secure = true;
-      Cite(draft, Field::kSecure, at->request, Reason::kTlsAndSips);
-    }
-  }
 }
 
 }  // namespace sipheal::inline v0_1::sip

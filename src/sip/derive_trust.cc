@@ -27,7 +27,7 @@ bool Derivation::MayBeMadeUp(const Transaction& request, const AnswerFact& answe
   return request.cseq > kMaxCseq || from != facts_.EndpointOf(answer.peer).ip;
 }
 
-// What the server sent or agreed to later goes where these answers came from, or to their Contact.
+// What the server sent or agreed to later goes where these answers came from, or where they point.
 bool Derivation::IsBorneOut(const Draft& draft, const Transaction& invite) const {
   const auto bears_out = [&](const Transaction& at, const AnswerFact& answer) {
     if (!at.has_request) return false;
@@ -36,9 +36,14 @@ bool Derivation::IsBorneOut(const Draft& draft, const Transaction& invite) const
                 : std::any_of(at.answers.begin(), at.answers.end(),
                               [](const AnswerFact& one) { return one.status < 300; });
     if (!agreed_to) return false;
-    return facts_.EndpointOf(at.request.peer).ip == facts_.EndpointOf(answer.peer).ip ||
-           (at.sent && answer.contact != 0 &&
-            SameUri(facts_.Text(at.request.uri), facts_.Text(answer.contact)));
+    const IpAddress& ip = facts_.EndpointOf(at.request.peer).ip;
+    bool names = facts_.EndpointOf(answer.peer).ip == ip;
+    ForEachUri(answer.record_route, [&](std::string_view uri) {
+      names |= UriOf(uri).ip == ip;
+      return !names;
+    });
+    return names || (at.sent && answer.contact != 0 &&
+                     SameUserHostPort(facts_.Text(at.request.uri), facts_.Text(answer.contact)));
   };
   for (const auto* list : {&draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {
@@ -73,7 +78,13 @@ void Derivation::ChooseBranch(Draft& draft) const {
     const auto wrong = std::stable_partition(
         first, last, [&](const Transaction* at) { return IsBorneOut(draft, *at); });
     const bool chosen = wrong - first == 1;
-    draft.contested |= !chosen;
+    if (!chosen) {
+      draft.contested = true;
+      for (const Field field :
+           {Field::kLocalSdp, Field::kRemoteSdp, Field::kHold, Field::kSessionTimer}) {
+        draft.missing.Add(field);
+      }
+    }
     for (auto at = chosen ? wrong : first; at != last; ++at) {
       drop(*at, &draft.own);
       if (chosen) drop(*at, &draft.creating);

@@ -137,16 +137,19 @@ absl::StatusOr<std::string_view> kernel::Kernel::WriteReinvite(const DialogState
   char* const memory = writer->memory_.data();
   WrittenRequest written;
   std::size_t size = write_invite(dialog, nullptr, successor, memory, &written);
-  const bool allowed = cseq.ok() && (!dialog.secure || writer->contact_is_sips_) &&
-                       !dialog.IsMissing(Field::kRouteSet);
+  // Where it is not known, a dialog over TLS may be secure.
+  const bool contact_fits =
+      writer->contact_is_sips_ || (!dialog.secure && !dialog.IsMissing(Field::kSecure));
+  const bool allowed = cseq.ok() && contact_fits && !dialog.IsMissing(Field::kRouteSet);
   if (!allowed || !reads_back(written)) [[unlikely]] {
     if (!params.branch.starts_with(kBranchCookie) || !IsToken(params.branch)) {
       return absl::InvalidArgumentError(
           "no request can be made: ReinviteParams::branch is no token that starts with z9hG4bK");
     }
-    if (dialog.secure && !writer->contact_is_sips_) {
+    if (!contact_fits) {
       return absl::InvalidArgumentError(
-          "no request can be made: the dialog is secure (sips) and the Contact is not: give a sips "
+          "no request can be made: the dialog is secure (sips), or may be, and the Contact is not: "
+          "give a sips "
           "URI");
     }
     if (!cseq.ok()) return cseq.status();

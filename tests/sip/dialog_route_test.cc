@@ -624,5 +624,44 @@ TEST(Cseq, Rule5_11_ARefusalUnderTheDialogsTagsRaisesTheRemoteNumber) {
   EXPECT_EQ(call.Only().remote_seq, 59u);
 }
 
+// --- whether the dialog is secure (RFC 3261 12.1) ---
+
+TEST(SecureDialog, Rule2_10_WithoutItsInviteADialogOverTlsMayBeSecure) {
+  for (const char* scheme : {"sips", "sip"}) {
+    CallScript call;
+    call.transport = sip::Transport::kTls;
+    const std::string phone = "<" + std::string(scheme) + ":phone@198.51.100.7:5061>";
+    const Request invite = call.Send({.contact = "<sips:asterisk@192.0.2.10:5061>"});
+    call.messages.clear();
+    call.Reply(invite, {.to_tag = "b", .contact = phone});
+    call.Send({.method = "ACK", .to_tag = "b", .uri = phone.substr(1, phone.size() - 2)});
+    // A peer that is in a secure dialog has a sips Contact.
+    EXPECT_EQ(call.Only().IsMissing(sip::Field::kSecure), std::string(scheme) == "sips");
+    EXPECT_FALSE(call.Only().secure);
+  }
+}
+
+TEST(SecureDialog, Rule2_10_WithItsInviteItIsKnownWhetherItIsSecure) {
+  for (const char* scheme : {"sips", "sip"}) {
+    CallScript call;
+    call.transport = sip::Transport::kTls;
+    const Request invite = call.Send({.uri = std::string(scheme) + ":bob@example.com",
+                                      .contact = "<sips:asterisk@192.0.2.10:5061>"});
+    call.Reply(invite, {.to_tag = "b", .contact = "<sips:phone@198.51.100.7:5061>"});
+    EXPECT_FALSE(call.Only().IsMissing(sip::Field::kSecure));
+    EXPECT_EQ(call.Only().secure, std::string(scheme) == "sips");
+  }
+}
+
+TEST(SecureDialog, Rule2_10_AnAnswerAloneShowsTheTransport) {
+  CallScript call;
+  call.transport = sip::Transport::kTls;
+  const Request info = call.Send({.method = "INFO", .cseq = 7, .to_tag = "b"});
+  call.messages.clear();
+  call.Reply(info, {});
+  EXPECT_EQ(call.Only().transport, sip::Transport::kTls);
+  EXPECT_TRUE(call.Only().IsMissing(sip::Field::kSecure));
+}
+
 }  // namespace
 }  // namespace sipheal::testing

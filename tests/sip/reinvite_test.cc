@@ -72,6 +72,21 @@ TEST(Reinvite, Rule3_17_AContactWithoutAUserTakesOverTheOldOnes) {
   }
 }
 
+TEST(Reinvite, Rule2_10_ADialogThatMayBeSecureGetsNoPlainContact) {
+  CallScript call;
+  call.transport = sip::Transport::kTls;
+  const Request invite = call.Send({.contact = "<sips:asterisk@192.0.2.10:5061>"});
+  call.messages.clear();
+  call.Reply(invite, {.to_tag = "b", .contact = "<sips:phone@198.51.100.7:5061>"});
+  call.Send({.method = "ACK", .to_tag = "b", .uri = "sips:phone@198.51.100.7:5061"});
+  sip::ReinviteOptions options;
+  options.via_sent_by = "192.0.2.11:5061";
+  options.contact = "sip:192.0.2.11:5061";
+  EXPECT_FALSE(BuildReinvite(call.Only(), options).ok());
+  options.contact = "sips:192.0.2.11:5061";
+  EXPECT_TRUE(BuildReinvite(call.Only(), options).ok());
+}
+
 TEST(Reinvite, IsAFixedPointOfTheRebuild_F18_F74) {
   for (bool server_called : {true, false}) {
     CallScript call;

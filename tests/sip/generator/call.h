@@ -137,6 +137,7 @@ struct GeneratedCall {
   std::vector<LedgerEntry> ledger;
   int opening_trying = -1;  // the 100 to the first INVITE
   sip::Transport transport = sip::Transport::kUdp;
+  bool secure = false;         // RFC 3261 12.1
   std::vector<Copy> copies;    // in the order of capture; what was lost is gone
   std::vector<bool> survives;  // by note
   std::int64_t first_2xx_us = 0;

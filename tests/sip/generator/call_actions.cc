@@ -50,10 +50,10 @@ std::string Simulation::MaybeTimer(bool request) {
 
 void Simulation::MaybeMove(UserAgent& agent, bool may_change_host) {
   if (!dice_.Chance(25)) return;
-  if (may_change_host && !ipv6_ && dice_.Chance(40)) {
+  if (may_change_host && !ipv6_ && agent.name.empty() && dice_.Chance(40)) {
     agent.ip = "198.51.100." + std::to_string(dice_.Range(100, 250));
   }
-  agent.contact = "sip:moved" + dice_.Hex(3) + '@' + agent.address();
+  agent.contact = agent.ContactUri("moved" + dice_.Hex(3) + '@');
 }
 
 // re-INVITE or UPDATE: hold, codec change, move, timer; accepted, refused, challenged, cancelled.
@@ -89,7 +89,7 @@ void Simulation::Refresh(Leg& leg, bool by_server, bool update) {
   if (!update && dice_.Chance(40)) Answer(leg, sent, 100);
   if (!update && by_server && dice_.Chance(10)) {
     AnswerOptions ringing;
-    ringing.other_contact = "sip:not-yet@" + leg.peer.address();
+    ringing.other_contact = leg.peer.ContactUri("not-yet@");
     Answer(leg, sent, 180, ringing);
   }
   const std::uint32_t outcome = dice_.Below(100);

@@ -191,7 +191,7 @@ bool Simulation::RingingToServer(Leg& leg, const Transaction& invite, const Sess
   const bool first = leg.stage == Stage::kNone;
   if (!first && !reliable && dice_.Chance(30)) {
     // An unreliable one refreshes nothing (rule 2.7).
-    options.other_contact = "sip:ringing@" + leg.peer.address();
+    options.other_contact = leg.peer.ContactUri("ringing@");
   }
   Session answer;
   const bool describes = offer != nullptr && leg.Of(Fact::kLocalSdp).empty() && dice_.Chance(60);
@@ -248,7 +248,8 @@ void Simulation::AnsweredToServer(Leg& leg, const Transaction& invite, const Ses
   leg.server_side.target = leg.peer.contact;
   std::vector<std::vector<int>> proofs = {{id, invite.id}};
   // That there are no routes is shown by a peer that answers itself (rule 2.12).
-  if (!as_seen.record_route.empty() || invite.hop == leg.peer.address()) proofs.push_back({id});
+  const bool answers_itself = invite.hop == leg.peer.address() && leg.peer.name.empty();
+  if (!as_seen.record_route.empty() || answers_itself) proofs.push_back({id});
   Record(leg, Fact::kRoute, Joined(leg.server_side.route_set), {id}, proofs, Change::By::kAnybody);
   Record(leg, Fact::kTarget, leg.peer.contact, {id}, {{id}});
   DoubtOfAttempts(leg, invite.id);

@@ -109,6 +109,7 @@ class LegChecker {
     Phase();
     for (std::size_t i = 0; i < kFactCount; ++i) Replaced(static_cast<Fact>(i));
     Whole();
+    Secure();
     Verdict();
   }
 
@@ -304,7 +305,7 @@ class LegChecker {
       const bool of_opening = fact == Fact::kRoute || fact == Fact::kTarget;
       if (of_opening && !lossless() && state_.role == DialogRole::kUnknown) return;
       // Nor which of two branches was that of an INVITE that was lost.
-      if (of_opening && call_.forged_2xx && !OpeningSeen(true)) return;
+      if (call_.forged_2xx && !OpeningSeen(false)) return;
       // The two halves of hold are one field; it may be missing for the other's sake.
       if (FieldOf(fact) == Field::kHold && !lossless()) return;
       Fail(NameOf(fact), "missing", '\'' + ValueOf(fact, *last) + "', which is proved");
@@ -339,7 +340,6 @@ class LegChecker {
         leg_.pending_target.find("198.51.100.2") == std::string::npos) {
       Fail("pending_remote_target", "empty", leg_.pending_target);
     }
-    Equal("secure", state_.secure ? "yes" : "no", "no");
     if (state_.session_timer.active() &&
         state_.session_timer.since.time_since_epoch().count() != leg_.timer_since) {
       Fail("session_timer.since", "another time", "that of the last 2xx");
@@ -360,6 +360,13 @@ class LegChecker {
     }
   }
 
+  // Known by the first INVITE alone; but what is not known to be secure must not be taken for
+  // plain.
+  void Secure() {
+    if (state_.IsMissing(Field::kSecure) && (!OpeningSeen(false) || !leg_.was_confirmed)) return;
+    Equal("secure", state_.secure ? "yes" : "no", call_.secure ? "yes" : "no");
+  }
+
   void Verdict() {
     const sip::Verdict verdict = sip::Judge(state_, Anywhere());
     if (verdict.recoverable()) ++tally_->recoverable;
@@ -375,9 +382,22 @@ class LegChecker {
     if (verdict.recoverable() && leg_.stage == Stage::kEarly) {
       Fail("verdict", "recoverable", "early");
     }
-    const bool udp = state_.transport == sip::Transport::kUdp;
-    if (lossless() && udp && leg_.stage == Stage::kConfirmed && leg_.end == sip::DialogEnd::kNone &&
-        !verdict.recoverable()) {
+    // The connection to a phone that no proxy stands before died with the server
+    // (rules 3.12, 3.13).
+    const bool flow_died = leg_.server_side.route_set.empty() &&
+                           call_.transport != sip::Transport::kUdp &&
+                           call_.transport != sip::Transport::kTcp;
+    if (verdict.recoverable() && flow_died)
+      Fail("verdict", "recoverable", "that of a flow that died");
+    // Over TCP it depends on who connected.
+    const bool reachable =
+        call_.transport == sip::Transport::kUdp || !leg_.server_side.route_set.empty();
+    if (lossless() && flow_died && leg_.stage == Stage::kConfirmed &&
+        leg_.end == sip::DialogEnd::kNone) {
+      Equal("verdict", std::string(sip::ToString(verdict.token)), "needs_new_flow");
+    }
+    if (lossless() && reachable && leg_.stage == Stage::kConfirmed &&
+        leg_.end == sip::DialogEnd::kNone && !verdict.recoverable()) {
       Fail("verdict",
            std::string(sip::ToString(verdict.token)) + " (" + verdict.reasons.front() + ')',
            "recoverable");

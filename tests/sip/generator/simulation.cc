@@ -2,6 +2,7 @@
 #include "tests/sip/generator/simulation.h"
 
 #include <algorithm>
+#include <cctype>
 #include <stdexcept>
 
 namespace sipheal::testing::generator {
@@ -86,9 +87,18 @@ void Simulation::MakeWorld() {
   budget_ = static_cast<int>(dice_.Chance(70) ? dice_.Range(4, 45) : dice_.Range(1, 12));
   ipv6_ = dice_.Chance(15);
   if (dice_.Chance(10)) transport_ = sip::Transport::kTcp;
+  if (wide_.Chance(8)) {
+    static constexpr sip::Transport kOthers[] = {sip::Transport::kTls, sip::Transport::kTls,
+                                                 sip::Transport::kWs, sip::Transport::kWss};
+    transport_ = wide_.Pick(kOthers);
+    secure_ = sip::IsSecure(transport_) && wide_.Chance(40);
+  }
+  websocket_ = transport_ == sip::Transport::kWs || transport_ == sip::Transport::kWss;
   call_.transport = transport_;
   server_ = MakeUserAgent(true);
   peer_ = MakeUserAgent(false);
+  const UserAgent& callee = call_.server_called ? peer_ : server_;
+  call_.secure = callee.identity.uri.starts_with("sips:");
   call_.call_id = dice_.Hex(10) + (dice_.Chance(80) ? "@" + peer_.ip : "-<x>\"{}?");
   call_.server.addresses.push_back({sip::Endpoint::Parse(server_.address())->ip,
                                     static_cast<std::uint16_t>(server_.port),
@@ -99,7 +109,8 @@ void Simulation::MakeWorld() {
 std::string Simulation::MakeUri(const std::string& user, const std::string& host) {
   static constexpr const char* kUsers[] = {"", ";x=1", "%61", "+1555", "!$&'", "-_.~"};
   static constexpr const char* kParams[] = {"", "", "", ";user=phone", ";x", ";method=INFO"};
-  return "sip:" + user + dice_.Pick(kUsers) + '@' + host + dice_.Pick(kParams);
+  return (secure_ ? "sips:" : "sip:") + user + dice_.Pick(kUsers) + '@' + host +
+         dice_.Pick(kParams);
 }
 
 UserAgent Simulation::MakeUserAgent(bool is_server) {
@@ -121,8 +132,9 @@ UserAgent Simulation::MakeUserAgent(bool is_server) {
                                        : MakeUri(is_server ? "pbx" : "phone", "example.com");
   if (dice_.Chance(10)) agent.identity.params = ";p=\"a;tag=b\"";
   agent.identity.tag = dice_.Hex(8);
+  if (secure_) agent.scheme = "sips:";
   if (is_server) {
-    agent.contact = (dice_.Chance(30) ? "sip:" : "sip:asterisk@") + agent.address();
+    agent.contact = agent.ContactUri(dice_.Chance(30) ? "" : "asterisk@");
   } else {
     static constexpr const char* kTails[] = {"",
                                              "",
@@ -132,8 +144,10 @@ UserAgent Simulation::MakeUserAgent(bool is_server) {
                                              ";gr=urn:uuid:f81d",
                                              ";rinstance=5e;x",
                                              ";method=BYE;x=1?Subject=evil"};
-    agent.contact =
-        (dice_.Chance(10) ? "sip:" : "sip:u%20s;er@") + agent.address() + dice_.Pick(kTails);
+    if (websocket_) agent.name = wide_.Hex(12) + ".invalid";
+    agent.contact = agent.ContactUri(dice_.Chance(10) ? "" : "u%20s;er@");
+    const std::string tail = dice_.Pick(kTails);
+    if (!websocket_ || !tail.starts_with(";transport")) agent.contact += tail;
   }
   agent.session.user = is_server ? "root" : "-";
   agent.session.id = std::to_string(dice_.Range(1, 4'000'000'000u));
@@ -163,17 +177,19 @@ void Simulation::MakeProxies() {
     const std::string ip = ipv6_ ? "[2001:db8:2::" + number + ']' : "203.0.113." + number;
     proxy.address = ip + ":5060";
     proxy.loose = !dice_.Chance(15);
-    proxy.records = !dice_.Chance(15);
+    // A proxy to which a phone holds a WebSocket cannot leave the call (RFC 7118 5).
+    proxy.records = !dice_.Chance(15) || websocket_;
     proxy.records_later = dice_.Chance(30);
     proxy.mirrors_in_1xx = !dice_.Chance(10);
     static constexpr const char* kLoose[] = {";lr", ";lr", ";lr=on", ";ftag=x;lr=true",
                                              ";lr;did=a.b1"};
     static constexpr const char* kStrict[] = {"", ";lrx=1", ";transport=udp"};
     const std::string tail = proxy.loose ? dice_.Pick(kLoose) : dice_.Pick(kStrict);
-    proxy.toward_caller = "sip:" + ip + tail;
+    const std::string scheme = secure_ ? "sips:" : "sip:";
+    proxy.toward_caller = scheme + ip + tail;
     proxy.toward_callee = proxy.toward_caller;
     if (proxy.loose && dice_.Chance(25)) {
-      proxy.toward_callee = "sip:out@" + ip + ":5080" + tail;
+      proxy.toward_callee = scheme + "out@" + ip + ":5080" + tail;
       proxy.twice = dice_.Chance(60);
     }
     chain_.proxies.push_back(proxy);
@@ -221,8 +237,9 @@ int Simulation::LegNumber(const Leg& leg) const {
 }
 
 std::string Simulation::ViaOf(const UserAgent& agent, const std::string& branch) const {
-  return (transport_ == sip::Transport::kTcp ? "SIP/2.0/TCP " : "SIP/2.0/UDP ") + agent.address() +
-         ";rport;branch=" + branch;
+  std::string transport(sip::ToString(transport_));
+  for (char& c : transport) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+  return "SIP/2.0/" + transport + ' ' + agent.address() + ";rport;branch=" + branch;
 }
 
 // Methods that refresh the target (rule 4.1).

@@ -129,6 +129,8 @@ class Simulation {
   std::int64_t now_us_;
   int budget_ = 0;
   bool ipv6_ = false;
+  bool websocket_ = false;
+  bool secure_ = false;  // the parties name each other by sips: URIs
   bool finished_ = false;
   sip::Transport transport_ = sip::Transport::kUdp;
   UserAgent server_;

@@ -55,6 +55,8 @@ struct Dialog {
 struct UserAgent {
   std::string ip;
   int port = 5060;
+  std::string scheme = "sip:";  // of its Contact
+  std::string name;             // in its Contact instead of the address (RFC 7118 5); empty: none
   bool ipv6 = false;
   Party identity;
   std::string contact;
@@ -64,6 +66,10 @@ struct UserAgent {
   Style style;
 
   std::string address() const { return (ipv6 ? '[' + ip + ']' : ip) + ':' + std::to_string(port); }
+  // A Contact of its own; with "user@" or nothing.
+  std::string ContactUri(const std::string& user) const {
+    return scheme + user + (name.empty() ? address() : name + ";transport=ws");
+  }
   // A description of what it wants now: a new version when that has changed.
   Session Offer();
   Session Answer(const Session& offer);
