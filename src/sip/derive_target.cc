@@ -30,6 +30,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
   // the number, which no clock can disturb.
   bool since_is_own = false;
   std::uint32_t since_cseq = 0;
+  Method since_method = Method::kInvite;
 
   // --- where it started (rules 2.6, 2.7) ---
   if (draft.created_in != nullptr && !draft.contested) {
@@ -115,8 +116,8 @@ void Derivation::DeriveTarget(Draft& draft) const {
                                  "a refresh that the server did not accept", false});
     }
   }
-  for (const Transaction* at : draft.own) {
-    if (!refreshes(at->method)) continue;
+  const auto answered_by_peer = [&](const Transaction* at) {
+    if (!refreshes(at->method)) return;
     const AnswerFact* source = nullptr;
     for (const AnswerFact& answer : at->answers) {
       if (Canonical(answer.to_tag) != draft.remote || answer.status >= 300 || answer.contact == 0 ||
@@ -134,12 +135,20 @@ void Derivation::DeriveTarget(Draft& draft) const {
       // An INVITE is answered after what was made within it.
       if (by_server.fact != nullptr && by_server.method == Method::kInvite &&
           at->method != Method::kInvite && settled < by_server.at) {
-        continue;
+        return;
       }
       by_server = {source, settled, at->method, at->cseq,
                    at->has_request ? at->request.first.time_us : INT64_MAX};
     }
+  };
+  // Where an INVITE of each side passes for the opening, one was a re-INVITE.
+  const bool both_ways =
+      std::any_of(draft.creating.begin(), draft.creating.end(),
+                  [&](const Transaction* at) { return at->sent != draft.created_in->sent; });
+  for (const Transaction* at : draft.creating) {
+    if (both_ways && at->sent && at != draft.created_in) answered_by_peer(at);
   }
+  for (const Transaction* at : draft.own) answered_by_peer(at);
   const Refresh* latest = by_peer.fact != nullptr ? &by_peer : nullptr;
   if (by_server.fact != nullptr && (latest == nullptr || by_server.at > by_peer.at)) {
     latest = &by_server;
@@ -170,6 +179,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
     since = latest->at;
     since_is_own = latest == &by_server;
     since_cseq = latest->cseq;
+    since_method = latest->method;
     reason = {latest == &by_peer ? Reason::kContactOfPeersRefresh : Reason::kContactOfAnswer,
               latest->method};
   }
@@ -192,9 +202,8 @@ void Derivation::DeriveTarget(Draft& draft) const {
   };
   for (const Transaction* at : draft.theirs) accepted_unseen(*at);
   // What passes for the opening may be one, too.
-  if (draft.created_in != nullptr && !draft.created_in->sent &&
-      MayBeReinvite(draft, *draft.created_in)) {
-    accepted_unseen(*draft.created_in);
+  for (const Transaction* at : draft.creating) {
+    if (!at->sent && (both_ways || MayBeReinvite(draft, *at))) accepted_unseen(*at);
   }
   // Of another only the ACK is left: it may have been one, too.
   for (const Transaction* at : draft.theirs) {
@@ -226,11 +235,9 @@ void Derivation::DeriveTarget(Draft& draft) const {
     if (!at->has_request || at->method == Method::kPrack) continue;
     if (IsOutOfProportion(draft, *at)) continue;
     if (at->method == Method::kAck && state.phase != DialogPhase::kConfirmed) continue;
-    // What was sent while it rang has a higher number than the INVITE, and came before its 2xx.
-    const bool while_ringing = draft.created_in != nullptr && draft.created_in->sent &&
-                               since_cseq == draft.created_in->cseq &&
-                               at->request.first.time_us < since;
-    const bool later = since_is_own ? (at->cseq > since_cseq && !while_ringing) ||
+    // What was sent while an INVITE ran has a higher number, and came before its 2xx.
+    const bool within = since_method == Method::kInvite && at->request.first.time_us < since;
+    const bool later = since_is_own ? (at->cseq > since_cseq && !within) ||
                                           (at->method == Method::kAck && at->cseq == since_cseq)
                                     : at->request.first.time_us >= since;
     if (!later) continue;

@@ -424,6 +424,26 @@ TEST(Loss, Rule11_9_ARequestBeforeAnAnswerThatMayBeThatOfAReinviteProvesNoTarget
   }
 }
 
+// Each side answered an INVITE, and the requests of both were lost: one of them was a re-INVITE, and
+// may have moved the target.
+TEST(Loss, Rule11_9_OfTwoAnsweredInvitesWithoutTheirRequestsEitherMayHaveMovedTheTarget) {
+  for (const bool server_last : {true, false}) {
+    CallScript call;
+    const Request ours = {.cseq = 20, .sent = true, .branch = "z9hG4bKours"};
+    const Request theirs = {.cseq = 3, .from_tag = "b", .to_tag = "a", .branch = "z9hG4bKtheirs"};
+    const Request update = call.Send({.method = "UPDATE", .cseq = 21, .to_tag = "b"});
+    call.Reply(update, {});
+    if (!server_last) call.Reply(theirs, {});
+    call.Reply(ours, {.to_tag = "b", .contact = "<sip:moved@198.51.100.7>"});
+    if (server_last) call.Reply(theirs, {});
+    const DialogState dialog = call.Only();
+    SCOPED_TRACE(sip::Explain(dialog, call.Judge()));
+    EXPECT_TRUE(dialog.IsMissing(sip::Field::kRole));
+    EXPECT_EQ(dialog.IsMissing(sip::Field::kRemoteTarget), server_last);
+    EXPECT_EQ(dialog.remote_target, "sip:moved@198.51.100.7");
+  }
+}
+
 // Another fork answered the server's INVITE under the From tag that the server now answers under:
 // so the server made the call, and the peer's INVITE was a re-INVITE, whose Record-Route is none of
 // the dialog's (rule 2.4).
