@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "bench/sip/curves.h"
+#include "bench/sip/floor.h"
 #include "bench/sip/limits.h"
 #include "bench/sip/others.h"
 #include "bench/sip/own.h"
@@ -98,6 +99,10 @@ json PrintRatios(const std::vector<Contender>& all, std::size_t limits, std::siz
   const double share = rebuild.best / fields.best;
   std::printf("  a dialog rebuilt takes %.2f times the parsing of its messages\n", share);
   ratios["rebuild over parses"] = share;
+  const double floor = Find(all, "floor: and the state written").best / fields.best;
+  std::printf("  what no rebuild can do without takes %.2f times that parsing, itself included\n",
+              floor);
+  ratios["floor over parses"] = floor;
   return ratios;
 }
 
@@ -167,6 +172,7 @@ int Main(const Options& options) {
   std::vector<Contender> all = LimitContenders(corpus);
   const std::size_t limits = all.size();
   for (Contender& contender : OwnContenders(corpus)) all.push_back(std::move(contender));
+  for (Contender& contender : FloorContenders(corpus)) all.push_back(std::move(contender));
   const std::size_t first_peer = all.size();
   for (Contender& contender : OtherContenders(corpus, options.peers)) {
     all.push_back(std::move(contender));
