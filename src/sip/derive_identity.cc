@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who the parties are, which side the server was on, and how far the call has come.
 #include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
 
 #include "sip/derive_internal.h"
+#include "sip/kernel/method_table.h"
 #include "sip/party_text.h"
 #include "sip/text.h"
 
@@ -16,14 +20,34 @@ void SetParty(std::string_view text, DialogParty* party) {
   party->params = kept.params;
 }
 
-void WriteAllow(std::uint16_t allow, std::string* out) {
-  std::string& text = *out;
-  text.clear();
-  for (unsigned i = 1; i <= static_cast<unsigned>(Method::kPublish); ++i) {
-    if ((allow & (1u << i)) == 0) continue;
-    if (!text.empty()) text += ", ";
-    text += ToString(static_cast<Method>(i));
+// A method's name behind a comma, in so many bytes as can be copied at once.
+struct ListedMethod {
+  std::array<char, 16> text{};
+  std::size_t size = 0;
+};
+constexpr std::size_t kMethods = static_cast<std::size_t>(Method::kPublish) + 1;
+constexpr std::array<ListedMethod, kMethods> kListedMethods = [] {
+  std::array<ListedMethod, kMethods> listed;
+  for (const kernel::MethodName& one : kernel::kMethodNames) {
+    ListedMethod& entry = listed[static_cast<std::size_t>(one.method)];
+    for (const char c : {',', ' '}) entry.text[entry.size++] = c;
+    for (const char c : one.name) entry.text[entry.size++] = c;
   }
+  return listed;
+}();
+
+// A bit for each method that is allowed.
+void WriteAllow(std::uint16_t allow, std::string* out) {
+  std::array<char, kMethods * sizeof(ListedMethod::text)> text;
+  char* at = text.data();
+  for (std::uint32_t rest = allow & ((1u << kMethods) - 1); rest != 0; rest &= rest - 1) {
+    const ListedMethod& one = kListedMethods[static_cast<std::size_t>(std::countr_zero(rest))];
+    std::memcpy(at, one.text.data(), one.text.size());
+    at += one.size;
+  }
+  // Without the first comma.
+  const auto size = static_cast<std::size_t>(at - text.data());
+  out->assign(text.data() + std::min<std::size_t>(size, 2), size - std::min<std::size_t>(size, 2));
 }
 
 }  // namespace

@@ -10,16 +10,21 @@
 
 namespace sipheal::inline v0_1::sip {
 
-// Takes the next line off `text`, without its line end (a doubled CR, too, so that what is reduced
-// once stays as it is); false at the end.
+// The line that ends with the line feed at `stop`, without its line end (a doubled CR, too, so that
+// what is reduced once stays as it is).
+inline std::string_view LineUpTo(const char* begin, const char* stop) {
+  while (stop != begin && stop[-1] == '\r') --stop;
+  return {begin, static_cast<std::size_t>(stop - begin)};
+}
+
+// Takes the next line off `text`; false at the end.
 inline bool NextLine(std::string_view* text, std::string_view* line) {
   if (text->empty()) return false;
   const char* const begin = text->data();
   const char* const end = begin + text->size();
-  const char* stop = FindLineEnd(begin, end);
+  const char* const stop = FindLineEnd(begin, end);
   const char* const next = stop == end ? end : stop + 1;
-  while (stop != begin && stop[-1] == '\r') --stop;
-  *line = {begin, static_cast<std::size_t>(stop - begin)};
+  *line = LineUpTo(begin, stop);
   *text = {next, static_cast<std::size_t>(end - next)};
   return true;
 }

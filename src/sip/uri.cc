@@ -37,7 +37,20 @@ constexpr std::array<UriByte, 256> kUriBytes = [] {
   return bytes;
 }();
 
-bool IsHostChar(char c) { return kUriBytes[static_cast<unsigned char>(c)] == UriByte::kHost; }
+UriByte KindOf(char c) { return kUriBytes[static_cast<unsigned char>(c)]; }
+
+// Where the first byte from `at` on is that is not one of the first two kinds, or somewhat before.
+std::size_t SkipPlain(std::string_view text, std::size_t at) {
+  const auto kind = [&](std::size_t i) { return static_cast<unsigned>(KindOf(text[at + i])); };
+  for (; at + 8 <= text.size(); at += 8) {
+    const unsigned kinds =
+        kind(0) | kind(1) | kind(2) | kind(3) | kind(4) | kind(5) | kind(6) | kind(7);
+    if (kinds > static_cast<unsigned>(UriByte::kHost)) break;
+  }
+  return at;
+}
+
+bool IsHostChar(char c) { return KindOf(c) == UriByte::kHost; }
 
 // The colon behind a scheme; npos when there is none.
 std::size_t FindSchemeEnd(std::string_view text) {
@@ -186,8 +199,8 @@ std::optional<UriView> UriView::Parse(std::string_view text) {
   const std::size_t begin = colon + 1;
   std::size_t at = text.npos;
   std::size_t question = text.npos;
-  for (std::size_t i = begin; i < text.size(); ++i) {
-    const UriByte kind = kUriBytes[static_cast<unsigned char>(text[i])];
+  for (std::size_t i = SkipPlain(text, begin); i < text.size(); ++i) {
+    const UriByte kind = KindOf(text[i]);
     if (kind <= UriByte::kHost) continue;
     if (kind == UriByte::kForbidden) return std::nullopt;
     if (kind == UriByte::kQuestion) {
