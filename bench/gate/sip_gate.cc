@@ -52,10 +52,11 @@ std::size_t Rebuild(const std::vector<GateCall>& calls, sip::DialogFolder& folde
 
 std::size_t Serialise(const Dialogs& dialogs, sip::ReinviteWriter& writer) {
   std::size_t good = 0;
+  sip::RecoveryVariableWriter variables;
   std::string text;
   for (const sip::DialogState& dialog : dialogs) {
     good += writer.Write(dialog, {.branch = "z9hG4bK-gate-1"}).ok() ? 1 : 0;
-    good += sip::RecoveryVariables(dialog).ok() ? 1 : 0;
+    good += variables.Write(dialog).ok() ? 1 : 0;
     EncodeDialog(dialog, &text);
     good += text.empty() ? 0 : 1;
   }

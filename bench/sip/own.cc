@@ -90,7 +90,7 @@ class Work {
     for (const sip::DialogState& dialog : dialogs_) Keep(Write(dialog).ok());
   }
   void VariablesAll() {
-    for (const sip::DialogState& dialog : dialogs_) Keep(sip::RecoveryVariables(dialog).ok());
+    for (const sip::DialogState& dialog : dialogs_) Keep(variables_.Write(dialog).ok());
   }
   void EncodeAll() {
     for (const sip::DialogState& dialog : dialogs_) {
@@ -127,6 +127,7 @@ class Work {
   sip::MessageView view_;
   sip::MessageFields fields_;
   sip::ReinviteWriter writer_;
+  sip::RecoveryVariableWriter variables_;
   std::string text_;
   std::vector<sip::DialogState> found_;
   std::vector<sip::DialogState> dialogs_;

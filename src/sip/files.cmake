@@ -45,6 +45,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/method.cc
   sip/next_request.cc
   sip/printable.cc
+  sip/recovery_variables.cc
   sip/reinvite.cc
   sip/sdp.cc
   sip/server_match.cc

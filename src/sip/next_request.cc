@@ -5,7 +5,6 @@
 #include <array>
 
 #include "absl/strings/str_format.h"
-#include "base/absl_compat.h"
 #include "base/status_macros.h"
 #include "sip/kernel/kernel.h"
 #include "sip/next_request_internal.h"
@@ -15,65 +14,9 @@
 namespace sipheal::inline v0_1::sip {
 namespace {
 
-using internal::AbslView;
-
 std::string StripForRequestUri(const UriView& uri) {
   std::string text;
   ForRequestUri(uri, [&](std::string_view piece) { text += piece; });
-  return text;
-}
-
-// The display name that a quoted string stands for; a token stands for itself.
-std::string UnquoteDisplay(std::string_view display) {
-  if (display.size() < 2 || display.front() != '"' || display.back() != '"') {
-    return std::string(display);
-  }
-  display = display.substr(1, display.size() - 2);
-  std::string text;
-  for (std::size_t i = 0; i < display.size(); ++i) {
-    if (display[i] == '\\' && i + 1 < display.size()) ++i;
-    text += display[i];
-  }
-  return text;
-}
-
-std::string RouteValue(const std::vector<std::string>& uris) {
-  std::string text;
-  for (const std::string& uri : uris) {
-    if (!text.empty()) text += ',';
-    text += '<' + uri + '>';
-  }
-  return text;
-}
-
-bool IsUnsigned32(std::string_view text, std::uint32_t limit) {
-  return ParseUnsigned(text, limit).has_value();
-}
-
-// The value of the o= line as the server last sent it, highest version; empty when it does not fit
-// into what a media server can continue.
-std::string OriginValue(const DialogState& dialog) {
-  SdpSummary sdp = dialog.local_sdp;
-  if (!dialog.highest_local_sdp_version.empty())
-    sdp.origin_version = dialog.highest_local_sdp_version;
-  const bool fits = !sdp.origin_user.empty() && !sdp.origin_address.empty() &&
-                    sdp.origin_net_type == "IN" &&
-                    (sdp.origin_address_type == "IP4" || sdp.origin_address_type == "IP6") &&
-                    IsUnsigned32(sdp.origin_session_id, 0xffffffffu) &&
-                    IsUnsigned32(sdp.origin_version, 0xfffffffeu);
-  return fits ? sdp.Origin() : std::string();
-}
-
-std::string MediaValue(const DialogState& dialog) {
-  std::string text;
-  for (const SdpMedia& media : dialog.local_sdp.media) {
-    if (media.type.empty() || media.protocol.empty() || media.formats.empty() ||
-        media.formats.find(',') != std::string::npos) {
-      return {};
-    }
-    if (!text.empty()) text += ',';
-    text += absl::StrFormat("%s %d %s %s", media.type, media.port, media.protocol, media.formats);
-  }
   return text;
 }
 
@@ -267,44 +210,6 @@ SdpDirection NextOfferDirection(const DialogState& dialog) {
   if (dialog.held_by_local) return SdpDirection::kSendOnly;
   if (dialog.held_by_remote) return SdpDirection::kRecvOnly;
   return SdpDirection::kSendRecv;
-}
-
-absl::StatusOr<std::vector<ChannelVariable>> RecoveryVariables(const DialogState& dialog,
-                                                               const RecoveryOptions& options) {
-  if (absl::Status status = CheckIdentity(dialog); !status.ok()) return status;
-  // Checks target and routes; the variables hold them as they are, since pjsip does strict routing.
-  if (absl::Status status = FindTarget(dialog).status(); !status.ok()) return status;
-  ABSL_ASSIGN_OR_RETURN(const UriView target, CheckedUri(dialog.remote_target, "remote_target"));
-  const CaptureTime now = options.now == CaptureTime{} ? dialog.last_seen : options.now;
-  ABSL_ASSIGN_OR_RETURN(const std::uint32_t cseq, NextCseq(dialog, options.cseq, now));
-
-  std::vector<ChannelVariable> variables;
-  auto add = [&](std::string_view name, std::string value) {
-    variables.emplace_back("PJSIP_RECOVERY_" + std::string(name), std::move(value));
-  };
-  add("FROM_DISPLAY", UnquoteDisplay(dialog.local.display));
-  add("FROM_URI", dialog.local.uri);
-  add("FROM_TAG", dialog.local.tag);
-  add("TO_DISPLAY", UnquoteDisplay(dialog.remote.display));
-  add("TO_URI", dialog.remote.uri);
-  add("TO_TAG", dialog.remote.tag);
-  add("CALL-ID", dialog.call_id);
-  add("CSEQ", absl::StrFormat("%d", cseq));
-  add("ROUTES", RouteValue(dialog.route_set));
-  add("RECORD-ROUTES", RouteValue(dialog.record_route));
-  add("REQUEST_URI", StripForRequestUri(target));
-  if (dialog.remote_seq && *dialog.remote_seq <= 0x7fffffffu) {
-    add("REMOTE_CSEQ", absl::StrFormat("%d", *dialog.remote_seq));
-  }
-  if (std::string origin = OriginValue(dialog); !origin.empty()) add("SDP_ORIGIN", origin);
-  if (std::string media = MediaValue(dialog); !media.empty()) add("SDP_MEDIA", media);
-  for (const ChannelVariable& variable : variables) {
-    if (HasUnsafeBytes(variable.second)) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "no request can be made: %s would hold CR, LF or NUL: refused", variable.first));
-    }
-  }
-  return variables;
 }
 
 }  // namespace sipheal::inline v0_1::sip

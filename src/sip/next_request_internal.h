@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "sipheal/sip/dialog_state.h"
+#include "sipheal/sip/next_request.h"
 #include "sipheal/sip/uri.h"
 
 namespace sipheal::inline v0_1::sip {
@@ -29,6 +30,18 @@ struct WireTarget {
 
 // As NextRequest.
 absl::StatusOr<WireTarget> FindTarget(const DialogState& dialog);
+
+// What the channel variables need besides the dialog.
+struct CheckedVariables {
+  UriView target;
+  std::uint32_t cseq = 0;
+  bool has_origin = false;  // of the server's SDP, such that a media server can continue it
+  bool has_media = false;
+};
+
+// Fails as RecoveryVariables does, and makes nothing.
+absl::StatusOr<CheckedVariables> CheckVariables(const DialogState& dialog,
+                                                const RecoveryOptions& options);
 
 // Calls fn with the pieces of a URI as a Request-URI and a Route may hold it: without headers and
 // `method` (RFC 3261 19.1.1, table 1).

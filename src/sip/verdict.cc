@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "absl/strings/str_format.h"
+#include "sip/next_request_internal.h"
 #include "sip/text.h"
 #include "sipheal/sip/dialog_state.h"
 #include "sipheal/sip/next_request.h"
@@ -206,10 +207,8 @@ Verdict Judge(const DialogState& dialog, const VerdictOptions& options) {
   recovery.cseq = options.cseq;
   recovery.now = now;
   if (request.ok()) {
-    if (absl::StatusOr<std::vector<ChannelVariable>> variables =
-            RecoveryVariables(dialog, recovery);
-        !variables.ok()) {
-      decide(VerdictToken::kRefused, std::string(variables.status().message()));
+    if (absl::Status made = CheckVariables(dialog, recovery).status(); !made.ok()) {
+      decide(VerdictToken::kRefused, std::string(made.message()));
     }
   }
   if (decided()) return verdict;

@@ -113,6 +113,62 @@ TEST(RecoveryVariables, Rule12_9_RefuseUnsafeValues) {
   EXPECT_FALSE(sip::RecoveryVariables(unbalanced).ok());
 }
 
+TEST(RecoveryVariables, Rule12_9_RefuseUnsafeValuesThatAreForTheRecordAlone) {
+  CallScript call;
+  call.AnsweredByPeer({"<sip:p1;lr>"});
+  const DialogState good = call.Only();
+  const std::string bad = "x\r\nRoute: <sip:evil>";
+  for (const char* name : {"RECORD-ROUTES", "SDP_ORIGIN", "SDP_MEDIA"}) {
+    DialogState d = good;
+    if (name == std::string_view("RECORD-ROUTES")) d.record_route.push_back(bad);
+    if (name == std::string_view("SDP_ORIGIN")) d.local_sdp.origin_user = bad;
+    if (name == std::string_view("SDP_MEDIA")) d.local_sdp.media.back().protocol = bad;
+    const absl::Status status = sip::RecoveryVariables(d).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()), HasSubstr(name));
+    EXPECT_NE(sip::Judge(d).token, sip::VerdictToken::kRecoverable) << name;
+  }
+}
+
+TEST(RecoveryVariables, OneWriterMakesThoseOfAnyDialogAsIfItWereTheFirst) {
+  CallScript small;
+  small.AnsweredByPeer();
+  CallScript large;
+  large.AnsweredByServer({"<sip:p2;lr>", "<sip:" + std::string(5000, 'h') + ";lr>"});
+  DialogState quoted = large.Only();
+  quoted.remote.display = "\"A \\\"x\\\" B\"";
+  DialogState refused = large.Only();
+  refused.remote.display = "x\r\n";
+  sip::RecoveryVariableWriter writer;
+  for (const DialogState& dialog : {small.Only(), large.Only(), quoted, refused, small.Only()}) {
+    const auto expected = sip::RecoveryVariables(dialog);
+    const auto views = writer.Write(dialog);
+    ASSERT_EQ(views.status(), expected.status());
+    if (!views.ok()) continue;
+    std::vector<sip::ChannelVariable> made;
+    for (const sip::VariableView& view : *views) made.emplace_back(view.name, view.value);
+    EXPECT_EQ(made, *expected);
+  }
+}
+
+TEST(RecoveryVariables, AWriterUsesItsMemoryAgain) {
+  CallScript call;
+  call.AnsweredByServer({"<sip:p2;lr>", "<sip:p1;lr>"});
+  const DialogState dialog = call.Only();
+  sip::RecoveryVariableWriter writer;
+  const auto first = writer.Write(dialog);
+  ASSERT_TRUE(first.ok()) << first.status();
+  const sip::VariableView* const list = first->data();
+  const char* const routes = (*first)[8].value.data();
+  for (int round = 0; round < 3; ++round) {
+    const auto again = writer.Write(dialog);
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_EQ(again->data(), list);
+    EXPECT_EQ((*again)[8].name, "PJSIP_RECOVERY_ROUTES");
+    EXPECT_EQ((*again)[8].value.data(), routes);
+  }
+}
+
 TEST(RecoveryVariables, F25_KeepTheContactsParametersByteByByte) {
   for (const char* target :
        {"sip:198.51.100.7:5060;transport=udp;ob;line=a%20b+c", "sip:u@198.51.100.7;x;Y=1;z=%22Q%22",

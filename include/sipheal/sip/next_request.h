@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -53,9 +54,28 @@ struct RecoveryOptions {
 
 using ChannelVariable = std::pair<std::string, std::string>;
 
-// The PJSIP_RECOVERY_* variables for res_pjsip_recovery, in a stable order. FROM is the server's
-// side. Fails with the name of the variable when one cannot be made, or holds CR, LF or NUL, or
-// would not read back as what it was made from. It does not judge: call Judge() first.
+struct VariableView {
+  std::string_view name;
+  std::string_view value;
+};
+
+// Makes the PJSIP_RECOVERY_* variables of one dialog after the other in memory of its own, which it
+// keeps. One thread at a time.
+class SIPHEAL_EXPORT RecoveryVariableWriter {
+ public:
+  // The variables for res_pjsip_recovery, in a stable order. FROM is the server's side. Valid until
+  // the next call and while the dialog stays as it is. Allocates nothing once as much was written.
+  // Fails with the name of the variable when one cannot be made, or holds CR, LF or NUL, or would
+  // not read back as what it was made from. It does not judge: call Judge() first.
+  absl::StatusOr<std::span<const VariableView>> Write(const DialogState& dialog,
+                                                      const RecoveryOptions& options = {});
+
+ private:
+  std::vector<VariableView> variables_;
+  std::string text_;  // of the values that do not stand in the dialog as they are
+};
+
+// The same as texts of their own.
 SIPHEAL_EXPORT absl::StatusOr<std::vector<ChannelVariable>> RecoveryVariables(
     const DialogState& dialog, const RecoveryOptions& options = {});
 
