@@ -55,7 +55,9 @@ void Derivation::DeriveUsages(Draft& draft) const {
   if (!Has(Method::kRefer) && !Has(Method::kSubscribe) && !Has(Method::kNotify)) return;
   struct Known {
     DialogUsage usage;
+    bool begun = false;
     bool over = false;
+    std::int64_t answered_us = INT64_MIN;  // the last answer that says how it stands
   };
   std::vector<Known> known;
   auto find = [&](const EventName& event, bool server_subscribes) -> Known& {
@@ -96,14 +98,17 @@ void Derivation::DeriveUsages(Draft& draft) const {
           continue;
         }
         const std::string id = std::to_string(at->cseq);
-        find({"refer", id}, at->sent).usage.message = RefOf(asked);
+        Known& one = find({"refer", id}, at->sent);
+        one.begun = true;
+        one.usage.message = RefOf(asked);
       } else if (at->method == Method::kSubscribe && at->has_request) {
         Known& one = find(ReadEvent(FindNote(NotesOf(asked), Note::kEvent)), at->sent);
+        if (final->status >= 300 && one.begun && !EndsSubscription(final->status)) continue;
         one.usage.message = RefOf(asked);
-        if (final->status >= 300) {
-          one.over = EndsSubscription(final->status);
-          continue;
-        }
+        one.answered_us = final->first.time_us;
+        one.over = final->status >= 300;
+        if (one.over) continue;
+        one.begun = true;
         std::string_view expires = FindNote(NotesOf(*final), Note::kExpires);
         if (expires.empty()) expires = FindNote(NotesOf(asked), Note::kExpires);
         one.usage.expires_at = seconds_after(*final, expires);
@@ -118,14 +123,17 @@ void Derivation::DeriveUsages(Draft& draft) const {
       // One that the peer sent and nobody answered may be anybody's.
       if (!at->sent && (final == nullptr || final->status >= 300)) continue;
       Known& one = find(ReadEvent(FindNote(NotesOf(at->request), Note::kEvent)), !at->sent);
-      one.usage.message = RefOf(at->request);
+      const bool newer = at->request.first.time_us > one.answered_us;
+      if (one.over && one.begun && !newer) continue;
+      one.begun = true;
+      if (newer) one.usage.message = RefOf(at->request);
       const std::string_view text = FindNote(NotesOf(at->request), Note::kSubscriptionState);
       const std::size_t semicolon = text.find(';');
       const std::string_view said = TrimLws(text.substr(0, semicolon));
       one.usage.active = EqualsIgnoreCase(said, "active");
       one.over = EqualsIgnoreCase(said, "terminated") ||
                  (final != nullptr && EndsSubscription(final->status));
-      if (semicolon != text.npos) {
+      if (newer && semicolon != text.npos) {
         if (const auto expires = FindParam(text.substr(semicolon), "expires")) {
           one.usage.expires_at = seconds_after(at->request, *expires);
         }

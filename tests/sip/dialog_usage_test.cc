@@ -301,5 +301,67 @@ TEST(Usages, Rule7_5_ANotifyOpensTheSubscribersDialogWithItsOwnRoute) {
   }
 }
 
+// --- subscriptions within the call: what came last counts ---
+
+struct Subscribed : CallScript {
+  Subscribed() {
+    AnsweredByPeer();
+    Receive("2");
+  }
+  // The peer subscribes, or does it anew, and the server answers.
+  void Receive(const std::string& cseq, int status = 200, const std::string& expires = "600") {
+    const Request subscribe =
+        CallScript::Receive(FromPeer({.method = "SUBSCRIBE",
+                                      .cseq = static_cast<unsigned>(std::stoul(cseq)),
+                                      .extra = "Event: presence\r\nExpires: " + expires + "\r\n"}));
+    Reply(subscribe, {.status = status, .extra = "Expires: " + expires + "\r\n"});
+  }
+  void Notify(unsigned cseq, const std::string& state) {
+    const Request notify =
+        Send({.method = "NOTIFY",
+              .cseq = cseq,
+              .to_tag = "b",
+              .extra = "Event: presence\r\nSubscription-State: " + state + "\r\n"});
+    Reply(notify, {});
+  }
+};
+
+TEST(Subscriptions, Rule7_4_ARefusedFirstSubscribeMakesNone) {
+  CallScript call;
+  call.AnsweredByPeer();
+  const Request subscribe = call.Receive(
+      FromPeer({.method = "SUBSCRIBE", .cseq = 2, .extra = "Event: presence\r\nExpires: 60\r\n"}));
+  call.Reply(subscribe, {.status = 403});
+  EXPECT_THAT(call.Only().usages, IsEmpty());
+}
+
+TEST(Subscriptions, Rule7_4_TheLaterExpiryOfARefreshCountsAndNotThatOfTheNotificationBefore) {
+  Subscribed call;
+  call.Notify(2, "active;expires=600");
+  call.Wait(500);
+  call.Receive("3");
+  ASSERT_THAT(call.Only().usages, SizeIs(1));
+  const sip::CaptureTime answered = call.messages.back().time;
+  EXPECT_EQ(call.Only().usages[0].expires_at, answered + std::chrono::seconds(600));
+  EXPECT_TRUE(call.Only().usages[0].active);
+}
+
+TEST(Subscriptions, Rule7_4_ARefusedRefreshThatEndsItOverrulesTheNotificationBefore) {
+  for (const int status : {481, 403}) {
+    Subscribed call;
+    call.Notify(2, "active;expires=600");
+    call.Receive("3", status);
+    // RFC 6665 4.1.2.2: other refusals leave it as it was.
+    EXPECT_EQ(call.Only().usages.empty(), status == 481) << status;
+  }
+}
+
+TEST(Subscriptions, Rule7_4_OneThatWasGivenUpIsOverWithoutItsLastNotification) {
+  Subscribed call;
+  call.Notify(2, "active;expires=600");
+  call.Receive("3", 200, "0");
+  EXPECT_THAT(call.Only().usages, IsEmpty());
+}
+
 }  // namespace
 }  // namespace sipheal::testing

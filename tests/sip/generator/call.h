@@ -79,6 +79,16 @@ struct Change {
   int back_to = -1;
 };
 
+// A subscription within the dialog, as both sides know it.
+struct Subscription {
+  std::string event;
+  std::string id;
+  bool by_server = false;  // it subscribes
+  bool active = false;
+  bool over = false;
+  std::int64_t expires_us = 0;  // 0: not said
+};
+
 // One dialog of the call: the server's with one peer.
 struct Leg {
   UserAgent server;
@@ -112,7 +122,8 @@ struct Leg {
   std::string local_target;  // the server's last Contact
   std::string first_ip;      // of the peer
   std::string last_hop;      // where the server last sent a request in the dialog to
-  bool resync = false;       // a re-INVITE failed after a part of it was carried out
+  std::vector<Subscription> subscriptions;
+  bool resync = false;  // a re-INVITE failed after a part of it was carried out
 
   std::vector<Change>& Of(Fact fact) { return history[static_cast<std::size_t>(fact)]; }
   const std::vector<Change>& Of(Fact fact) const { return history[static_cast<std::size_t>(fact)]; }

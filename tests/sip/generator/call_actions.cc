@@ -18,7 +18,9 @@ void Simulation::Act(Leg& leg) {
   if (dice_.Chance(30)) Pause(500'000, 3'000'000);
   const bool by_server = dice_.Chance(50);
   const std::uint32_t what = dice_.Below(100);
-  if (what < 35) {
+  if (subscribes_ && wide_.Chance(40)) {
+    Subscribe(leg, by_server);
+  } else if (what < 35) {
     Refresh(leg, by_server, false);
   } else if (what < 50) {
     Refresh(leg, by_server, true);
@@ -214,43 +216,6 @@ void Simulation::OutOfOrder(Leg& leg) {
   const Message late = leg.peer_side.Request("INFO");
   Answer(leg, Send(leg, false, late), 200);
   Answer(leg, Send(leg, false, early), 500);
-}
-
-void Simulation::Refer(Leg& leg, bool by_server) {
-  Message refer = DialogOf(leg, by_server).Request("REFER");
-  refer.contact = Agent(leg, by_server).contact;
-  refer.extra = {"Refer-To: <sip:third@example.net>"};
-  const std::uint32_t id = refer.cseq;
-  const Transaction sent = Send(leg, by_server, refer);
-  AnswerOptions options;
-  options.contact = true;
-  if (dice_.Chance(10)) {
-    Answer(leg, sent, 603);
-    return;
-  }
-  const auto refreshed = [&](const Transaction& request, int answer) {
-    // REFER and NOTIFY refresh the target, too (rule 4.1).
-    const std::string& contact = leg.peer.contact;
-    if (request.by_server) {
-      if (options.contact) Record(leg, Fact::kTarget, contact, {answer}, {{answer}});
-    } else {
-      Record(leg, Fact::kTarget, contact, {answer}, {{request.id, answer}});
-    }
-  };
-  refreshed(sent, Answer(leg, sent, 202, options));
-  options.contact = false;
-  for (const char* state : {"active;expires=60", "terminated;reason=noresource"}) {
-    Message notify = DialogOf(leg, !by_server).Request("NOTIFY");
-    notify.contact = Agent(leg, !by_server).contact;
-    const bool named = dice_.Chance(60);
-    notify.extra = {named ? "Event: refer;id=" + std::to_string(id) : "Event: refer",
-                    std::string("Subscription-State: ") + state};
-    Note note;
-    if (by_server && named) note.local_seq = id;
-    const Transaction notified = Send(leg, !by_server, notify, note);
-    refreshed(notified, Answer(leg, notified, 200));
-    if (dice_.Chance(30)) return;
-  }
 }
 
 void Simulation::Hangup(Leg& leg, bool by_server) {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 #include "sipheal/sip/explain.h"
 #include "sipheal/sip/next_request.h"
@@ -110,6 +111,7 @@ class LegChecker {
     for (std::size_t i = 0; i < kFactCount; ++i) Replaced(static_cast<Fact>(i));
     Whole();
     Secure();
+    Subscriptions();
     Verdict();
   }
 
@@ -365,6 +367,42 @@ class LegChecker {
   void Secure() {
     if (state_.IsMissing(Field::kSecure) && (!OpeningSeen(false) || !leg_.was_confirmed)) return;
     Equal("secure", state_.secure ? "yes" : "no", call_.secure ? "yes" : "no");
+  }
+
+  // Those that are open; through losses, none that never was.
+  void Subscriptions() {
+    const auto name = [](const std::string& event, const std::string& id, bool by_server) {
+      return event + ";id=" + id + (by_server ? " by the server" : " by the peer");
+    };
+    std::set<std::string> found;
+    for (const sip::DialogUsage& usage : state_.usages) {
+      std::string text = name(usage.event, usage.id, usage.server_subscribes);
+      if (lossless()) {
+        text += usage.active ? " active" : " pending";
+        if (usage.expires_at) {
+          text += " until " + std::to_string(usage.expires_at->time_since_epoch().count());
+        }
+      }
+      found.insert(text);
+    }
+    std::set<std::string> truth;
+    for (const Subscription& one : leg_.subscriptions) {
+      std::string text = name(one.event, one.id, one.by_server);
+      if (lossless()) {
+        if (one.over) continue;
+        text += one.active ? " active" : " pending";
+        if (one.expires_us != 0) text += " until " + std::to_string(one.expires_us);
+      } else if (one.event == "refer") {
+        truth.insert(name(one.event, "", one.by_server));
+      }
+      truth.insert(text);
+    }
+    for (const std::string& text : found) {
+      if (!truth.contains(text)) Fail("usages", text, "one that there is");
+    }
+    for (const std::string& text : truth) {
+      if (lossless() && !found.contains(text)) Fail("usages", "without " + text, "with it");
+    }
   }
 
   void Verdict() {

@@ -93,6 +93,7 @@ void Simulation::MakeWorld() {
     transport_ = wide_.Pick(kOthers);
     secure_ = sip::IsSecure(transport_) && wide_.Chance(40);
   }
+  subscribes_ = wide_.Chance(12);
   websocket_ = transport_ == sip::Transport::kWs || transport_ == sip::Transport::kWss;
   call_.transport = transport_;
   server_ = MakeUserAgent(true);

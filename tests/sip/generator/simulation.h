@@ -112,11 +112,18 @@ class Simulation {
   void Glare(Leg& leg);
   void Plain(Leg& leg, bool by_server);
   void OutOfOrder(Leg& leg);
-  void Refer(Leg& leg, bool by_server);
   void Hangup(Leg& leg, bool by_server);
   void KilledBy481(Leg& leg);
   void MaybeMove(UserAgent& agent, bool may_change_host);
   std::string MaybeTimer(bool request);
+
+  // --- subscriptions.cc: within the dialog, by REFER and SUBSCRIBE ---
+  void Refer(Leg& leg, bool by_server);
+  void Subscribe(Leg& leg, bool by_server);
+  bool AskFor(Leg& leg, std::size_t which, const std::string& expires);
+  void Notify(Leg& leg, std::size_t which, const std::string& event, const std::string& state,
+              Note note);
+  void TargetRefreshed(Leg& leg, const Transaction& request, int answer, bool has_contact);
 
   // --- forger.cc ---
   void Forge();
@@ -130,7 +137,8 @@ class Simulation {
   int budget_ = 0;
   bool ipv6_ = false;
   bool websocket_ = false;
-  bool secure_ = false;  // the parties name each other by sips: URIs
+  bool subscribes_ = false;  // there are subscriptions besides those of REFER
+  bool secure_ = false;      // the parties name each other by sips: URIs
   bool finished_ = false;
   sip::Transport transport_ = sip::Transport::kUdp;
   UserAgent server_;
