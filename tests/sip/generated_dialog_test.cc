@@ -171,12 +171,15 @@ TEST(GeneratedDialogs, Rule11_8_OrderRepeatsAndPiecesMakeNoDifference) {
     ASSERT_EQ(sip::Rebuild(shuffled, call.server), expected)
         << "seed " << seed << '\n'
         << generator::Report(call, sip::Rebuild(shuffled, call.server));
-    // An answer to an OPTIONS, NOTIFY or the like starts nothing in a folder, which would otherwise
-    // keep an entry for each keep-alive; so the first message here is the INVITE.
-    if (call.loss_percent != 0) continue;
     std::vector<sip::CapturedMessage> in_order = messages;
     std::stable_sort(in_order.begin(), in_order.end(),
                      [](const auto& a, const auto& b) { return a.time < b.time; });
+    // An answer to an OPTIONS, NOTIFY or the like starts nothing in a folder, which would otherwise
+    // keep an entry for each keep-alive; so the first message here is an INVITE.
+    in_order.erase(in_order.begin(),
+                   std::find_if(in_order.begin(), in_order.end(), [](const auto& message) {
+                     return message.bytes.starts_with("INVITE ");
+                   }));
     sip::DialogFolder folder(call.server);
     for (std::size_t i = 0; i < in_order.size(); ++i) {
       folder.Fold(in_order[i]);
@@ -186,6 +189,70 @@ TEST(GeneratedDialogs, Rule11_8_OrderRepeatsAndPiecesMakeNoDifference) {
       ASSERT_EQ(used, at_once) << "over another state, seed " << seed << " after " << i + 1;
     }
   }
+}
+
+// The capture of a direct call, read as that of the other side: the mirrored dialog (rule 1.1).
+TEST(GeneratedDialogs, Rule1_1_TheOtherSideOfADirectCallIsItsMirror) {
+  int calls = 0;
+  int recoverable = 0;
+  for (std::uint64_t seed = 1; seed <= InFull(4000); ++seed) {
+    const GeneratedCall call = generator::Generate(seed);
+    const generator::Leg* leg = call.legs.size() == 1 ? call.legs.front().get() : nullptr;
+    if (leg == nullptr || call.loss_percent != 0 || call.forged || leg->peer_changed_host ||
+        leg->peer.ip != leg->first_ip || !leg->chain.proxies.empty()) {
+      continue;
+    }
+    sip::ServerIdentity peer;
+    peer.addresses.push_back({sip::Endpoint::Parse(leg->peer.address())->ip});
+    const auto ours = sip::Rebuild(call.Messages(), call.server);
+    const auto theirs = sip::Rebuild(call.Messages(), peer);
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    ASSERT_EQ(ours.size(), theirs.size()) << generator::Report(call, theirs);
+    if (ours.size() != 1) continue;
+    ++calls;
+    const sip::DialogState& a = ours.front();
+    const sip::DialogState& b = theirs.front();
+    SCOPED_TRACE(generator::Report(call, theirs));
+    ASSERT_EQ(b.local, a.remote);
+    ASSERT_EQ(b.remote, a.local);
+    ASSERT_EQ(a.role == sip::DialogRole::kUac, b.role == sip::DialogRole::kUas);
+    // Whoever sent BYE has no dialog any more, answered or not (RFC 3261 15.1.1).
+    const bool ending =
+        a.end == sip::DialogEnd::kByeUnanswered || b.end == sip::DialogEnd::kByeUnanswered;
+    if (!ending) {
+      ASSERT_EQ(a.phase, b.phase);
+    }
+    ASSERT_EQ(a.local_sdp, b.remote_sdp);
+    ASSERT_EQ(a.remote_sdp, b.local_sdp);
+    ASSERT_EQ(a.held_by_local, b.held_by_remote);
+    ASSERT_EQ(a.held_by_remote, b.held_by_local);
+    ASSERT_EQ(a.session_timer.interval, b.session_timer.interval);
+    ASSERT_EQ(a.transport, b.transport);
+    ASSERT_EQ(a.secure, b.secure);
+    if (a.session_timer.active()) {
+      const bool mirrored = a.session_timer.local_refreshes != b.session_timer.local_refreshes;
+      // Nobody named: whoever asks had better refresh (rule 8.5).
+      ASSERT_TRUE(mirrored || a.session_timer.local_refreshes);
+    }
+    if (a.phase != sip::DialogPhase::kConfirmed || a.end != sip::DialogEnd::kNone) continue;
+    ++recoverable;
+    // What one side proved to have used is no less than what the other accepted of it.
+    ASSERT_LE(b.remote_seq.value_or(0), a.local_seq.value_or(0));
+    ASSERT_LE(a.remote_seq.value_or(0), b.local_seq.value_or(0));
+    // What is not answered yet is in force for whoever sent it.
+    if (!a.open_transactions.empty() || !b.open_transactions.empty()) continue;
+    ASSERT_EQ(a.remote_target, leg->server_side.target);
+    ASSERT_EQ(b.remote_target, leg->peer_side.target);
+    ASSERT_EQ(a.usages.size(), b.usages.size());
+    for (const sip::DialogUsage& usage : a.usages) {
+      ASSERT_TRUE(std::any_of(b.usages.begin(), b.usages.end(), [&](const sip::DialogUsage& other) {
+        return other.event == usage.event && other.id == usage.id &&
+               other.server_subscribes != usage.server_subscribes && other.active == usage.active;
+      })) << usage.event;
+    }
+  }
+  EXPECT_GT(calls, static_cast<int>(InFull(4000)) / 12);
+  EXPECT_GT(recoverable, static_cast<int>(InFull(4000)) / 25);
 }
 
 // Without one message nothing is known better, and what may be sent is the same (rule 11.9).
