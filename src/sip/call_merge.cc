@@ -3,11 +3,19 @@
 #include <algorithm>
 
 #include "sip/call_facts.h"
+#include "sip/find_line_end.h"
 
 namespace sipheal::inline v0_1::sip {
 namespace {
 
 constexpr std::size_t kMaxRivals = 1000;
+
+// Of the first line, with its line end, which every line of a reduced description has.
+std::size_t LineSize(std::string_view text) {
+  const char* const end = text.data() + text.size();
+  const char* const stop = FindLineEnd(text.data(), end);
+  return static_cast<std::size_t>(stop - text.data()) + (stop == end ? 0 : 1);
+}
 
 }  // namespace
 
@@ -57,7 +65,7 @@ void CallFacts::FillCommon(MessageFact* fact, const MessageRecord& record, const
   fact->sdp_origin = fact->sdp = 0;
   if (!record.sdp.empty()) {
     const std::size_t origin_end =
-        record.sdp.substr(0, 2) == "o=" ? record.sdp.find('\n') + 1 : std::size_t{0};
+        record.sdp.substr(0, 2) == "o=" ? LineSize(record.sdp) : std::size_t{0};
     fact->sdp_origin = texts.Intern(record.sdp.substr(0, origin_end), like.sdp_origin);
     fact->sdp = texts.Intern(record.sdp.substr(origin_end), like.sdp);
   }

@@ -105,7 +105,7 @@ void Assign(const std::vector<std::string_view>& from, std::vector<std::string>*
 }  // namespace
 
 bool SameUserHostPort(std::string_view a, std::string_view b) {
-  if (a == b) return true;
+  if (SameText(a, b)) return true;
   std::optional<UriView> left = UriView::Parse(a);
   std::optional<UriView> right = UriView::Parse(b);
   if (!left || !right || !left->is_sip || !right->is_sip) return a == b;
@@ -121,7 +121,7 @@ bool SameUserHostPort(std::string_view a, std::string_view b) {
 }
 
 bool SameUri(std::string_view a, std::string_view b) {
-  if (a == b) return true;
+  if (SameText(a, b)) return true;
   std::optional<UriView> left = UriView::Parse(a);
   std::optional<UriView> right = UriView::Parse(b);
   return left && right && SameUserHostPort(a, b) && left->params == right->params;

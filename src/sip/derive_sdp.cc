@@ -365,8 +365,9 @@ bool Derivation::Describes(const MessageFact& fact) const {
 // The o= line is apart when it stands first, as it must.
 SdpOrigin Derivation::OriginOf(const MessageFact& fact) const {
   if (fact.sdp_origin == 0) return ReadOrigin(SdpOf(fact).origin());
-  const std::string_view line = facts_.Text(fact.sdp_origin);
-  return ReadOrigin(line.substr(2, line.find_last_not_of("\r\n") - 1));
+  std::string_view line = facts_.Text(fact.sdp_origin).substr(2);
+  while (!line.empty() && (line.back() == '\n' || line.back() == '\r')) line.remove_suffix(1);
+  return ReadOrigin(line);
 }
 
 // Re-INVITEs that were refused, by either side (rule 6.6).

@@ -79,6 +79,7 @@ bool SupportsFromChange(const MessageView& view) {
   constexpr std::size_t kHyphen = 4;
   bool found = false;
   view.ForEach(HeaderId::kSupported, [&](std::string_view list) {
+    if (!HasAny<'-'>(list)) return;
     for (std::size_t at = list.find('-'); at != list.npos; at = list.find('-', at + 1)) {
       if (at < kHyphen || !EqualsIgnoreCase(list.substr(at - kHyphen, kToken.size()), kToken)) {
         continue;

@@ -32,8 +32,9 @@ inline bool NextLine(std::string_view* text, std::string_view* line) {
 // "101 telephone-event/8000": whether the payload type is a dynamic one (RFC 3551 6).
 inline bool IsDynamicRtpmap(std::string_view rtpmap) {
   while (!rtpmap.empty() && rtpmap.front() == ' ') rtpmap.remove_prefix(1);
-  const std::optional<std::uint32_t> number =
-      ParseUnsigned(rtpmap.substr(0, rtpmap.find(' ')), 127);
+  std::size_t size = 0;  // of a few digits
+  while (size < rtpmap.size() && rtpmap[size] != ' ') ++size;
+  const std::optional<std::uint32_t> number = ParseUnsigned(rtpmap.substr(0, size), 127);
   return number && *number >= 96;
 }
 

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 
+#include "sip/text.h"
+
 namespace sipheal::inline v0_1::sip {
 
 TrackedCalls::Place TrackedCalls::Find(std::string_view call_id) const {
   Place place;
-  if (last_->opened != 0 && last_->call_id == call_id) {
+  if (last_->opened != 0 && SameText(last_->call_id, call_id)) {
     place.hash = last_->hash;
     place.open = last_;
     place.stored = last_->stored;
