@@ -138,12 +138,12 @@ std::vector<std::string> PrintDialogs(const DialogsOptions& options, sip::Server
     if (!text.empty()) notes.push_back(std::move(text));
   };
   if (input.messages.empty() && input.frames > 0) note(NoteNoSip(input.frames));
-  note(NoteMalformed(input.messages));
   if (!input.messages.empty() && !options.agents.empty()) {
     note(NoteAgents(options.agents, input.messages));
   }
   ServerSearch search = FindServer(input.messages, input.tunnelled, identity);
   for (std::string& text : search.notes) note(std::move(text));
+  note(NoteMalformed(std::span(input.messages).first(search.own), identity));
   std::vector<sip::DialogState> dialogs =
       sip::Rebuild(std::span(input.messages).first(search.own), identity);
   sip::LinkLegs(dialogs);

@@ -251,6 +251,7 @@ Json Writer::Dialog(const sip::Verdict& verdict) {
   json["hold"] = HeldBy(dialog_);
   json["local_target"] = TextOrNull(dialog_.local_target);
   json["pending_remote_target"] = TextOrNull(dialog_.pending_remote_target);
+  json["observed_source"] = TextOrNull(dialog_.observed_source.ToString());
   json["record_route"] = Texts(dialog_.record_route);
   json["usages"] = Usages();
   json["links"] = Links();

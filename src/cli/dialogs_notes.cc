@@ -2,27 +2,27 @@
 #include "cli/dialogs_notes.h"
 
 #include <algorithm>
-#include <memory>
 #include <set>
 
 #include "absl/strings/str_format.h"
-#include "sipheal/sip/message_fields.h"
+#include "sipheal/sip/dialog_folder.h"
 #include "sipheal/sip/message_view.h"
 
 namespace sipheal::inline v0_1::cli {
 
-std::string NoteMalformed(std::span<const sip::CapturedMessage> messages) {
-  sip::MessageView view;
-  const auto fields = std::make_unique<sip::MessageFields>();  // large
+std::string NoteMalformed(std::span<const sip::CapturedMessage> messages,
+                          const sip::ServerIdentity& server) {
+  sip::DialogFolder folder(server);
   std::size_t malformed = 0;
   std::string first;
   for (const sip::CapturedMessage& message : messages) {
-    sip::ParseResult result = view.Parse(std::string_view(message.bytes));
-    if (result.ok()) result = fields->Read(view);
-    if (result.ok()) continue;
+    const sip::FoldOutcome outcome = folder.Fold(message);
+    folder.Forget(outcome.call_id);  // only the outcome is wanted
+    if (outcome.result != sip::FoldResult::kMalformed) continue;
     if (++malformed == 1) {
-      first = absl::StrFormat("frame %d, %s at byte %d", message.sequence,
-                              std::string(sip::ToString(result.error)), result.offset);
+      first =
+          absl::StrFormat("frame %d, %s at byte %d", message.sequence,
+                          std::string(sip::ToString(outcome.parse.error)), outcome.parse.offset);
     }
   }
   if (malformed == 0) return "";

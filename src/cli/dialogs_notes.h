@@ -9,12 +9,14 @@
 #include <vector>
 
 #include "sipheal/sip/captured_message.h"
+#include "sipheal/sip/server_identity.h"
 
 namespace sipheal::inline v0_1::cli {
 
-// Messages that no dialog is made of, since the parser refuses them: how many, and the first with
-// its frame, the rule and the byte.
-std::string NoteMalformed(std::span<const sip::CapturedMessage> messages);
+// Messages of the server that no dialog is made of, since they are not to be believed: how many,
+// and the first with its frame, the rule and the byte.
+std::string NoteMalformed(std::span<const sip::CapturedMessage> messages,
+                          const sip::ServerIdentity& server);
 
 // Frames without a single SIP message.
 std::string NoteNoSip(std::uint64_t frames);

@@ -19,6 +19,13 @@ constexpr std::int64_t kMaxJump = 16 << 20;
 // The ports by which a connection whose first bytes were not captured is taken for SIP.
 bool IsSipPort(std::uint16_t port) { return port == 5060 || port == 5061; }
 
+// The letter case of the version says nothing (RFC 3261 7.1).
+bool BeginsIgnoringCase(std::string_view text, std::string_view upper) {
+  const auto same = [](char a, char b) { return (a >= 'a' && a <= 'z' ? a - 'a' + 'A' : a) == b; };
+  return text.size() >= upper.size() && std::equal(upper.begin(), upper.end(), text.begin(),
+                                                   [&](char b, char a) { return same(a, b); });
+}
+
 StreamKind KindOf(std::string_view bytes) {
   if (bytes.starts_with("HEP3")) return StreamKind::kHep;
   if (LooksLikeFramedSip(bytes) == WebSocketFramer::Step::kMessage) return StreamKind::kWebSocket;
@@ -54,7 +61,7 @@ std::size_t FindStartLine(std::string_view bytes) {
 
 bool LooksLikeSip(std::string_view bytes) {
   while (!bytes.empty() && (bytes.front() == '\r' || bytes.front() == '\n')) bytes.remove_prefix(1);
-  if (bytes.starts_with("SIP/2.0 ")) return true;
+  if (BeginsIgnoringCase(bytes, "SIP/2.0 ")) return true;
   // A method, a space, and the version at the end of the line.
   std::size_t method = 0;
   while (method < bytes.size() && method < 32 && bytes[method] > ' ' && bytes[method] < 127 &&
@@ -63,7 +70,10 @@ bool LooksLikeSip(std::string_view bytes) {
   }
   if (method == 0 || method >= bytes.size() || bytes[method] != ' ') return false;
   const std::string_view line = bytes.substr(0, bytes.find('\n'));
-  return line.find(" SIP/") != std::string_view::npos;
+  for (std::size_t at = method; at != line.npos; at = line.find(' ', at + 1)) {
+    if (BeginsIgnoringCase(line.substr(at), " SIP/")) return true;
+  }
+  return false;
 }
 
 TcpStreams::Stream& TcpStreams::Find(const Key& key) {

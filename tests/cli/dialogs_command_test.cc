@@ -22,6 +22,7 @@ using nlohmann::json;
 using testing::Append;
 using testing::Ethernet;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using testing::PcapFile;
 using testing::TempFile;
 using testing::TestCall;
@@ -202,6 +203,12 @@ TEST(DialogsCommand, WhyNothingWasFoundIsSaid) {
   EXPECT_THAT(told, HasSubstr(std::to_string(setup.size()) + " messages are malformed"));
   EXPECT_THAT(told, HasSubstr("frame 1"));
   EXPECT_THAT(told, HasSubstr("CSeq"));
+  // What keeps a message out after its fields were read is told, too; that of others is not.
+  malformed = {setup[0]};
+  malformed[0].bytes.replace(malformed[0].bytes.find("<sip:2000"), 1, "\"\x01\" <");
+  EXPECT_THAT(hint(OptionsFor(TempFile(PcapFile(Frames(malformed))))), HasSubstr("1 message is"));
+  malformed[0].source.ip = *sip::IpAddress::Parse("192.0.2.77");
+  EXPECT_THAT(hint(OptionsFor(TempFile(PcapFile(Frames(malformed))))), Not(HasSubstr("malformed")));
 
   // One that can be read needs no hint.
   EXPECT_EQ(RunCommand(OptionsFor(good)).err, "");

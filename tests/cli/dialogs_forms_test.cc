@@ -95,6 +95,7 @@ TEST(DialogsForms, JsonHasEveryKeyWithItsType) {
       {"hold", kText},
       {"local_target", kTextOrNull},
       {"pending_remote_target", kTextOrNull},
+      {"observed_source", kTextOrNull},
       {"record_route", kList},
       {"usages", kList},
       {"links", kList},

@@ -177,6 +177,18 @@ TEST(PcapReader, OtherTrafficIsLeftOut) {
   EXPECT_EQ(contents.not_ip, 1u);
 }
 
+TEST(PcapReader, TheLetterCaseOfTheVersionSaysNothing) {
+  std::string request = Message(1);
+  request.replace(request.find(" SIP/2.0\r\n"), 5, " sip/");
+  const std::string response = "Sip/2.0 200 OK\r\n" + request.substr(request.find("Via:"));
+  std::vector<std::string> frames = {
+      Ethernet(Ip4(1, 2, kProtoUdp, Udp(5060, 5060, request))),
+      Ethernet(Ip4(1, 2, kProtoUdp, Udp(5060, 5060, response))),
+  };
+  frames.push_back(Segments(request, {}, 500)[0]);
+  EXPECT_THAT(Texts(Read(PcapFile(frames))), ElementsAre(request, response, request));
+}
+
 TEST(PcapReader, HepInACaptureGivesTheAddressesThatTheAgentSaw) {
   sip::CapturedMessage inner;
   inner.bytes = Message(7);
