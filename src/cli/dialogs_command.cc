@@ -46,65 +46,47 @@ absl::StatusOr<sip::ServerIdentity> ParseIdentity(const DialogsOptions& options)
   return identity;
 }
 
-void ReadFile(const std::string& file, const PcapOptions& pcap, bool& agents, DialogsInput& input,
-              std::ostream& err) {
-  absl::StatusOr<PcapContents> contents = ReadPcap(file, pcap);
-  if (!contents.ok()) {
-    err << "sipheal: " << std::string(contents.status().message()) << "\n";
-    input.damaged = true;
-    return;
-  }
-  if (!contents->damage.empty()) {
-    err << "sipheal: " << contents->damage << "; what stands before it was read\n";
-    input.damaged = true;
-  }
-  const auto note = [&](const std::string& text) {
-    err << "sipheal: " << file << ": " << text << "\n";
-  };
-  if (contents->lost_fragments > 0 || contents->stream_gaps > 0) {
+void TellHoles(const PcapContents& contents, std::ostream& err) {
+  const auto note = [&](const std::string& text) { err << "sipheal: " << text << "\n"; };
+  if (contents.lost_fragments > 0 || contents.stream_gaps > 0) {
     note(absl::StrFormat("the capture has holes: %d fragmented packets, %d streams",
-                         contents->lost_fragments, contents->stream_gaps));
+                         contents.lost_fragments, contents.stream_gaps));
   }
-  if (contents->cut_messages > 0) {
+  if (contents.cut_messages > 0) {
     note(
         absl::StrFormat("%d messages were cut, so their bodies do not count: capture whole packets "
                         "(tcpdump -s 0) and all fragments (no filter by port alone)",
-                        contents->cut_messages));
+                        contents.cut_messages));
   }
-  if (contents->hep_refused > 0) {
-    note(absl::StrFormat("%d HEP packets could not be read", contents->hep_refused));
+  if (contents.hep_refused > 0) {
+    note(absl::StrFormat("%d HEP packets could not be read", contents.hep_refused));
   }
-  if (!contents->unread_links.empty()) {
-    note("frames of link type " + contents->unread_links + " were passed over");
+  if (!contents.unread_links.empty()) {
+    note("frames of link type " + contents.unread_links + " were passed over");
   }
-  for (PcapContents::Tunnelled& entry : contents->tunnelled) {
-    entry.message += input.messages.size();
-    input.tunnelled.push_back(entry);
-  }
-  for (sip::CapturedMessage& message : contents->messages) {
-    message.sequence += input.frames;
-    input.messages.push_back(std::move(message));
-  }
-  input.now = std::max(input.now, contents->last_time);
-  agents |= contents->hep_packets > 0;
-  input.frames += contents->frames;
 }
 
 // Reads the files as one capture. What can be read is kept; what cannot is told.
 DialogsInput ReadFiles(const DialogsOptions& options, const CaptureMoment& at, std::ostream& err) {
-  DialogsInput input;
-  bool agents = false;
   PcapOptions pcap;
-  pcap.keep_damaged = true;
+  pcap.last_frame = at.frame;
   pcap.last_time = at.time;
+  PcapReader reader(pcap);
+  DialogsInput input;
   for (const std::string& file : options.files) {
-    if (at.frame.has_value()) {
-      if (input.frames >= *at.frame) break;
-      pcap.last_frame = *at.frame - input.frames;
-    }
-    ReadFile(file, pcap, agents, input, err);
+    const absl::Status status = reader.Add(file);
+    if (status.ok()) continue;
+    err << "sipheal: " << std::string(status.message())
+        << (absl::IsDataLoss(status) ? "; what stands before it was read\n" : "\n");
+    input.damaged = true;
   }
-  if (agents) {
+  PcapContents contents = reader.Finish();
+  TellHoles(contents, err);
+  input.messages = std::move(contents.messages);
+  input.tunnelled = std::move(contents.tunnelled);
+  input.frames = contents.frames;
+  input.now = contents.last_time;
+  if (contents.hep_packets > 0) {
     // Their clocks are not that of the file; what they saw last is what is known of the time.
     input.now = {};
     for (const sip::CapturedMessage& message : input.messages) {

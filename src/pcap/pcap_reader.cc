@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -21,33 +22,48 @@
 namespace sipheal::inline v0_1 {
 namespace {
 
-// Gathers the messages of one file.
+// Gathers the messages of a capture.
 class Collector {
  public:
-  explicit Collector(PcapContents& contents)
-      : contents_(contents),
-        streams_([this](const pcap::StreamMessage& message) { TakeStreamMessage(message); }),
-        decoder_({[this](const pcap::Datagram& datagram) { TakeDatagram(datagram); },
-                  [this](const pcap::Segment& segment) { streams_.Add(segment); }}) {}
+  explicit Collector(PcapContents& contents) : contents_(contents) { Open(); }
+  Collector(const Collector&) = delete;
+  Collector& operator=(const Collector&) = delete;
 
   void TakeFrame(const pcap::Frame& frame) {
     ++contents_.frames;
     contents_.last_time = std::max(contents_.last_time, frame.time);
-    if (!decoder_.Decode(frame.link_type, frame.bytes, {contents_.frames, frame.time})) {
+    if (!decoder_->Decode(frame.link_type, frame.bytes, {contents_.frames, frame.time})) {
       ++contents_.not_ip;
     }
   }
 
-  // `whole`: the file was read to its end, so that nothing more can come.
+  // What comes now is no continuation: what is not whole yet will not be.
+  void StartOver() {
+    Close(true);
+    Open();
+  }
+
+  // `whole`: the capture was read to its end, so that nothing more can come.
   void Finish(bool whole) {
-    if (whole) decoder_.Finish();
-    streams_.Finish();
-    contents_.stream_gaps = streams_.gaps();
-    contents_.lost_fragments = decoder_.lost_fragments();
+    Close(whole);
     Sort();
   }
 
  private:
+  void Open() {
+    streams_.emplace([this](const pcap::StreamMessage& message) { TakeStreamMessage(message); });
+    decoder_.emplace(pcap::PacketDecoder::Sink{
+        [this](const pcap::Datagram& datagram) { TakeDatagram(datagram); },
+        [this](const pcap::Segment& segment) { streams_->Add(segment); }});
+  }
+
+  void Close(bool whole) {
+    if (whole) decoder_->Finish();
+    streams_->Finish();
+    contents_.stream_gaps += streams_->gaps();
+    contents_.lost_fragments += decoder_->lost_fragments();
+  }
+
   void TakeDatagram(const pcap::Datagram& datagram) {
     if (datagram.bytes.starts_with("HEP3")) {
       TakeHep(datagram.origin, datagram.bytes);
@@ -143,60 +159,101 @@ class Collector {
   }
 
   PcapContents& contents_;
-  pcap::TcpStreams streams_;
-  pcap::PacketDecoder decoder_;
+  std::optional<pcap::TcpStreams> streams_;
+  std::optional<pcap::PacketDecoder> decoder_;
 };
 
 }  // namespace
 
-absl::StatusOr<PcapContents> ReadPcap(const std::string& path, const PcapOptions& options) {
-  absl::StatusOr<std::unique_ptr<pcap::CaptureFile>> file = pcap::OpenCapture(path);
-  if (!file.ok()) return file.status();
-  PcapContents contents;
-  Collector collector(contents);
-  std::set<int> unknown_links;
-  bool known_link = false;
-  bool whole = false;
-  while (!options.last_frame.has_value() || contents.frames < *options.last_frame) {
-    const std::optional<pcap::Frame> frame = (*file)->Next();
-    if (!frame.has_value()) {
-      whole = true;
-      break;
+class PcapReader::Impl {
+ public:
+  explicit Impl(PcapOptions options) : options_(std::move(options)), collector_(contents_) {}
+
+  absl::Status Add(const std::string& path) {
+    if (AtLastFrame()) return absl::OkStatus();
+    absl::StatusOr<std::unique_ptr<pcap::CaptureFile>> file = pcap::OpenCapture(path);
+    if (!file.ok()) return file.status();
+    std::set<int> unknown_links;
+    bool known_link = false;
+    bool first = true;
+    while (!AtLastFrame()) {
+      const std::optional<pcap::Frame> frame = (*file)->Next();
+      if (!frame.has_value()) break;
+      // Files that are not in the order of time, or of several capture points.
+      if (std::exchange(first, false) && frame->time < contents_.last_time - kDisorder) {
+        collector_.StartOver();
+      }
+      if (pcap::PacketDecoder::Knows(frame->link_type)) {
+        known_link = true;
+      } else {
+        unknown_links.insert(frame->link_type);
+      }
+      if (options_.last_time.has_value() && frame->time > *options_.last_time) {
+        ++contents_.frames;  // its number is taken, though it is not read
+        continue;
+      }
+      collector_.TakeFrame(*frame);
+      if (contents_.messages.size() > options_.max_messages) {
+        return absl::ResourceExhaustedError(absl::StrFormat(
+            "%s: frame %d: more than %d messages: split the file or raise the limit", path,
+            contents_.frames, options_.max_messages));
+      }
     }
-    if (pcap::PacketDecoder::Knows(frame->link_type)) {
-      known_link = true;
-    } else {
-      unknown_links.insert(frame->link_type);
+    if (!unknown_links.empty() && !known_link) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("%s: link type %s is not read: capture on Ethernet, cooked or raw IP",
+                          path, LinkNames(unknown_links)));
     }
-    if (options.last_time.has_value() && frame->time > *options.last_time) {
-      ++contents.frames;  // its number is taken, though it is not read
-      continue;
+    unread_links_.merge(unknown_links);
+    if (const std::string damage = (*file)->damage(); !damage.empty()) {
+      return absl::DataLossError(
+          absl::StrFormat("%s: frame %d: %s: copy the file again, or cut it there with editcap",
+                          path, contents_.frames + 1, damage));
     }
-    collector.TakeFrame(*frame);
-    if (contents.messages.size() > options.max_messages) {
-      return absl::ResourceExhaustedError(
-          absl::StrFormat("%s: frame %d: more than %d messages: split the file or raise the limit",
-                          path, contents.frames, options.max_messages));
-    }
+    return absl::OkStatus();
   }
-  collector.Finish(whole && !options.last_time.has_value());
-  if (!unknown_links.empty()) {
+
+  PcapContents Finish() {
+    // Read to the end, nothing more can come.
+    collector_.Finish(!AtLastFrame() && !options_.last_time.has_value());
+    contents_.unread_links = LinkNames(unread_links_);
+    return std::move(contents_);
+  }
+
+ private:
+  // How far a frame may stand behind a later one where it was captured.
+  static constexpr std::chrono::milliseconds kDisorder{100};
+
+  bool AtLastFrame() const {
+    return options_.last_frame.has_value() && contents_.frames >= *options_.last_frame;
+  }
+
+  static std::string LinkNames(const std::set<int>& links) {
     std::string names;
-    for (const int link : unknown_links) {
+    for (const int link : links) {
       names += (names.empty() ? "" : ", ") + pcap::LinkTypeName(link);
     }
-    if (!known_link) {
-      return absl::InvalidArgumentError(absl::StrFormat(
-          "%s: link type %s is not read: capture on Ethernet, cooked or raw IP", path, names));
-    }
-    contents.unread_links = names;
+    return names;
   }
-  if (const std::string damage = (*file)->damage(); !damage.empty()) {
-    contents.damage =
-        absl::StrFormat("%s: frame %d: %s: copy the file again, or cut it there with editcap", path,
-                        contents.frames + 1, damage);
-    if (!options.keep_damaged) return absl::DataLossError(contents.damage);
-  }
+
+  PcapOptions options_;
+  PcapContents contents_;
+  Collector collector_;
+  std::set<int> unread_links_;
+};
+
+PcapReader::PcapReader(PcapOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
+PcapReader::~PcapReader() = default;
+absl::Status PcapReader::Add(const std::string& path) { return impl_->Add(path); }
+PcapContents PcapReader::Finish() { return impl_->Finish(); }
+
+absl::StatusOr<PcapContents> ReadPcap(const std::string& path, const PcapOptions& options) {
+  PcapReader reader(options);
+  const absl::Status status = reader.Add(path);
+  const bool damaged = absl::IsDataLoss(status);
+  if (!status.ok() && !(damaged && options.keep_damaged)) return status;
+  PcapContents contents = reader.Finish();
+  if (damaged) contents.damage = std::string(status.message());
   return contents;
 }
 

@@ -133,6 +133,47 @@ TEST(PcapLoss, AMessageInPiecesBelongsToTheFrameThatCompletesIt) {
   EXPECT_THAT(Numbers(Read(PcapFile(frames))), ElementsAre("c1@1", "c2@3", "c3@3"));
 }
 
+PcapContents ReadFiles(const std::vector<std::string>& files, const PcapOptions& options = {}) {
+  PcapReader reader(options);
+  for (const std::string& file : files) EXPECT_TRUE(reader.Add(TempFile(file).path()).ok());
+  return reader.Finish();
+}
+
+TEST(PcapLoss, WhatOneFileBreaksOffGoesOnInTheNext) {
+  const std::string stream = Message(1) + Message(2) + Message(3);
+  const std::vector<std::string> segments = Segments(stream, {Message(1).size() + 50}, 500);
+  const std::vector<std::string> pieces = Pieces(Message(4, Body(1000)));
+  ASSERT_EQ(pieces.size(), 2u);
+  const std::string first = PcapngFile({segments[0], pieces[1]});
+  const std::string second = PcapngFile({pieces[0], segments[1]});
+  const PcapContents contents = ReadFiles({first, second});
+  EXPECT_THAT(Numbers(contents), ElementsAre("c1@1", "c4@3", "c2@4", "c3@4"));
+  EXPECT_EQ(contents.frames, 4u);
+  EXPECT_EQ(contents.lost_fragments, 0u);
+  EXPECT_THAT(Numbers(ReadFiles({first, second}, {.last_frame = 3})), ElementsAre("c1@1", "c4@3"));
+}
+
+TEST(PcapLoss, AnOlderFileBehindANewerOneIsNoContinuation) {
+  // What it holds of the stream lies before what was read, and is read all the same.
+  const std::string stream = Message(1) + Message(2);
+  const std::vector<std::string> segments = Segments(stream, {Message(1).size()}, 500);
+  const std::string older = PcapFile({segments[0]});
+  const std::string newer = PcapFile({Ethernet(Ip4Message(9)), segments[1]});
+  EXPECT_THAT(Numbers(ReadFiles({newer, older})), ElementsAre("c9@1", "c2@2", "c1@3"));
+  EXPECT_THAT(Numbers(ReadFiles({older, newer})), ElementsAre("c1@1", "c9@2", "c2@3"));
+}
+
+TEST(PcapLoss, AFileThatCannotBeReadDoesNotKeepTheNextOnesOut) {
+  const std::string bytes = PcapFile({Ethernet(Ip4Message(1)), Ethernet(Ip4Message(2))});
+  const TempFile cut(bytes.substr(0, bytes.size() - 5));
+  const TempFile good(bytes);
+  PcapReader reader;
+  EXPECT_EQ(reader.Add("/nonexistent.pcap").code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(reader.Add(cut.path()).code(), absl::StatusCode::kDataLoss);
+  EXPECT_TRUE(reader.Add(good.path()).ok());
+  EXPECT_THAT(Numbers(reader.Finish()), ElementsAre("c1@1", "c1@2", "c2@3"));
+}
+
 TEST(PcapLoss, WhatStandsBehindALostSegmentBelongsToItsOwnFrame) {
   const std::string stream = Message(1) + Message(2) + Message(3) + Message(4);
   const std::size_t size = Message(1).size();

@@ -4,10 +4,12 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "sipheal/export.h"
 #include "sipheal/sip/captured_message.h"
@@ -69,5 +71,26 @@ struct PcapContents {
 // Thread-safe.
 SIPHEAL_EXPORT absl::StatusOr<PcapContents> ReadPcap(const std::string& path,
                                                      const PcapOptions& options = {});
+
+// The same for a capture in several files, as a ring of files has it: frames are counted through,
+// and packets and streams that one file breaks off go on in the next, if that is not older. Not
+// thread-safe.
+class SIPHEAL_EXPORT PcapReader {
+ public:
+  explicit PcapReader(PcapOptions options = {});  // `keep_damaged` means nothing here
+  ~PcapReader();
+  PcapReader(const PcapReader&) = delete;
+  PcapReader& operator=(const PcapReader&) = delete;
+
+  // Reads the next file. Errors as of ReadPcap; what stood before one was read, and the next file
+  // can be.
+  absl::Status Add(const std::string& path);
+  // All of the files, once. `damage` is empty.
+  PcapContents Finish();
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
 
 }  // namespace sipheal::inline v0_1
