@@ -78,7 +78,8 @@ TakeoverPlan PlanTakeover(const DialogState& dialog) {
     (open.sent_by_server ? own_invite : their_invite) = &open;
   }
   if (own_invite != nullptr) {
-    plan.may_cancel = own_invite->cseq;
+    // Not before a provisional response (RFC 3261 9.1).
+    if (own_invite->provisional_seen) plan.may_cancel = own_invite->cseq;
     plan.expect_glare = true;
     plan.reasons.push_back("the server's re-INVITE is open at the peer (RFC 6141 5.5)");
   }

@@ -85,7 +85,11 @@ TEST(TakeoverPlan, Rule6_2_TheServersOwnOpenReinviteMayBeCancelledAndMeansGlare)
       call.AnsweredByServer();
       reinvite = call.FromCallee(reinvite);
     }
-    call.Send(reinvite);
+    const Request sent = call.Send(reinvite);
+    // RFC 3261 9.1: not before a provisional response.
+    EXPECT_EQ(PlanTakeover(call.Only()).may_cancel, std::nullopt);
+    EXPECT_TRUE(PlanTakeover(call.Only()).expect_glare);
+    call.Reply(sent, {.status = 100});
     const TakeoverPlan plan = PlanTakeover(call.Only());
     EXPECT_EQ(plan.request, FirstRequest::kReinvite);
     EXPECT_EQ(plan.may_cancel, 5u);

@@ -35,8 +35,8 @@ struct TakeoverPlan {
   // The 2xx to the server's INVITE of this CSeq waits for its ACK, which goes first. An ACK more
   // does no harm.
   std::optional<std::uint32_t> ack_first;
-  // The server's INVITE of this CSeq is still open at the peer; who has its branch may cancel it
-  // (RFC 6141 5.5).
+  // The server's INVITE of this CSeq is still open at the peer, which said so with a provisional
+  // response (RFC 3261 9.1); who has its branch may cancel it (RFC 6141 5.5).
   std::optional<std::uint32_t> may_cancel;
   // An INVITE is open in one of the directions: 491, or 500 with Retry-After, mean "later", and the
   // wait after 491 is between these (RFC 3261 14.1).
