@@ -103,6 +103,49 @@ TEST(ConnectedIdentity, Rule4_8_TheServersOwnChangeIsTheNextFrom) {
   EXPECT_EQ(call.Only().local.tag, "a");
 }
 
+TEST(ConnectedIdentity, Rule11_9_WhatCameAfterALostChangeShowsIt) {
+  for (const char* shown_by : {"its answer", "the peer's next request", "the server's own"}) {
+    SCOPED_TRACE(shown_by);
+    CallScript call = CallWithAbilities(true, true);
+    const std::string carol = "<sip:carol@example.com>";
+    const Request change = call.Receive(FromPeer({.method = "UPDATE", .cseq = 2, .to = carol}));
+    call.messages.pop_back();
+    if (shown_by == std::string("its answer")) {
+      call.Reply(change, {});
+    } else if (shown_by == std::string("the server's own")) {
+      call.Send({.method = "INFO", .cseq = 2, .to_tag = "b", .to = carol});
+    } else {
+      const Request info = call.Receive(FromPeer({.method = "INFO", .cseq = 3, .to = carol}));
+      EXPECT_EQ(call.Only().remote.uri, "sip:bob@example.com") << "not accepted yet";
+      call.Reply(info, {});
+    }
+    EXPECT_EQ(call.Only().remote.uri, "sip:carol@example.com");
+    EXPECT_EQ(call.Only().local.uri, "sip:alice@example.com");
+  }
+}
+
+TEST(ConnectedIdentity, Rule11_9_TheAckOfAChangeShowsThatItWasAccepted) {
+  CallScript call = CallWithAbilities(true, true);
+  const std::string carol = "<sip:carol@example.com>";
+  call.Send({.cseq = 2, .to_tag = "b", .from = carol});
+  EXPECT_EQ(call.Only().local.uri, "sip:alice@example.com");
+  call.Send({.method = "ACK", .cseq = 2, .to_tag = "b", .from = carol});
+  EXPECT_EQ(call.Only().local.uri, "sip:carol@example.com");
+}
+
+TEST(ConnectedIdentity, Rule11_9_WithoutTheFirstInviteItIsUnknownWhetherBothKnowOfChanges) {
+  for (const bool lost : {true, false}) {
+    CallScript call = CallWithAbilities(false, true);
+    if (lost) call.messages.erase(call.messages.begin());
+    const Request change =
+        call.Receive(FromPeer({.method = "UPDATE", .cseq = 2, .to = "<sip:carol@example.com>"}));
+    call.Reply(change, {});
+    EXPECT_EQ(call.Only().remote.uri, "sip:bob@example.com");
+    EXPECT_EQ(call.Only().IsMissing(Field::kRemoteUri), lost);
+    EXPECT_EQ(call.Judge().recoverable(), !lost);
+  }
+}
+
 TEST(ConnectedIdentity, Rule4_8_AQuietCallKeepsTheChangeWhenItShrinks) {
   CallScript call = CallWithAbilities(true, true);
   Request change =

@@ -89,6 +89,12 @@ struct Subscription {
   std::int64_t expires_us = 0;  // 0: not said
 };
 
+// Who a party is since some time. Whoever sees all of one of these sets knows it.
+struct Naming {
+  Party party;
+  std::vector<std::vector<int>> shown;
+};
+
 // One dialog of the call: the server's with one peer.
 struct Leg {
   UserAgent server;
@@ -123,6 +129,8 @@ struct Leg {
   std::string first_ip;      // of the peer
   std::string last_hop;      // where the server last sent a request in the dialog to
   std::vector<Subscription> subscriptions;
+  std::vector<Naming> local_names;  // the last one counts (RFC 4916)
+  std::vector<Naming> remote_names;
   bool resync = false;  // a re-INVITE failed after a part of it was carried out
 
   std::vector<Change>& Of(Fact fact) { return history[static_cast<std::size_t>(fact)]; }

@@ -73,6 +73,10 @@ void Simulation::Refresh(Leg& leg, bool by_server, bool update) {
   if (confirmed && has_session && !offerless && dice_.Chance(40)) agent.holds = !agent.holds;
   Message request = DialogOf(leg, by_server).Request(update ? "UPDATE" : "INVITE");
   request.contact = agent.contact;
+  if (renames_ && confirmed && wide_.Chance(40)) {
+    request.from.uri = MakeUri("other" + wide_.Hex(3), "example.com");
+    request.from.display = wide_.Chance(50) ? "\"Other, One\"" : "";
+  }
   Session offer;
   Note note;
   if (has_session && !offerless) {
@@ -141,6 +145,12 @@ void Simulation::Refresh(Leg& leg, bool by_server, bool update) {
   leg.min_interval = std::max(leg.min_interval, least);
   leg.peer_changed_host |= leg.peer.ip != original_ip;
   leg.pending_target.clear();
+  if (request.from.uri != DialogOf(leg, by_server).local.uri) {
+    std::vector<Naming>& names = by_server ? leg.local_names : leg.remote_names;
+    if (names.empty()) names.push_back({DialogOf(leg, by_server).local, {{}}});
+    names.push_back({request.from, {{sent.id, id}}});
+  }
+  DialogOf(leg, by_server).local = DialogOf(leg, !by_server).remote = request.from;
   if (!update) Reached(leg, Stage::kConfirmed, {id});
   DialogOf(leg, by_server).target = other.contact;
   DialogOf(leg, !by_server).target = agent.contact;

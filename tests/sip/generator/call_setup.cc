@@ -11,7 +11,6 @@ std::string Joined(const std::vector<std::string>& uris) {
   return text;
 }
 
-constexpr const char* kSupportedAtFirst = "timer, 100rel";
 constexpr const char* kAllowAtFirst = "INVITE, ACK, BYE, CANCEL, UPDATE, PRACK";
 constexpr int kChallenges[] = {401, 407, 422, 420, 302, 415};
 constexpr int kFailures[] = {486, 480, 404, 503, 603, 408, 488};
@@ -32,8 +31,7 @@ Message Simulation::FirstInvite(std::uint32_t cseq, const std::string& branch,
   invite.to.tag.clear();
   invite.call_id = call_.call_id;
   invite.contact = caller.contact;
-  invite.extra = {std::string("Supported: ") + kSupportedAtFirst,
-                  std::string("Allow: ") + kAllowAtFirst};
+  invite.extra = {"Supported: " + SupportedAtFirst(), std::string("Allow: ") + kAllowAtFirst};
   if (offer != nullptr) invite.sdp = offer->Text();
   if (!chain_.proxies.empty() && chain_.proxies.front().loose && dice_.Chance(15)) {
     // An outbound proxy, which has no part in the route set (rule 2.1).
@@ -312,7 +310,7 @@ void Simulation::PeerCalls() {
   leg.server_side.local = leg.peer_side.remote = invite.to;
   leg.server_side.local.tag = leg.peer_side.remote.tag = server_.identity.tag;
   leg.peer_side.local_seq = cseq;
-  leg.supported = kSupportedAtFirst;
+  leg.supported = SupportedAtFirst();
   leg.allow = kAllowAtFirst;
   leg.peer_side.target = leg.server.contact;
   leg.server_side.target = invite.contact;

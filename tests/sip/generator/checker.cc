@@ -153,8 +153,21 @@ class LegChecker {
       Equal(std::string(name) + ".params", found.params, truth.params);
       Equal(std::string(name) + ".tag", found.tag, truth.tag);
     };
-    party("local", state_.local, leg_.server_side.local);
-    party("remote", state_.remote, leg_.server_side.remote);
+    const auto named = [&](const char* name, const sip::DialogParty& found, const Party& truth,
+                           const std::vector<Naming>& since, Field field) {
+      // Through losses, one of those since the last that was shown.
+      for (auto naming = since.rbegin(); !lossless() && naming != since.rend(); ++naming) {
+        const bool shown = std::any_of(naming->shown.begin(), naming->shown.end(),
+                                       [this](const auto& set) { return All(set); });
+        if (naming->party.uri == found.uri || shown) {
+          if (shown && state_.IsMissing(field)) return;
+          return party(name, found, naming->party);
+        }
+      }
+      party(name, found, truth);
+    };
+    named("local", state_.local, leg_.server_side.local, leg_.local_names, Field::kLocalUri);
+    named("remote", state_.remote, leg_.server_side.remote, leg_.remote_names, Field::kRemoteUri);
     const bool opening_seen = OpeningSeen(true);
     const DialogRole role = call_.server_called ? DialogRole::kUac : DialogRole::kUas;
     // Without any first INVITE, rule 2.12 takes an answer for that to the first one.

@@ -94,6 +94,7 @@ void Simulation::MakeWorld() {
     secure_ = sip::IsSecure(transport_) && wide_.Chance(40);
   }
   subscribes_ = wide_.Chance(12);
+  renames_ = wide_.Chance(10);
   websocket_ = transport_ == sip::Transport::kWs || transport_ == sip::Transport::kWss;
   call_.transport = transport_;
   server_ = MakeUserAgent(true);
@@ -303,10 +304,14 @@ LedgerEntry& Simulation::EntryOf(Leg& leg, const Transaction& transaction) {
 // 3261 20.5, 20.37).
 void Simulation::Says(Leg& leg, Message* message) {
   if (message->method != "INVITE") return;
+  static constexpr const char* kKnowsChanges = "timer, from-change";
   static constexpr const char* kSupported[] = {"timer", "replaces, timer", "100rel"};
   static constexpr const char* kAllow[] = {"INVITE, ACK, BYE, CANCEL",
                                            "INVITE, ACK, BYE, CANCEL, UPDATE, REFER"};
-  if (dice_.Chance(10)) {
+  if (renames_) {
+    leg.supported = kKnowsChanges;
+    message->extra.push_back("Supported: " + leg.supported);
+  } else if (dice_.Chance(10)) {
     leg.supported = dice_.Pick(kSupported);
     message->extra.push_back("Supported: " + leg.supported);
   }
@@ -346,6 +351,18 @@ Transaction Simulation::Send(Leg& leg, bool by_server, Message request, Note not
     throw;
   }
   if (by_server) leg.last_hop = transaction.hop;
+  if (by_server && transaction.at_server.method != "ACK") {
+    // The server's own word on both; but in what may change a name, its own is not in force yet.
+    const auto shows = [&](std::vector<Naming>& names, const Party& party) {
+      if (!names.empty() && names.back().party.uri == party.uri) {
+        names.back().shown.push_back({transaction.id});
+      }
+    };
+    shows(leg.remote_names, transaction.at_server.to);
+    if (transaction.at_server.method != "INVITE" && transaction.at_server.method != "UPDATE") {
+      shows(leg.local_names, transaction.at_server.from);
+    }
+  }
   if (transaction.at_server.method != "ACK") {
     GoesOn(leg, by_server, transaction.id);
     EntryOf(leg, transaction);
@@ -370,6 +387,9 @@ int Simulation::Answer(Leg& leg, const Transaction& request, int status,
   if (options.rseq != 0) {
     response.extra.push_back("Require: 100rel");
     response.extra.push_back("RSeq: " + std::to_string(options.rseq));
+  }
+  if (renames_ && by_server && response.method == "INVITE" && status < 300) {
+    response.extra.push_back("Supported: from-change");
   }
   const std::string supported = leg.supported;
   const std::string allow = leg.allow;

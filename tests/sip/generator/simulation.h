@@ -96,6 +96,9 @@ class Simulation {
   bool RingingToServer(Leg& leg, const Transaction& invite, const Session* offer);
   void AnsweredToServer(Leg& leg, const Transaction& invite, const Session* offer);
   void RefusedAttempt(std::uint32_t cseq, const Session* offer);
+  std::string SupportedAtFirst() const {
+    return renames_ ? "timer, 100rel, from-change" : "timer, 100rel";
+  }
   Message FirstInvite(std::uint32_t cseq, const std::string& branch, const Session* offer);
   void FirstInviteAt(Leg& leg, const Message& invite, Transaction* transaction);
   void DoubtOfAttempts(Leg& leg, int invite);
@@ -138,6 +141,7 @@ class Simulation {
   bool ipv6_ = false;
   bool websocket_ = false;
   bool subscribes_ = false;  // there are subscriptions besides those of REFER
+  bool renames_ = false;     // both sides know of changed identities (RFC 4916)
   bool secure_ = false;      // the parties name each other by sips: URIs
   bool finished_ = false;
   sip::Transport transport_ = sip::Transport::kUdp;
