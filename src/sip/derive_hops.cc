@@ -156,12 +156,25 @@ void Derivation::DeriveSecure(Draft& draft) const {
     return uri && uri->is_sips;
   };
   bool seen = false;
-  for (const Transaction* at : draft.creating) {
-    seen |= at->has_request;
-    if (!at->has_request || !IsSecure(at->request.transport)) continue;
-    if (is_sips(facts_.Text(at->request.uri))) {
+  const auto look = [&](const Transaction& at) {
+    seen |= at.has_request;
+    if (!at.has_request || !IsSecure(at.request.transport)) return;
+    if (is_sips(facts_.Text(at.request.uri))) {
       state.secure = true;
-      Cite(draft, Field::kSecure, at->request, Reason::kTlsAndSips);
+      Cite(draft, Field::kSecure, at.request, Reason::kTlsAndSips);
+    }
+  };
+  for (const Transaction* at : draft.creating) look(*at);
+  if (draft.creating.empty() && IsSecure(state.transport)) {
+    // What it answered was lost, but other forks answered the INVITE that began them all.
+    for (const Transaction& at : facts_.transactions) {
+      const bool forked =
+          at.method == Method::kInvite && at.sent && at.has_request && !at.request.has_to_tag &&
+          Canonical(at.from_tag) == draft.local &&
+          std::any_of(at.answers.begin(), at.answers.end(), [](const AnswerFact& answer) {
+            return answer.status > 100 && answer.status < 300;
+          });
+      if (forked) look(at);
     }
   }
   if (seen || !IsSecure(state.transport)) return;

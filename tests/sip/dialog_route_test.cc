@@ -663,5 +663,22 @@ TEST(SecureDialog, Rule2_10_AnAnswerAloneShowsTheTransport) {
   EXPECT_TRUE(call.Only().IsMissing(sip::Field::kSecure));
 }
 
+TEST(SecureDialog, Rule2_10_AForkWhoseAnswerWasLostIsAsSecureAsTheOthers) {
+  CallScript call;
+  call.transport = sip::Transport::kTls;
+  const std::string phone = "sips:phone@198.51.100.7:5061";
+  const Request invite =
+      call.Send({.uri = "sips:bob@example.com", .contact = "<sips:s@192.0.2.10>"});
+  call.Reply(invite, {.status = 180, .to_tag = "other", .contact = "<" + phone + ">"});
+  const Request info = call.Send({.method = "INFO", .cseq = 2, .to_tag = "b", .uri = phone});
+  call.Reply(info, {});
+  const std::vector<DialogState> forks = call.Rebuild();
+  ASSERT_THAT(forks, SizeIs(2));
+  for (const DialogState& fork : forks) {
+    EXPECT_TRUE(fork.secure) << fork.remote.tag;
+    EXPECT_FALSE(fork.IsMissing(sip::Field::kSecure));
+  }
+}
+
 }  // namespace
 }  // namespace sipheal::testing
