@@ -93,6 +93,7 @@ void Derivation::DeriveHops(Draft& draft) const {
     const bool answered = at->method == Method::kAck || at->trying || !at->answers.empty();
     draft.path_shown |= answered;
     if (!answered) {
+      if (IsOutOfProportion(draft, *at)) continue;
       ReadNamedHosts(draft);
       if (!known.hosts.empty()) continue;
     }

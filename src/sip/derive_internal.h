@@ -128,6 +128,8 @@ class Derivation {
   // --- derive_trust.cc: what does not fit ---
   bool IsOutOfProportion(const Draft& draft, const Transaction& at) const;
   bool MayBeMadeUp(const Transaction& request, const AnswerFact& answer) const;
+  bool IsAgreedTo(const Transaction& at) const;
+  bool HasRivalBranch(const Transaction& invite) const;
   bool IsBorneOut(const Draft& draft, const Transaction& invite) const;
   void ChooseBranch(Draft& draft) const;
   void NoteForeignCredentials(Draft& draft) const;

@@ -198,6 +198,15 @@ void Derivation::DeriveOpen(Draft& draft) const {
       start = &at->answers.front();
     }
     const auto add = [&](bool awaits_ack, bool provisional, std::optional<CaptureTime> expires_at) {
+      // Of one INVITE that answers name several branches of, one is the server's.
+      const bool listed =
+          draft.contested && at->method == Method::kInvite &&
+          std::any_of(state.open_transactions.begin(), state.open_transactions.end(),
+                      [&](const OpenTransaction& open) {
+                        return open.awaits_ack && open.cseq == at->cseq &&
+                               open.sent_by_server == at->sent && open.method == "INVITE";
+                      });
+      if (listed) return;
       OpenTransaction& open = state.open_transactions.emplace_back();
       open.method =
           at->method == Method::kOther ? facts_.Text(at->method_text) : ToString(at->method);

@@ -334,7 +334,7 @@ void Derivation::DeriveNextHop(Draft& draft) const {
       const bool believed = accepted || list == &draft.creating;
       if (at->has_request) {
         if (at->sent) {
-          newest(sent, at->request);
+          if (!IsOutOfProportion(draft, *at)) newest(sent, at->request);
         } else if (believed && OnPath(draft, at->request)) {
           newest(heard, at->request);
         }

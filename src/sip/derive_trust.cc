@@ -27,21 +27,26 @@ bool Derivation::MayBeMadeUp(const Transaction& request, const AnswerFact& answe
   return request.cseq > kMaxCseq || from != facts_.EndpointOf(answer.peer).ip;
 }
 
+// Both sides had a part in it.
+bool Derivation::IsAgreedTo(const Transaction& at) const {
+  if (!at.has_request) return false;
+  if (at.sent) return at.method == Method::kAck || !at.answers.empty();
+  return std::any_of(at.answers.begin(), at.answers.end(),
+                     [](const AnswerFact& one) { return one.status < 300; });
+}
+
 // What the server sent or agreed to later goes where these answers came from, or where they point.
 bool Derivation::IsBorneOut(const Draft& draft, const Transaction& invite) const {
   const auto bears_out = [&](const Transaction& at, const AnswerFact& answer) {
-    if (!at.has_request) return false;
-    const bool agreed_to =
-        at.sent ? at.method == Method::kAck || !at.answers.empty()
-                : std::any_of(at.answers.begin(), at.answers.end(),
-                              [](const AnswerFact& one) { return one.status < 300; });
-    if (!agreed_to) return false;
+    if (!IsAgreedTo(at)) return false;
     const IpAddress& ip = facts_.EndpointOf(at.request.peer).ip;
     bool names = facts_.EndpointOf(answer.peer).ip == ip;
-    ForEachUri(answer.record_route, [&](std::string_view uri) {
+    const auto look = [&](std::string_view uri) {
       names |= UriOf(uri).ip == ip;
       return !names;
-    });
+    };
+    ForEachUri(answer.record_route, look);
+    if (!names) ForEachUri(answer.contact, look);
     return names || (at.sent && answer.contact != 0 &&
                      SameUserHostPort(facts_.Text(at.request.uri), facts_.Text(answer.contact)));
   };
@@ -55,6 +60,15 @@ bool Derivation::IsBorneOut(const Draft& draft, const Transaction& invite) const
   return false;
 }
 
+// A 100 to the same INVITE, which was lost, names another branch.
+bool Derivation::HasRivalBranch(const Transaction& invite) const {
+  return std::any_of(facts_.transactions.begin(), facts_.transactions.end(), [&](const auto& at) {
+    return at.method == Method::kInvite && at.sent == invite.sent && at.cseq == invite.cseq &&
+           at.from_tag == invite.from_tag && at.branch != invite.branch && at.trying &&
+           at.answers.empty() && !at.has_request;
+  });
+}
+
 // One INVITE has one branch. Where it was lost, and answers name several, that one is the server's
 // which its own later messages bear out, and the others are somebody's invention (rule 12.4). When
 // nothing tells, the choice is nobody's.
@@ -65,7 +79,10 @@ void Derivation::ChooseBranch(Draft& draft) const {
       if (at->sent && at->method == Method::kInvite && !at->has_request) lost.push_back(at);
     }
   }
-  if (lost.size() < 2) return;
+  if (lost.empty()) return;
+  const bool shown_elsewhere =
+      std::any_of(draft.own.begin(), draft.own.end(),
+                  [this](const Transaction* at) { return IsAgreedTo(*at); });
   std::stable_sort(lost.begin(), lost.end(),
                    [](const Transaction* a, const Transaction* b) { return a->cseq < b->cseq; });
   const auto drop = [](const Transaction* at, std::vector<const Transaction*>* list) {
@@ -74,10 +91,18 @@ void Derivation::ChooseBranch(Draft& draft) const {
   for (auto first = lost.begin(), last = first; first != lost.end(); first = last) {
     last = std::find_if(first, lost.end(),
                         [&](const Transaction* at) { return at->cseq != (*first)->cseq; });
-    if (last - first < 2) continue;
+    const bool open_it = std::all_of(first, last, [&](const Transaction* at) {
+      return std::find(draft.creating.begin(), draft.creating.end(), at) != draft.creating.end() &&
+             std::any_of(at->answers.begin(), at->answers.end(),
+                         [](const AnswerFact& one) { return one.status / 100 == 2; });
+    });
+    const bool alone = last - first < 2;
+    if (alone && !(open_it && (shown_elsewhere || HasRivalBranch(**first)))) continue;
     const auto wrong = std::stable_partition(
         first, last, [&](const Transaction* at) { return IsBorneOut(draft, *at); });
-    const bool chosen = wrong - first == 1;
+    if (alone && wrong != first) continue;
+    // None of them, where the server itself speaks to others.
+    const bool chosen = wrong - first == 1 || (wrong == first && open_it && shown_elsewhere);
     if (!chosen) {
       draft.contested = true;
       for (const Field field :

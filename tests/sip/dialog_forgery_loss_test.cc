@@ -129,7 +129,55 @@ TEST(ForgeryAndLoss, Rule12_4_WhereNothingTellsWhichBranchWasTheServersNothingIs
     EXPECT_TRUE(dialog.IsMissing(Field::kRemoteTarget));
     EXPECT_THAT(dialog.conflicts, Not(IsEmpty()));
     EXPECT_FALSE(sip::Judge(dialog).recoverable());
+    EXPECT_THAT(dialog.open_transactions, SizeIs(1)) << "it is one INVITE";
   }
+}
+
+// The forged one is the only 2xx that was captured: the server's own request goes elsewhere, or the
+// 100 to its INVITE has another branch.
+TEST(ForgeryAndLoss, Rule12_4_AForged2xxAloneIsNotBelievedAgainstTheServersOwnMessages) {
+  for (const bool own_request : {true, false}) {
+    LostInvite call;
+    call.messages.clear();
+    call.Forge2xx();
+    EXPECT_EQ(call.Only().remote_target, "sip:evil@6.6.6.6") << "rule 2.12: nothing speaks against";
+    if (own_request) {
+      const Request prack = call.Send({.method = "PRACK", .cseq = 2, .to_tag = "b"});
+      call.Reply(prack, {});
+    } else {
+      call.Reply(call.invite, {.status = 100});
+    }
+    const DialogState dialog = call.Only();
+    EXPECT_NE(dialog.remote_target, "sip:evil@6.6.6.6");
+    EXPECT_TRUE(dialog.IsMissing(Field::kRemoteTarget));
+    EXPECT_THAT(dialog.route_set, IsEmpty());
+    EXPECT_THAT(dialog.conflicts, SizeIs(1));
+    EXPECT_FALSE(sip::Judge(dialog).recoverable());
+  }
+}
+
+// Both of two that an attacker made up.
+TEST(ForgeryAndLoss, Rule12_4_OfTwoForged2xxNeitherShowsFromWhereThePeerSpeaks) {
+  LostInvite call;
+  call.messages.clear();
+  call.Send({.method = "ACK", .to_tag = "b"});
+  call.Forge2xx();
+  call.invite.branch = "z9hG4bKother";
+  call.Reply(call.invite, {.to_tag = "b", .contact = "<sip:evil@6.6.6.6>", .peer = kEvil});
+  call.Receive(call.FromPeer({.method = "BYE", .cseq = 900, .peer = kEvil}));
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.remote_target, "sip:phone@198.51.100.7:5060");
+  EXPECT_EQ(dialog.end, DialogEnd::kNone);
+}
+
+TEST(ForgeryAndLoss, Rule12_6_ARequestOfTheServerWithAHugeNumberShowsNotWhereThePeerIs) {
+  CallScript call;
+  call.Send(call.FromCallee({.method = "INFO", .cseq = 2147483646, .peer = kEvil}));
+  const Request info = call.Receive({.method = "INFO", .cseq = 5, .to_tag = "b"});
+  call.Reply(info, {});
+  call.Receive({.method = "BYE", .cseq = 900, .to_tag = "b", .peer = kEvil});
+  EXPECT_EQ(call.Only().end, DialogEnd::kNone);
+  EXPECT_EQ(call.Only().next_hop, *sip::Endpoint::Parse(kPeer));
 }
 
 }  // namespace
