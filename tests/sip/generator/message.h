@@ -43,6 +43,10 @@ struct Style {
   bool route_params = false;   // header parameters after a Record-Route's >
   bool routes_last = false;    // Record-Route below everything else
   bool zeros_in_cseq = false;  // "CSeq: 0007 INVITE"
+  bool odd_case = false;       // cOnTaCt, ;TAG=
+  bool folds_values = false;   // Via, Call-ID, CSeq and Contact over several lines, too
+  bool via_row = false;        // all Via values in one row
+  bool bare_contact = false;   // Contact without <> where that is allowed
 };
 
 std::string Render(const Message& message, const Style& style);

@@ -168,6 +168,10 @@ UserAgent Simulation::MakeUserAgent(bool is_server) {
   style.route_params = dice_.Chance(10);
   style.routes_last = dice_.Chance(20);
   style.zeros_in_cseq = dice_.Chance(5);
+  style.odd_case = wide_.Chance(5);
+  style.folds_values = wide_.Chance(5);
+  style.via_row = wide_.Chance(10);
+  style.bare_contact = wide_.Chance(8);
   return agent;
 }
 
