@@ -41,11 +41,15 @@ void Simulation::Forge() {
     request.uri = leg.server.contact;
     request.via = {std::string("SIP/2.0/UDP ") + kAttacker + ";branch=" + Branch()};
     switch (dice_.Below(6)) {
-      case 0:
+      case 0: {
         request.method = "BYE";
-        Tell("forged: BYE from elsewhere");
-        AddForged(request, false, kAttacker, when);
+        // Whoever knows the peer's address, but not its keys (rule 12.2).
+        const bool plain = sip::IsSecure(transport_) && wide_.Chance(70);
+        Tell(plain ? "forged: BYE from the peer's address over UDP" : "forged: BYE from elsewhere");
+        AddForged(request, false, plain ? leg.peer.address() : kAttacker, when);
+        if (plain) call_.copies.back().message.transport = sip::Transport::kUdp;
         break;
+      }
       case 1: {
         request.method = "INVITE";
         request.contact = "sip:evil@6.6.6.6";
