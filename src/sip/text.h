@@ -153,7 +153,7 @@ inline std::uint32_t HashMessage(std::string_view text) {
   if (text.size() < kBlock) {
     hash = HashWords(text);
   } else {
-    std::uint64_t a = kKeys[0] ^ text.size();
+    std::uint64_t a = kKeys[0];
     std::uint64_t b = kKeys[1];
     std::uint64_t c = kKeys[2];
     std::uint64_t d = kKeys[3];
@@ -167,7 +167,8 @@ inline std::uint32_t HashMessage(std::string_view text) {
     const char* const last = at + text.size() - kBlock;
     for (; at < last; at += kBlock) add(at);
     add(last);  // overlaps the one before
-    hash = Mix(Mix(a, b), Mix(c, d));
+    // The size last: no word of the text can undo it.
+    hash = Mix(Mix(a, b) ^ text.size(), Mix(c, d));
   }
   return static_cast<std::uint32_t>(hash ^ hash >> 32);
 }
