@@ -53,6 +53,7 @@ std::size_t MostBytes(const DialogState& dialog, const kernel::Successor& succes
                      successor.contact_rest.size() + successor.branch.size() + successor.sdp.size();
   for (const std::string& route : dialog.route_set) {
     __builtin_prefetch(route.data());  // see Prefetch
+    __builtin_prefetch(route.data() + route.size());
     size += kRouteBytes + route.size();
   }
   return size;
@@ -65,7 +66,10 @@ void Prefetch(const DialogState& dialog) {
   __builtin_prefetch(&dialog.session_timer);
   __builtin_prefetch(&dialog.last_seen);
   __builtin_prefetch(dialog.route_set.data());
-  for (const std::string* text : texts) __builtin_prefetch(text->data());
+  for (const std::string* text : texts) {
+    __builtin_prefetch(text->data());
+    __builtin_prefetch(text->data() + text->size());
+  }
 }
 
 }  // namespace
