@@ -166,6 +166,16 @@ void Derivation::DeriveSecure(Draft& draft) const {
     }
   };
   for (const Transaction* at : draft.creating) look(*at);
+  if (draft.assumed && IsSecure(state.transport)) {
+    // A merged copy of the INVITE that was lost has its Request-URI (rule 1.9).
+    const Transaction& opening = *draft.created_in;
+    for (const Transaction& at : facts_.transactions) {
+      if (at.method == Method::kInvite && at.has_request && !at.request.has_to_tag &&
+          at.sent == opening.sent && at.cseq == opening.cseq && at.from_tag == opening.from_tag) {
+        look(at);
+      }
+    }
+  }
   if (draft.creating.empty() && IsSecure(state.transport)) {
     // What it answered was lost, but other forks answered the INVITE that began them all.
     for (const Transaction& at : facts_.transactions) {

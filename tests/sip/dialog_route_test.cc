@@ -653,6 +653,22 @@ TEST(SecureDialog, Rule2_10_WithItsInviteItIsKnownWhetherItIsSecure) {
   }
 }
 
+// The INVITE itself was lost; a merged copy of it has the same Request-URI (rule 1.9).
+TEST(SecureDialog, Rule2_10_AMergedCopyOfTheInviteShowsWhetherItIsSecure) {
+  for (const bool sips : {true, false}) {
+    CallScript call;
+    call.transport = sip::Transport::kTls;
+    const Request invite = call.Receive({.contact = "<sips:phone@198.51.100.7:5061>"});
+    call.messages.clear();
+    const Request merged = call.Receive({.uri = sips ? "sips:bob@example.com" : "sip:b@example.com",
+                                         .contact = "<sips:phone@198.51.100.7:5061>"});
+    call.Reply(merged, {.status = 482, .to_tag = "merged"});
+    call.Reply(invite, {.to_tag = "b", .contact = "<sips:asterisk@192.0.2.10:5061>"});
+    EXPECT_EQ(call.Only().secure, sips);
+    EXPECT_FALSE(call.Only().IsMissing(sip::Field::kSecure));
+  }
+}
+
 TEST(SecureDialog, Rule2_10_AnAnswerAloneShowsTheTransport) {
   CallScript call;
   call.transport = sip::Transport::kTls;

@@ -140,6 +140,13 @@ TEST(GeneratedDialogs, EveryFieldThatIsFalsifiedIsNoticed) {
          if (state.usages.empty()) state.usages.emplace_back();
          state.usages.front().expires_at = state.last_seen - std::chrono::seconds(7);
        }},
+      {"observed_source", [](DialogState& state) { ++state.observed_source.port; }},
+      {"seen_hosts, less", [](DialogState& state) { state.seen_hosts.clear(); }},
+      {"seen_hosts, more",
+       [](DialogState& state) { state.seen_hosts.push_back(*sip::IpAddress::Parse("6.6.6.6")); }},
+      {"created_at", [](DialogState& state) { state.created_at += std::chrono::microseconds(1); }},
+      {"last_seen, too late", [](DialogState& state) { state.last_seen += std::chrono::hours(1); }},
+      {"last_seen, too early", [](DialogState& state) { state.last_seen = state.created_at; }},
   };
   generator::Tally tally;
   int calls = 0;

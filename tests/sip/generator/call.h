@@ -128,6 +128,8 @@ struct Leg {
   std::string local_target;  // the server's last Contact
   std::string first_ip;      // of the peer
   std::string last_hop;      // where the server last sent a request in the dialog to
+  std::string heard_from;    // where the newest message of the peer that was accepted came from
+  std::int64_t heard_us = 0;
   std::vector<Subscription> subscriptions;
   std::vector<Naming> local_names;  // the last one counts (RFC 4916)
   std::vector<Naming> remote_names;

@@ -228,6 +228,46 @@ class ClockChecker {
     return words;
   }
 
+  // An attacker's address is never one of them.
+  void SeenHosts() {
+    const auto holds = [this](const sip::IpAddress& ip) {
+      return std::find(state_.seen_hosts.begin(), state_.seen_hosts.end(), ip) !=
+             state_.seen_hosts.end();
+    };
+    if (!leg_.heard_from.empty() && !holds(sip::Endpoint::Parse(leg_.heard_from)->ip)) {
+      Fail("seen_hosts", "without " + leg_.heard_from, "with it");
+    }
+    if (holds(*sip::IpAddress::Parse("6.6.6.6"))) {
+      Fail("seen_hosts", "with that of the attacker", "without it");
+    }
+  }
+
+  // From the first message of the dialog to its last. CANCEL, 100 and the ACK of a failure are no
+  // messages of the dialog, though of its call.
+  void Times() {
+    std::int64_t first = INT64_MAX;
+    std::int64_t least = 0;
+    for (const LedgerEntry& entry : call_.ledger) {
+      if (entry.leg != number_) continue;
+      first = std::min(first, TimeOf(entry.request));
+      for (const int id : {entry.request, entry.final, entry.ack}) {
+        if (id >= 0) least = std::max(least, TimeOf(id));
+      }
+    }
+    if (first == INT64_MAX) return;
+    Equal("created_at", std::to_string(Us(state_.created_at)), std::to_string(first));
+    std::int64_t most = least;
+    for (std::size_t i = 0; i < call_.notes.size(); ++i) {
+      const int leg = call_.notes[i].leg;
+      if (leg == number_ || leg == kAllLegs) most = std::max(most, call_.times[i]);
+    }
+    const std::int64_t found = Us(state_.last_seen);
+    if (found < least || found > most) {
+      Fail("last_seen", std::to_string(found),
+           "from " + std::to_string(least) + " to " + std::to_string(most));
+    }
+  }
+
   void Rest() {
     Equal("transport", std::string(sip::ToString(state_.transport)),
           std::string(sip::ToString(call_.transport)));
@@ -242,6 +282,12 @@ class ClockChecker {
     Equal("confirmed_at", std::to_string(Us(state_.confirmed_at)),
           std::to_string(leg_.confirmed_us));
     if (!leg_.last_hop.empty()) Equal("next_hop", state_.next_hop.ToString(), leg_.last_hop);
+    // While it rings, answers of one status are one message, of which the first counts.
+    if (!leg_.heard_from.empty() && leg_.was_confirmed) {
+      Equal("observed_source", state_.observed_source.ToString(), leg_.heard_from);
+    }
+    SeenHosts();
+    if (!call_.forged) Times();
     const bool stream = call_.transport != sip::Transport::kUdp;
     Equal("flow_held_by_server", state_.flow_held_by_server ? "yes" : "no",
           stream && leg_.server_side.route_set.empty() ? "yes" : "no");

@@ -304,6 +304,13 @@ LedgerEntry& Simulation::EntryOf(Leg& leg, const Transaction& transaction) {
   return added;
 }
 
+void Simulation::Heard(Leg& leg, const Transaction& transaction, int id) {
+  const std::int64_t when = call_.times[static_cast<std::size_t>(id)];
+  if (when < leg.heard_us) return;
+  leg.heard_us = when;
+  leg.heard_from = transaction.hop;
+}
+
 // What the peer can do, now and then, and not always the same. It is told where calls are made (RFC
 // 3261 20.5, 20.37).
 void Simulation::Says(Leg& leg, Message* message) {
@@ -416,6 +423,8 @@ int Simulation::Answer(Leg& leg, const Transaction& request, int status,
     throw;
   }
   LedgerEntry& entry = EntryOf(leg, request);
+  if (!by_server && status > 100) Heard(leg, request, id);
+  if (by_server && status >= 200 && status < 300) Heard(leg, request, request.id);
   if (status >= 200) {
     entry.final = id;
     entry.status = status;

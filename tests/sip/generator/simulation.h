@@ -60,6 +60,7 @@ class Simulation {
   std::string ViaOf(const UserAgent& agent, const std::string& branch) const;
   Transaction Send(Leg& leg, bool by_server, Message request, Note note = {});
   LedgerEntry& EntryOf(Leg& leg, const Transaction& transaction);
+  void Heard(Leg& leg, const Transaction& transaction, int id);
   void Says(Leg& leg, Message* message);
   // In the dialog. The request has its Contact and session already.
   int Answer(Leg& leg, const Transaction& request, int status, const AnswerOptions& options = {},
