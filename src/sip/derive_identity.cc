@@ -88,9 +88,22 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   for (bool request_only : {true, false}) {
     for (const Transaction* at : draft.creating) take(at, request_only);
   }
-  for (bool request_only : {true, false}) {
-    for (auto at = draft.own.rbegin(); at != draft.own.rend(); ++at) take(*at, request_only);
-    for (auto at = draft.theirs.rbegin(); at != draft.theirs.rend(); ++at) take(*at, request_only);
+  // What the server wants to be called from now on is not in force before the peer accepted it.
+  const auto is_wish = [&](const Transaction* at) {
+    if (at->method != Method::kInvite && at->method != Method::kUpdate) return false;
+    const AnswerFact* final = FinalOf(draft, *at);
+    return final == nullptr || final->status >= 300;
+  };
+  for (bool or_wish : {false, true}) {
+    for (bool request_only : {true, false}) {
+      if (source != nullptr) break;
+      for (auto at = draft.own.rbegin(); at != draft.own.rend(); ++at) {
+        if (or_wish || !is_wish(*at)) take(*at, request_only);
+      }
+      for (auto at = draft.theirs.rbegin(); at != draft.theirs.rend(); ++at) {
+        take(*at, request_only);
+      }
+    }
   }
   const std::string_view local_tag = facts_.Tag(draft.local);
   const std::string_view remote_tag = facts_.Tag(draft.remote);

@@ -146,6 +146,15 @@ TEST(ConnectedIdentity, Rule11_9_WithoutTheFirstInviteItIsUnknownWhetherBothKnow
   }
 }
 
+TEST(ConnectedIdentity, Rule11_9_WithoutTheFirstInviteAChangeThatIsNotAcceptedYetIsNotTaken) {
+  CallScript call = CallWithAbilities(true, true);
+  const Request info = call.Receive(FromPeer({.method = "INFO", .cseq = 2}));
+  call.messages.erase(call.messages.begin(), call.messages.end() - 1);
+  call.Reply(info, {});
+  call.Send({.cseq = 2, .to_tag = "b", .from = "<sip:carol@example.com>"});
+  EXPECT_EQ(call.Only().local.uri, "sip:alice@example.com");
+}
+
 TEST(ConnectedIdentity, Rule4_8_AQuietCallKeepsTheChangeWhenItShrinks) {
   CallScript call = CallWithAbilities(true, true);
   Request change =

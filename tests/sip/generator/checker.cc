@@ -378,7 +378,13 @@ class LegChecker {
   // Known by the first INVITE alone; but what is not known to be secure must not be taken for
   // plain.
   void Secure() {
-    if (state_.IsMissing(Field::kSecure) && (!OpeningSeen(false) || !leg_.was_confirmed)) return;
+    // Nor is it known which INVITE that was, when no answer to it was captured.
+    bool answered = leg_.early_id >= 0 && Survives(leg_.early_id);
+    for (std::size_t i = 0; i < call_.times.size(); ++i) {
+      answered |= call_.times[i] == leg_.confirmed_us && call_.survives[i];
+    }
+    const bool known = OpeningSeen(false) && answered && leg_.was_confirmed;
+    if (state_.IsMissing(Field::kSecure) && !known) return;
     Equal("secure", state_.secure ? "yes" : "no", call_.secure ? "yes" : "no");
   }
 
