@@ -5,6 +5,7 @@
 #include "sipheal/sip/dialog_codec.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <utility>
 
@@ -33,6 +34,8 @@ std::uint16_t Check(std::uint8_t version, std::uint8_t tag, std::string_view pay
   for (; at + 8 <= payload.size(); at += 8) {
     std::uint64_t word;
     std::memcpy(&word, payload.data() + at, 8);
+    // The same on every machine: the first byte is the lowest.
+    if constexpr (std::endian::native == std::endian::big) word = __builtin_bswap64(word);
     mix(word);
   }
   std::uint64_t last = 0;

@@ -84,6 +84,36 @@ TEST(DialogCodec, SkipsFieldsOfANewerWriter_F98) {
   EXPECT_TRUE(decoded->dialog == FullState());
 }
 
+// What one machine stored, another reads: the check takes the first of eight bytes as the lowest.
+TEST(DialogCodec, F98_TheChecksDoNotDependOnTheOrderOfBytesInAWord) {
+  DialogState state;
+  state.call_id = "one-of-more-than-sixteen-bytes@example.com";
+  const std::string bytes = sip::EncodeDialog(state);
+  sip::codec::ByteReader reader(std::string_view(bytes).substr(5));
+  reader.Number();  // of fields
+  const std::uint64_t tag = reader.Number();
+  const std::string_view payload = reader.Text();
+  constexpr std::uint64_t kPrime = 0x9fb21c651e98df25u;
+  std::uint64_t hash = (payload.size() << 8 | tag) * kPrime;
+  const auto mix = [&hash](std::uint64_t word) {
+    hash = (hash ^ word) * kPrime;
+    hash ^= hash >> 32;
+  };
+  const auto byte = [&payload](std::size_t at) {
+    return std::uint64_t{static_cast<unsigned char>(payload[at])};
+  };
+  std::size_t at = 0;
+  for (; at + 8 <= payload.size(); at += 8) {
+    std::uint64_t word = 0;
+    for (std::size_t i = 0; i < 8; ++i) word |= byte(at + i) << 8 * i;
+    mix(word);
+  }
+  std::uint64_t last = 0;
+  for (; at < payload.size(); ++at) last = last << 8 | byte(at);
+  mix(last);
+  EXPECT_EQ(reader.Number(), hash & 0xffff);
+}
+
 // As the first release wrote it: version 1, whose checks are hashes byte by byte, and 20 fields,
 // evidence with its reason as a sentence, none of what came later.
 TEST(DialogCodec, ReadsRecordsOfOlderReleases_F98) {
