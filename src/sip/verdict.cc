@@ -58,6 +58,22 @@ constexpr Field kNeeded[] = {Field::kCallId, Field::kLocalTag, Field::kRemoteTag
                              // Missing only when a stored state was damaged there.
                              Field::kLocalSeq, Field::kEnd};
 
+// Of a host that is no address. Resolvers take "127.1" or "2130706433" for one all the same, and a
+// name never ends in a number (RFC 3261 25.1, toplabel); "localhost" is this machine (RFC
+// 6761 6.3).
+std::string RefuseName(std::string_view host, const TargetPolicy& policy) {
+  if (!host.empty() && host.back() == '.') host.remove_suffix(1);
+  const std::string_view last = host.substr(host.rfind('.') + 1);
+  if (last.empty() || !IsAlpha(last.front())) {
+    return "the target's host is neither a name nor an address";
+  }
+  if (EqualsIgnoreCase(last, "localhost") &&
+      !InAny(*IpAddress::Parse("127.0.0.1"), policy.allow_targets)) {
+    return "the target is a loopback address (allow_targets)";
+  }
+  return {};
+}
+
 // Rule 12.8 for one URI that a request would be sent to. Empty: allowed.
 std::string RefuseTarget(const DialogState& dialog, std::string_view text,
                          const TargetPolicy& policy, bool first_hop) {
@@ -68,7 +84,7 @@ std::string RefuseTarget(const DialogState& dialog, std::string_view text,
   // maddr overrules the host (RFC 3261 19.1.1), so it is what must be judged.
   if (std::optional<std::string_view> maddr = uri->Param("maddr")) where = *maddr;
   std::optional<IpAddress> ip = IpAddress::Parse(where);
-  if (!ip) return {};  // a name: whoever resolves it must judge the addresses
+  if (!ip) return RefuseName(where, policy);  // whoever resolves it must judge the addresses
   if (InAny(*ip, policy.deny_targets)) return "the target is in a denied network";
   if (!InAny(*ip, policy.allow_targets)) {
     if (ip->IsUnspecified()) return "the target is the unspecified address";

@@ -201,7 +201,12 @@ TEST(Threat, Rule12_8_TargetsOutsideOfTheDialogAreRefused_F99) {
         Case{"<sip:x@224.0.0.1>", false}, Case{"<sip:x@169.254.1.1>", false},
         Case{"<sip:x@255.255.255.255>", false}, Case{"<sip:x@0.0.0.0>", false},
         Case{"<sip:x@203.0.113.66>", false}, Case{"<sip:x@198.51.100.7;maddr=127.0.0.1>", false},
-        Case{"<sip:x@[::1]:5060>", false}, Case{"<sip:x@198.51.100.7:5999>", true}}) {
+        Case{"<sip:x@[::1]:5060>", false}, Case{"<sip:x@198.51.100.7:5999>", true},
+        // What is no address here is one to a resolver.
+        Case{"<sip:x@localhost>", false}, Case{"<sip:x@phone.LocalHost.:5060>", false},
+        Case{"<sip:x@127.1>", false}, Case{"<sip:x@2130706433>", false},
+        Case{"<sip:x@0x7f000001>", false}, Case{"<sip:x@phone.example.com>", true},
+        Case{"<sip:x@phone.example.com;maddr=127.1>", false}, Case{"<sip:x@phone>", true}}) {
     CallScript call;
     Request invite = call.Receive({.contact = c.contact});
     call.Reply(invite, {.to_tag = "b"});
@@ -239,6 +244,11 @@ TEST(Threat, Rule12_8_AllowTargetsOpensANetworkAndDenyTargetsClosesOne) {
   EXPECT_TRUE(call.Judge(options).recoverable());
   options.targets.deny_targets = {"127.0.0.0/8"};
   EXPECT_EQ(call.Judge(options).token, VerdictToken::kRefused);
+  CallScript named;
+  Request other = named.Receive({.contact = "<sip:x@localhost:5070>"});
+  named.Reply(other, {.to_tag = "b"});
+  options.targets.deny_targets.clear();
+  EXPECT_TRUE(named.Judge(options).recoverable());
 }
 
 TEST(Threat, Rule12_9_UnsafeBytesAreNoEvidence) {
