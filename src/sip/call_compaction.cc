@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a call that has been quiet for a while is shrunk to.
 #include <algorithm>
+#include <tuple>
 
 #include "sip/call_facts.h"
 #include "sip/ending_codes.h"
@@ -21,6 +22,15 @@ bool IsRefresh(Method method) { return method == Method::kInvite || method == Me
 
 bool OfSubscription(Method method) {
   return method == Method::kRefer || method == Method::kSubscribe || method == Method::kNotify;
+}
+
+// Orders in which no two transactions are equal, so that what is kept does not depend on which came
+// first.
+auto ByTime(const Transaction& at) {
+  return std::tuple(at.request.first.time_us, at.cseq, at.request.first.hash, at.branch);
+}
+auto ByNumber(const Transaction& at) {
+  return std::tuple(at.cseq, at.request.first.time_us, at.request.first.hash, at.branch);
 }
 
 // When the oldest of the newest `count` that are wanted was sent; older ones may go.
@@ -47,7 +57,7 @@ void CallFacts::Compact() {
   const Transaction* newest_own = nullptr;
   for (const Transaction& at : transactions) {
     if (at.sent && at.has_request && at.request.has_to_tag &&
-        (newest_own == nullptr || newest_own->request.first.time_us < at.request.first.time_us)) {
+        (newest_own == nullptr || ByTime(*newest_own) < ByTime(at))) {
       newest_own = &at;
     }
   }
@@ -80,19 +90,19 @@ void CallFacts::Compact() {
                  [](const Transaction& at) { return OfSubscription(at.method) && at.has_request; });
   // The newest refresh of each side that names another party than the first INVITE (RFC 4916).
   const Transaction* newest_party[2] = {nullptr, nullptr};
-  TextId first_parties[2] = {0, 0};
+  const Transaction* first_invite = nullptr;
   for (const Transaction& at : transactions) {
     if (at.method != Method::kInvite || !at.has_request || at.request.has_to_tag) continue;
-    first_parties[0] = at.request.from;
-    first_parties[1] = at.request.to;
+    if (first_invite == nullptr || ByNumber(*first_invite) < ByNumber(at)) first_invite = &at;
   }
   for (const Transaction& at : transactions) {
-    if (!IsRefresh(at.method) || !at.request.has_to_tag || first_parties[0] == 0 ||
-        at.request.from == first_parties[0] || at.request.from == first_parties[1]) {
+    if (!IsRefresh(at.method) || !at.request.has_to_tag || first_invite == nullptr ||
+        at.request.from == first_invite->request.from ||
+        at.request.from == first_invite->request.to) {
       continue;
     }
     const Transaction*& newest = newest_party[at.sent];
-    if (newest == nullptr || newest->cseq < at.cseq) newest = &at;
+    if (newest == nullptr || ByNumber(*newest) < ByNumber(at)) newest = &at;
   }
   const auto matters = [&](const Transaction& at) {
     if (&at == newest_own || at.method == Method::kBye || at.method == Method::kCancel) return true;
@@ -139,15 +149,20 @@ void CallFacts::Compact() {
     if (floor == floors.end()) {
       floors.push_back(
           {at.request.first, at.cseq, at.from_tag, at.request.to_tag, at.request.peer, at.sent});
-    } else if (floor->cseq < at.cseq) {
+    } else if (floor->cseq < at.cseq ||
+               (floor->cseq == at.cseq && at.request.first.Better(floor->sighting))) {
       floor->cseq = at.cseq;
       floor->sighting = at.request.first;
       floor->peer = at.request.peer;
     }
   }
+  std::sort(floors.begin(), floors.end(), [](const Floor& a, const Floor& b) {
+    return a.cseq != b.cseq ? a.cseq < b.cseq : a.sighting.Better(b.sighting);
+  });
   transactions.assign(kept.begin(), kept.end());
   answers.assign(kept_answers.begin(), kept_answers.end());
   Relink();
+  DropUnusedRivals();
   DropUnusedTexts();
 }
 

@@ -24,7 +24,7 @@ void CallFacts::Clear() {
   first_us = INT64_MAX;
   newest_us = 0;
   limits_reached = false;
-  compacted = cannot_shrink = false;
+  compacted = of_call = cannot_shrink = false;
   dropped = true;
 }
 
@@ -36,15 +36,8 @@ void CallFacts::Relink() {
   }
 }
 
+// The answers are put into the order of the transactions, which have been put into another.
 void CallFacts::Reorder() {
-  const AnswerFact* at = answers.data();
-  const bool in_order =
-      std::all_of(transactions.begin(), transactions.end(), [&at](const Transaction& transaction) {
-        const AnswerFact* const before = at;
-        at += transaction.answers.count;
-        return transaction.answers.first == before;
-      });
-  if (in_order) return;
   reordered_.clear();
   for (const Transaction& transaction : transactions) {
     reordered_.insert(reordered_.end(), transaction.answers.begin(), transaction.answers.end());

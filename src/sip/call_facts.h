@@ -12,6 +12,7 @@
 // for all calls in turn without allocating.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <string>
@@ -28,6 +29,22 @@ namespace sipheal::inline v0_1::sip {
 
 // By when a request must have been answered (RFC 3261 17.1.1.2).
 inline constexpr std::chrono::seconds kT1Times64{32};
+
+// Requests that exist only within an INVITE usage. Others may belong to a subscription that shares
+// the Call-ID, and prove no call.
+inline bool IsInviteUsage(Method method) {
+  switch (method) {
+    case Method::kInvite:
+    case Method::kAck:
+    case Method::kBye:
+    case Method::kUpdate:
+    case Method::kPrack:
+    case Method::kInfo:
+      return true;
+    default:
+      return false;
+  }
+}
 
 // Index into CallFacts::tags; 0: no tag.
 using TagId = std::uint8_t;
@@ -126,6 +143,8 @@ struct Transaction {
   bool has_request = false;
   bool trying = false;  // a 100 was seen
   TagId from_tag = 0;
+  // Of its messages, where their hop is told by nothing else; 0: by addresses.
+  std::uint8_t vias = 0;
   TextId method_text = 0;  // of kOther
   RequestFact request;
   AnswerList answers;
@@ -157,6 +176,7 @@ struct MessageRecord {
   std::uint32_t cseq = 0;
   std::uint32_t cseq_bound = 0;
   std::uint64_t branch = 0;
+  std::uint8_t vias = 0;
   std::uint16_t status = 0;
   std::uint32_t rseq = 0;
   bool has_to_tag = false;
@@ -200,6 +220,7 @@ class CallFacts {
   std::int64_t newest_us = 0;
   bool limits_reached = false;
   bool compacted = false;
+  bool of_call = false;  // a message of an INVITE usage was merged, whatever became of it
   // Something may have been dropped, so that tags and texts are held that nobody refers to.
   bool dropped = true;
   // Compact() has just found nothing to drop, and nothing was merged since: a flood that gets no
@@ -210,9 +231,18 @@ class CallFacts {
   void Clear();
   // Points the transactions at their answers, after either list has moved.
   void Relink();
-  // Puts the answers into the order of the transactions, after these have been put into another.
-  void Reorder();
+  // Puts the transactions into this order, and their answers with them.
+  template <typename Less>
+  void Sort(Less less) {
+    // Mostly they are in order.
+    if (std::is_sorted(transactions.begin(), transactions.end(), less)) return;
+    reordered_.reserve(answers.size());  // what may fail comes before anything is changed
+    std::sort(transactions.begin(), transactions.end(), less);
+    Reorder();
+  }
   FoldResult Merge(const MessageRecord& record, const RebuildOptions& options);
+  // nullptr: nothing of its transaction is known.
+  Transaction* Find(const MessageRecord& record);
 
   std::string_view Tag(TagId id) const {
     return id == 0 ? std::string_view() : texts.Get(tags[id]);
@@ -228,12 +258,11 @@ class CallFacts {
   void Compact();
 
  private:
+  void Reorder();
   bool TagFits(std::string_view tag) const;
   TagId InternTag(std::string_view tag);
   // `likely` is what it often is.
   EndpointId InternEndpoint(const Endpoint& endpoint, EndpointId likely);
-  // nullptr: nothing of its transaction is known.
-  Transaction* Find(const MessageRecord& record);
   // This very message has been merged.
   bool Holds(const MessageRecord& record);
   Transaction* FindOrAdd(const MessageRecord& record, const RebuildOptions& options);
@@ -263,6 +292,7 @@ class CallFacts {
   void EraseAnswer(Transaction* transaction, AnswerFact* answer);
   void EraseTransaction(std::vector<Transaction>::iterator transaction);
   void DropUnusedTexts();
+  void DropUnusedRivals();
 
   std::vector<AnswerFact> reordered_;
 };

@@ -30,6 +30,7 @@ CallFacts::MergeStep CallFacts::MergeSighting(MessageFact* fact, const Sighting&
   // Of the versions that did not win, the best is kept.
   auto add_rival = [&](const Sighting& candidate) {
     if (fact->rival == 0) {
+      if (rivals.size() >= kMaxRivals) DropUnusedRivals();
       if (rivals.size() >= kMaxRivals) {
         limits_reached = true;
         return false;
@@ -121,6 +122,8 @@ FoldResult CallFacts::Merge(const MessageRecord& record, const RebuildOptions& o
     limits_reached = true;
     return FoldResult::kLimit;
   }
+  transaction->vias = std::max(transaction->vias, record.vias);
+  of_call |= IsInviteUsage(record.method);
   cannot_shrink = false;
   first_us = std::min(first_us, record.sighting.time_us);
   newest_us = std::max(newest_us, record.sighting.time_us);

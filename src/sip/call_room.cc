@@ -3,6 +3,7 @@
 // 12.10).
 #include <algorithm>
 #include <tuple>
+#include <utility>
 
 #include "sip/call_facts.h"
 
@@ -50,6 +51,19 @@ void CallFacts::Reclaim() {
   dropped = false;
 }
 
+// Those of messages that were dropped.
+void CallFacts::DropUnusedRivals() {
+  std::vector<Sighting> used;
+  const auto keep = [&](MessageFact& fact) {
+    if (fact.rival == 0) return;
+    used.push_back(rivals[fact.rival - 1u]);
+    fact.rival = static_cast<std::uint16_t>(used.size());
+  };
+  for (Transaction& at : transactions) keep(at.request);
+  for (AnswerFact& answer : answers) keep(answer);
+  rivals = std::move(used);
+}
+
 // In which the server took no part, the newest; of those of one moment, not the one that happens to
 // stand first.
 std::vector<Transaction>::iterator CallFacts::WorstTransaction() {
@@ -57,7 +71,8 @@ std::vector<Transaction>::iterator CallFacts::WorstTransaction() {
   for (auto at = transactions.begin(); at != transactions.end(); ++at) {
     if (at->ServerTookPart()) continue;
     const auto key = [](const Transaction& one) {
-      return std::tuple(one.Start(), one.cseq, one.branch, one.request.first.hash);
+      const std::uint32_t answer = one.answers.empty() ? 0 : one.answers.front().first.hash;
+      return std::tuple(one.Start(), one.cseq, one.request.first.hash, answer, one.branch);
     };
     if (worst == transactions.end() || key(*at) > key(*worst)) worst = at;
   }

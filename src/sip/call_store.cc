@@ -81,7 +81,7 @@ void UnpackList(std::vector<T>& list, std::size_t count, std::int64_t first_us,
 }  // namespace
 
 CallStore::~CallStore() {
-  table_.ForEach([](StoredCall* call) { std::free(call); });
+  table_.ForEach([](StoredCall* call) { ::operator delete(call); });
 }
 
 void CallStore::Load(const StoredCall& call, CallFacts& facts) const {
@@ -107,6 +107,7 @@ void CallStore::Load(const StoredCall& call, CallFacts& facts) const {
   facts.newest_us = call.newest_us;
   facts.limits_reached = call.limits_reached;
   facts.compacted = call.compacted;
+  facts.of_call = call.of_call;
   facts.dropped = true;  // not known any more
   facts.cannot_shrink = false;
   facts.Relink();
@@ -114,6 +115,7 @@ void CallStore::Load(const StoredCall& call, CallFacts& facts) const {
 
 StoredCall* CallStore::Put(std::uint64_t hash, std::string_view call_id, const CallFacts& facts,
                            StoredCall* known) {
+  if (known == nullptr) table_.MakeRoom();
   StoredCall* const call = MakeBlock(call_id, facts, known, FactsSize(facts), kRoomToGrow);
   if (known == nullptr) {
     table_.Insert(hash, call);
@@ -149,7 +151,6 @@ StoredCall* CallStore::PutQuiet(StoredCall* known, const CallFacts& facts) {
   Append(facts.tags, &at);
   std::memcpy(at, scratch_.data(), scratch_.size());
   call->packed_size = static_cast<std::uint32_t>(scratch_.size());
-  call->quiet = true;
   call->may_have_ended = facts.MayHaveEnded();
   call->two_sided = facts.TwoSided();
   return call;
@@ -159,9 +160,7 @@ StoredCall* CallStore::MakeBlock(std::string_view call_id, const CallFacts& fact
                                  std::size_t facts_size, std::size_t room) {
   const std::size_t size = FactsAt(call_id.size()) + facts_size;
   if (call == nullptr || call->capacity < size || (room == 0 && call->capacity > size)) {
-    void* const memory = std::malloc(size + room);
-    if (memory == nullptr) throw std::bad_alloc();
-    call = new (memory) StoredCall();
+    call = new (::operator new(size + room)) StoredCall();
     call->capacity = static_cast<std::uint32_t>(size + room);
     call->call_id_size = static_cast<std::uint32_t>(call_id.size());
     std::memcpy(static_cast<void*>(call + 1), call_id.data(), call_id.size());
@@ -179,13 +178,14 @@ StoredCall* CallStore::MakeBlock(std::string_view call_id, const CallFacts& fact
   call->endpoints = static_cast<std::uint8_t>(facts.endpoints.size());
   call->limits_reached = facts.limits_reached;
   call->compacted = facts.compacted;
+  call->of_call = facts.of_call;
   call->quiet = false;
   return call;
 }
 
 void CallStore::Free(StoredCall* call) {
   bytes_ -= call->capacity;
-  std::free(call);
+  ::operator delete(call);
 }
 
 void CallStore::Erase(StoredCall* call) {

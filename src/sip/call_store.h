@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
@@ -31,9 +30,11 @@ struct StoredCall {
   std::uint8_t endpoints;
   bool limits_reached;
   bool compacted;
-  bool quiet;  // PutQuiet stored it; only then the next two are known
+  bool quiet;  // PutQuiet stored it, and a look at it showed that it goes on
+  // As PutQuiet found them.
   bool may_have_ended;
   bool two_sided;
+  bool of_call;
   std::uint32_t call_id_size;  // next to what it is of
 
   std::string_view call_id() const {

@@ -41,9 +41,13 @@ void CallTable::Place(const Slot& slot) {
   slots_[at] = slot;
 }
 
-void CallTable::Insert(std::uint64_t hash, StoredCall* call) {
+void CallTable::MakeRoom() {
   // At most two thirds are taken.
   if (3 * (size_ + 1) > 2 * slots_.size()) Grow();
+}
+
+void CallTable::Insert(std::uint64_t hash, StoredCall* call) {
+  MakeRoom();
   Slot slot;
   slot.hash = static_cast<std::uint32_t>(hash);
   slot.set_call(call);

@@ -20,6 +20,8 @@ class CallTable {
 
   // nullptr: not there.
   StoredCall* Find(std::uint64_t hash, std::string_view call_id) const;
+  // For one call more: the Insert that follows needs no memory.
+  void MakeRoom();
   // A call whose Call-ID is not there.
   void Insert(std::uint64_t hash, StoredCall* call);
   // Puts `fresh` where `known` is.
@@ -38,12 +40,15 @@ class CallTable {
   template <typename Fn>
   void Filter(Fn&& fn) {
     for (std::size_t at = 0; at < slots_.size();) {
-      StoredCall* call = slots_[at].call();
-      const bool stays = call == nullptr || fn(call);
-      slots_[at].set_call(stays ? call : nullptr);
+      bool stays = true;
+      {
+        Visit visit(slots_[at]);
+        stays = visit.call == nullptr || fn(visit.call);
+      }
       if (stays) {
         ++at;
       } else {
+        slots_[at].set_call(nullptr);
         Close(at);  // another call may stand here now
       }
     }
@@ -67,6 +72,16 @@ class CallTable {
 
    private:
     std::uint32_t call_[sizeof(StoredCall*) / sizeof(std::uint32_t)] = {};
+  };
+
+  // Puts back what fn left, also when it throws: the block that it was given may be no more.
+  struct Visit {
+    explicit Visit(Slot& visited) : call(visited.call()), slot(visited) {}
+    ~Visit() { slot.set_call(call); }
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+    StoredCall* call;
+    Slot& slot;
   };
 
   std::size_t Next(std::size_t at) const { return (at + 1) & (slots_.size() - 1); }

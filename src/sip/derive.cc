@@ -32,12 +32,6 @@ bool AnswerEarlier(const AnswerFact& a, const AnswerFact& b) {
   return std::tie(a.status, a.rseq) < std::tie(b.status, b.rseq);
 }
 
-// Mostly they are in order.
-template <typename Iterator, typename Less>
-void SortUnlessSorted(Iterator begin, Iterator end, Less less) {
-  if (!std::is_sorted(begin, end, less)) std::sort(begin, end, less);
-}
-
 // As newly made, but with its memory. What Publish() writes over is left to it: lists of texts hold
 // memory in each entry.
 void Reset(DialogState& state) {
@@ -209,9 +203,11 @@ void Deriver::Derive(std::string_view call_id, CallFacts& facts, const ServerMat
                      const RebuildOptions& options, std::vector<DialogState>* dialogs) {
   // What was merged first must not matter: everything is looked at in one order.
   for (Transaction& at : facts.transactions) {
-    SortUnlessSorted(at.answers.begin(), at.answers.end(), AnswerEarlier);
+    if (!std::is_sorted(at.answers.begin(), at.answers.end(), AnswerEarlier)) {
+      std::sort(at.answers.begin(), at.answers.end(), AnswerEarlier);
+    }
   }
-  SortUnlessSorted(facts.transactions.begin(), facts.transactions.end(), Earlier);
+  facts.Sort(Earlier);
   Derivation(call_id, facts, server, options, *work_).Run(dialogs);
 }
 

@@ -21,8 +21,7 @@ class Deriver {
   ~Deriver();
 
   // Writes the dialogs over what is in `dialogs`, whose memory is used, too: ordered by first
-  // message, then by tags. Puts `facts` into another order, after which nothing can be merged into
-  // them before CallFacts::Reorder().
+  // message, then by tags. Puts `facts` into another order, in which they say the same.
   void Derive(std::string_view call_id, CallFacts& facts, const ServerMatcher& server,
               const RebuildOptions& options, std::vector<DialogState>* dialogs);
 

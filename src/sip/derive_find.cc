@@ -85,6 +85,22 @@ bool Derivation::IsStrayAnswer(const Transaction& transaction) const {
                      });
 }
 
+// A copy of another transaction, seen before it had come to the server: that one has more Vias
+// (rule 11.2). One that was answered otherwise came by another way (rule 1.9).
+bool Derivation::IsFarCopy(const Transaction& transaction) const {
+  if (transaction.vias == 0) return false;
+  const AnswerFact* const answered = transaction.FinalAnswer();
+  return std::any_of(facts_.transactions.begin(), facts_.transactions.end(), [&](const auto& at) {
+    if (at.vias <= transaction.vias || at.sent != transaction.sent ||
+        at.method != transaction.method || at.cseq != transaction.cseq ||
+        Canonical(at.from_tag) != Canonical(transaction.from_tag)) {
+      return false;
+    }
+    const AnswerFact* const other = at.FinalAnswer();
+    return answered == nullptr || other == nullptr || answered->status == other->status;
+  });
+}
+
 // The ACK for a 2xx is a transaction of its own; that for a failure has the branch of its INVITE
 // and makes no dialog (RFC 3261 17.1.1.3). When nothing of the INVITE was captured, nobody can
 // tell.
@@ -325,7 +341,7 @@ void Derivation::Assign(Draft& draft) {
   // captured, or it was refused under the dialog's own tags when the dialog was there.
   const Transaction* likely = nullptr;
   for (const Transaction& at : facts_.transactions) {
-    if (at.method == Method::kCancel) continue;
+    if (at.method == Method::kCancel || IsFarCopy(at)) continue;
     if (IsStrayAnswer(at)) {
       for (const AnswerFact& answer : at.answers) {
         if (Canonical(answer.to_tag) != draft.remote || Canonical(at.from_tag) != draft.local)

@@ -271,6 +271,12 @@ void Derivation::DeriveIdentity(Draft& draft) const {
         Warn(state, std::string("two versions of one ") + std::string(ToString(at->method)) +
                         " were captured; the earlier one was taken");
       }
+      for (const AnswerFact& answer : at->answers) {
+        if (answer.rival == 0 || Canonical(answer.to_tag) != AnswerTag(draft, *at)) continue;
+        Warn(state, std::string("two versions of one answer to ") +
+                        std::string(ToString(at->method)) +
+                        " were captured; the earlier one was taken");
+      }
     }
   }
 }

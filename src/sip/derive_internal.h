@@ -40,6 +40,7 @@ class Derivation {
   bool WasThereBefore(const Draft& draft, std::int64_t time_us) const;
   void Assign(Draft& draft);
   bool IsStrayAnswer(const Transaction& transaction) const;
+  bool IsFarCopy(const Transaction& transaction) const;
   bool AckIsFor2xx(const Transaction& ack, bool* proved) const;
   bool ReadAck(const Transaction& ack, bool* proved) const;
   // Something of the INVITE that the ACK is for was captured.
@@ -215,22 +216,6 @@ class Derivation {
   std::uint32_t methods_seen_ = 0;  // a bit for each Method
   std::uint64_t notes_seen_ = 0;    // NoteBit
 };
-
-// Requests that exist only within an INVITE usage. Others may belong to a subscription that shares
-// the Call-ID, and prove no call.
-inline bool IsInviteUsage(Method method) {
-  switch (method) {
-    case Method::kInvite:
-    case Method::kAck:
-    case Method::kBye:
-    case Method::kUpdate:
-    case Method::kPrack:
-    case Method::kInfo:
-      return true;
-    default:
-      return false;
-  }
-}
 
 // True when the two URIs name the same place: user by bytes, host without case, port with its
 // default. Parameters are not compared.

@@ -228,6 +228,10 @@ void Derivation::DeriveTarget(Draft& draft) const {
     state.contact_target = state.remote_target;
   }
   const MessageFact* const contact_proof = proof;
+  if (proof != nullptr && Has(Note::kSeveralContacts) &&
+      HasNote(NotesOf(*proof), Note::kSeveralContacts)) {
+    Warn(state, "a message named several Contacts; the first one was taken");
+  }
 
   // --- what the server itself sent to (rules 2.13, 3.10, 3.11) ---
   const Transaction* shown = nullptr;

@@ -3,46 +3,29 @@
 
 #include <algorithm>
 #include <deque>
+#include <iterator>
 #include <memory>
 #include <tuple>
-#include <unordered_map>
+#include <vector>
 
-#include "absl/hash/hash.h"
 #include "sip/call_facts.h"
+#include "sip/call_mentions.h"
 #include "sip/derive.h"
 #include "sip/link_dialogs.h"
 #include "sip/message_notes.h"
 #include "sip/message_reader.h"
 #include "sip/server_match.h"
 #include "sip/text.h"
+#include "sip/text_map.h"
 #include "sip/tracked_calls.h"
+#include "sipheal/sip/dialog_codec.h"
 
 namespace sipheal::inline v0_1::sip {
 namespace {
 
-// Keyed anew in each process: senders choose Call-IDs, and must not choose one bucket for all.
-struct TextHash {
-  using is_transparent = void;
-  std::size_t operator()(std::string_view text) const {
-    return absl::Hash<std::string_view>()(text);
-  }
-};
-struct TextEqual {
-  using is_transparent = void;
-  bool operator()(std::string_view a, std::string_view b) const { return a == b; }
-};
-template <typename T>
-using TextMap = std::unordered_map<std::string, T, TextHash, TextEqual>;
-
 constexpr std::chrono::hours kSilentUnanswered{1};
 // A quiet call with more transactions than this is shrunk again.
 constexpr std::size_t kQuietTransactions = 12;
-// Calls that others speak of, and how many others of one.
-constexpr std::size_t kMaxMentioned = 65'536;
-constexpr std::size_t kMaxMentions = 8;
-// A call with a longer Call-ID than any that is written is not held for another's sake: it would be
-// held once for each that it names.
-constexpr std::size_t kMaxMentioningCallId = 256;
 
 // Such a message starts nothing by itself. Its answers are common (keep-alive OPTIONS), each with a
 // Call-ID of its own, so they must not make an entry.
@@ -67,6 +50,23 @@ std::uint16_t PathOf(const Endpoint& peer, Transport transport) {
       HashWords(std::string_view(reinterpret_cast<const char*>(ip.data()), ip.size()), seed));
 }
 
+// Erases the call when it goes out of scope, unless that was cancelled.
+class Undoing {
+ public:
+  Undoing(TrackedCalls& calls, std::string_view call_id) : calls_(calls), call_id_(call_id) {}
+  ~Undoing() {
+    if (!cancelled_) calls_.Erase(call_id_);
+  }
+  Undoing(const Undoing&) = delete;
+  Undoing& operator=(const Undoing&) = delete;
+  void Cancel() { cancelled_ = true; }
+
+ private:
+  TrackedCalls& calls_;
+  std::string_view call_id_;
+  bool cancelled_ = false;
+};
+
 // What DialogFolder and Rebuild share.
 class Folding {
  public:
@@ -75,6 +75,7 @@ class Folding {
 
   FoldOutcome Fold(const CapturedMessageView& message, const MessageView& view, bool batch);
   void Derive(std::string_view call_id, CallFacts& facts, std::vector<DialogState>* dialogs) const;
+  void KeepWhatRefers();
 
   ServerMatcher matcher_;
   RebuildOptions options_;
@@ -87,40 +88,32 @@ class Folding {
   };
   TextMap<Grave> graves_;
   std::deque<std::string> grave_order_;
-  // Which calls speak of a call: those that replace it, or tell how far it had come. Few do.
-  TextMap<std::vector<std::string>> mentions_;
+  CallMentions mentions_;
   // Large, and no part of what is kept; apart from it, so that size_bytes() tells what calls cost.
   std::unique_ptr<MessageFields> fields_ = std::make_unique<MessageFields>();
   std::unique_ptr<MessageReader> reader_ = std::make_unique<MessageReader>();
   MessageRecord record_;
   mutable Deriver deriver_;
-  std::vector<DialogState> swept_;  // the dialogs of the call that Sweep looks at
+  std::vector<DialogState> swept_;    // the dialogs of the call that Sweep looks at
+  std::vector<DialogState> retired_;  // those that speak of others, of calls that it dropped
 
  private:
-  void NoteMentions(std::string_view call_id);
+  void NoteMentions(CallFacts& facts, std::string_view call_id);
   bool IsOfAGrave(std::string_view call_id) const;
 };
 
-void Folding::NoteMentions(std::string_view call_id) {
-  if (call_id.size() > kMaxMentioningCallId) return;
-  std::string_view notes = record_.notes;
-  Note key;
-  std::string_view value;
-  while (NextNote(&notes, &key, &value)) {
-    std::string_view named;
-    if (key == Note::kReplaces) named = TrimLws(value.substr(0, value.find(';')));
-    if (key == Note::kDialogInfo) named = value.substr(0, value.find('\x01'));
-    if (named.empty()) continue;
-    auto mentioned = mentions_.find(named);
-    if (mentioned == mentions_.end()) {
-      if (mentions_.size() >= kMaxMentioned) return;
-      mentioned = mentions_.emplace(std::string(named), std::vector<std::string>()).first;
-    }
-    std::vector<std::string>& by = mentioned->second;
-    if (by.size() < kMaxMentions && std::find(by.begin(), by.end(), call_id) == by.end()) {
-      by.emplace_back(call_id);
-    }
+// An answer of the server makes certain what had got no room before.
+void Folding::NoteMentions(CallFacts& facts, std::string_view call_id) {
+  if (!record_.is_request && (!mentions_.refused() || record_.sent || record_.status >= 300)) {
+    return;
   }
+  const auto names = [](std::string_view notes) {
+    return HasNote(notes, Note::kReplaces) || HasNote(notes, Note::kDialogInfo);
+  };
+  if (record_.is_request && !names(record_.notes)) return;
+  const Transaction* const at = facts.Find(record_);
+  if (at == nullptr || !at->has_request) return;
+  mentions_.Note(call_id, facts.Text(at->request.note), at->trying || at->ServerTookPart());
 }
 
 // Whether the message is of a call that ended before, and not of a new one under its Call-ID.
@@ -136,11 +129,15 @@ bool Folding::IsOfAGrave(std::string_view call_id) const {
   });
 }
 
-// The dialogs of a call; its facts are in another order afterwards, and say the same.
 void Folding::Derive(std::string_view call_id, CallFacts& facts,
                      std::vector<DialogState>* dialogs) const {
   deriver_.Derive(call_id, facts, matcher_, options_, dialogs);
-  facts.Reorder();
+}
+
+// Of the dialogs of a call that is dropped. They are looked at when no call is any more.
+void Folding::KeepWhatRefers() {
+  if (mentions_.empty()) return;
+  std::copy_if(swept_.begin(), swept_.end(), std::back_inserter(retired_), RefersToOthers);
 }
 
 FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView& view, bool batch) {
@@ -184,6 +181,8 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
   TrackedCalls::OpenCall& call =
       place.tracked() ? calls_.Open(view.call_id(), place) : calls_.Add(view.call_id(), place);
   CallFacts& facts = call.facts;
+  // A call into which no more than a part of a message went is not kept.
+  Undoing undo(calls_, view.call_id());
   const bool limits_reached = facts.limits_reached;
   const std::int64_t first_us = facts.first_us;
   const std::int64_t newest_us = facts.newest_us;
@@ -196,7 +195,7 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
     const FoldResult result = facts.Merge(record_, options_);
     if (outcome.result == FoldResult::kDuplicate) outcome.result = result;
   }
-  if (!batch && outcome.changed() && !record_.notes.empty()) NoteMentions(view.call_id());
+  if (!batch && outcome.changed()) NoteMentions(facts, view.call_id());
   // The times in a packed call count from its first message.
   if (outcome.result != FoldResult::kDuplicate || facts.limits_reached != limits_reached ||
       facts.first_us != first_us) {
@@ -204,6 +203,7 @@ FoldOutcome Folding::Fold(const CapturedMessageView& message, const MessageView&
   } else if (facts.newest_us != newest_us) {
     calls_.NewestChanged(call);
   }
+  undo.Cancel();
   return outcome;
 }
 
@@ -251,20 +251,23 @@ void DialogFolder::Snapshot(std::string_view call_id, std::vector<DialogState>* 
   TrackedCalls& calls = impl_->calls_;
   const TrackedCalls::Place place = calls.Find(call_id);
   if (!place.tracked()) return dialogs->clear();
-  // Mostly no call is mentioned anywhere, and then nothing need be hashed.
-  const auto mentioned =
-      impl_->mentions_.empty() ? impl_->mentions_.end() : impl_->mentions_.find(call_id);
+  const CallMentions::Named* const mentioned = impl_->mentions_.Find(call_id);
   // `call_id` may be a text of `dialogs`, which are written over: not to be looked at any more.
   TrackedCalls::OpenCall& call = calls.Open(call_id, place);
   impl_->Derive(call.call_id, call.facts, dialogs);
-  if (mentioned == impl_->mentions_.end()) return;
+  if (mentioned == nullptr) return;
   const auto own = static_cast<std::ptrdiff_t>(dialogs->size());
   std::vector<DialogState> others;
-  for (const std::string& other : mentioned->second) {
+  for (const std::string& other : mentioned->second.by) {
     const TrackedCalls::Place at = calls.Find(other);
     if (!at.tracked() || other == mentioned->first) continue;
     impl_->Derive(other, calls.Open(other, at).facts, &others);
     for (DialogState& dialog : others) dialogs->push_back(std::move(dialog));
+  }
+  for (const std::string& other : mentioned->second.retired) {
+    if (absl::StatusOr<DecodedDialog> kept = DecodeDialog(other); kept.ok()) {
+      dialogs->push_back(std::move(kept->dialog));
+    }
   }
   ApplyReferences(*dialogs);
   dialogs->erase(dialogs->begin() + own, dialogs->end());
@@ -285,6 +288,16 @@ std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
   CallFacts& facts = impl.calls_.spare();
   store.Filter([&](StoredCall*& call) {
     if (call->newest_us > quiet_before) return true;
+    // A subscription without a call: nothing that anybody could go on with. It leaves no tombstone,
+    // since what comes later may be of a call whose beginning was not captured.
+    if (!call->of_call && call->newest_us < stale_before) {
+      if (!impl.mentions_.empty()) {
+        store.Load(*call, facts);
+        impl.Derive(call->call_id(), facts, &impl.swept_);
+        impl.KeepWhatRefers();
+      }
+      return false;
+    }
     const bool shrink = !call->compacted || call->transactions > kQuietTransactions;
     const bool stale = call->newest_us < stale_before;
     // Known from an earlier look to go on; nothing has come since.
@@ -296,6 +309,7 @@ std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
     const StoredCall& at = *call;
     bool over = stale && !at.two_sided;
     DialogEnd end = DialogEnd::kNone;
+    bool derived = false;
     Impl::Grave grave;
     if (over || at.may_have_ended) {
       for (std::size_t i = 1; i < facts.tags.size(); ++i) {
@@ -309,7 +323,8 @@ std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
             return transaction.method == Method::kInvite && transaction.FinalAnswer() == nullptr;
           });
       std::vector<DialogState>& dialogs = impl.swept_;
-      impl.deriver_.Derive(at.call_id(), facts, impl.matcher_, impl.options_, &dialogs);
+      impl.Derive(at.call_id(), facts, &dialogs);
+      derived = true;
       over = std::all_of(dialogs.begin(), dialogs.end(), [](const DialogState& dialog) {
         return dialog.phase == DialogPhase::kTerminated ||
                dialog.end == DialogEnd::kByeUnanswered || dialog.end == DialogEnd::kCancelled;
@@ -317,20 +332,23 @@ std::size_t DialogFolder::Sweep(CaptureTime now, std::chrono::seconds linger,
       if (dialogs.empty() && open) over = false;
       if (!dialogs.empty()) end = dialogs.front().end;
     }
-    if (!over) return true;
-    ++ended;
+    if (!over) {
+      call->quiet = true;
+      return true;
+    }
     grave.end = end;
     grave.ended_at = CaptureTime(std::chrono::microseconds(at.newest_us));
+    if (derived) impl.KeepWhatRefers();
     const std::string call_id(at.call_id());
+    impl.grave_order_.push_back(call_id);  // first, so that none stands without an order
     impl.graves_[call_id] = std::move(grave);
-    impl.grave_order_.push_back(call_id);
+    ++ended;
     return false;
   });
-  std::erase_if(impl.mentions_, [&impl](const auto& mentioned) {
-    return std::none_of(
-        mentioned.second.begin(), mentioned.second.end(),
-        [&impl](const std::string& other) { return impl.calls_.Find(other).tracked(); });
-  });
+  impl.mentions_.Retire(impl.retired_);
+  impl.retired_.clear();
+  impl.mentions_.DropOthers(
+      [&impl](std::string_view call_id) { return impl.calls_.Find(call_id).tracked(); });
   const CaptureTime oldest = now - tombstone_ttl;
   while (!impl.grave_order_.empty()) {
     auto grave = impl.graves_.find(impl.grave_order_.front());
@@ -366,17 +384,11 @@ std::size_t DialogFolder::tombstone_count() const { return impl_->graves_.size()
 
 std::size_t DialogFolder::size_bytes() const {
   std::size_t total = sizeof(Impl);
-  constexpr std::size_t kNode = 16 + 16 + sizeof(std::string);  // links, allocator, key
-  auto key_bytes = [](const std::string& key) {
-    return key.capacity() > 15 ? key.capacity() + 17 : 0;
-  };
   total += impl_->calls_.size_bytes() + impl_->graves_.bucket_count() * sizeof(void*);
-  for (const auto& [call_id, by] : impl_->mentions_) {
-    total += kNode + key_bytes(call_id) + by.capacity() * sizeof(std::string);
-    for (const std::string& other : by) total += key_bytes(other);
-  }
+  total += impl_->mentions_.size_bytes();
   for (const auto& [call_id, grave] : impl_->graves_) {
-    total += 2 * (kNode + key_bytes(call_id)) + sizeof(Impl::Grave) +
+    // Its Call-ID is in the order, too.
+    total += EntryBytes<Impl::Grave>(call_id) + EntryBytes<char>(call_id) +
              grave.tags.capacity() * sizeof(std::uint64_t);
   }
   return total;

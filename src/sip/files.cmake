@@ -2,6 +2,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/address.cc
   sip/call_compaction.cc
   sip/call_facts.cc
+  sip/call_mentions.cc
   sip/call_merge.cc
   sip/call_pack.cc
   sip/call_room.cc

@@ -8,6 +8,7 @@
 #include <unordered_map>
 
 #include "sip/text.h"
+#include "sipheal/sip/dialog_codec.h"
 #include "sipheal/sip/link_legs.h"
 #include "sipheal/sip/next_request.h"
 #include "sipheal/sip/uri.h"
@@ -19,6 +20,8 @@ namespace {
 constexpr std::uint32_t kSaneJump = 1'000'000;
 // A leg follows the one that caused it within this time.
 constexpr std::chrono::seconds kLegDelay{1};
+// A BYE has come, or was given up, 64*T1 after it was sent (RFC 3261 17.1.2.2).
+constexpr std::chrono::seconds kByeIsThere{32};
 
 void CiteAnew(DialogState& dialog, Field field, const MessageRef& message, Reason reason,
               std::string_view named = {}) {
@@ -45,8 +48,35 @@ bool NamesInReplaces(const DialogState& call, const DialogState& named) {
   return !FindParam(params, "early-only") || named.phase == DialogPhase::kEarly;
 }
 
+// Its INVITE was: by the server's own 2xx, or by the peer's to the server's.
+bool IsAccepted(const DialogState& dialog) {
+  return dialog.confirmed_at != CaptureTime{} && !dialog.IsMissing(Field::kInviteUsage);
+}
+
+// The newest of what both sides had a part in.
+CaptureTime WentOnUntil(const DialogState& dialog) {
+  CaptureTime newest{};
+  for (const Field field : {Field::kRemoteSeq, Field::kSessionTimer}) {
+    const Evidence* const proof = dialog.FindEvidence(field);
+    if (proof != nullptr) newest = std::max(newest, proof->message.time);
+  }
+  return newest;
+}
+
 void EndReplaced(const DialogState& call, DialogState& named) {
   if (named.phase == DialogPhase::kTerminated) return;
+  const Evidence* const accepted = call.FindEvidence(Field::kPhase);
+  const MessageRef since = accepted != nullptr ? accepted->message : MessageRef{};
+  // Who lets a dialog be replaced sends BYE in it at once. When both sides go on in it long after
+  // that, it was not: a peer that does not know Replaces takes the INVITE for a new call (rule
+  // 12.7).
+  if (WentOnUntil(named) > call.confirmed_at + kByeIsThere) {
+    named.conflicts.push_back({Field::kEnd, since, call.call_id,
+                               "an accepted INVITE with Replaces of this dialog, in which both "
+                               "sides went on (RFC 3891)",
+                               false});
+    return;
+  }
   named.phase = DialogPhase::kTerminated;
   named.end = DialogEnd::kReplaced;
   named.open_transactions.clear();
@@ -55,10 +85,8 @@ void EndReplaced(const DialogState& call, DialogState& named) {
   std::erase_if(named.evidence,
                 [](const Evidence& entry) { return entry.field == Field::kDeadline; });
   std::erase(named.missing, Field::kPhase);
-  const Evidence* accepted = call.FindEvidence(Field::kPhase);
   for (const Field field : {Field::kPhase, Field::kEnd}) {
-    CiteAnew(named, field, accepted != nullptr ? accepted->message : MessageRef{},
-             Reason::kReplaced, call.call_id);
+    CiteAnew(named, field, since, Reason::kReplaced, call.call_id);
   }
 }
 
@@ -204,11 +232,37 @@ class LegLinker {
 
 }  // namespace
 
+bool RefersToOthers(const DialogState& dialog) {
+  return !dialog.references.replaces.empty() || !dialog.references.told.empty();
+}
+
+std::string_view CallIdInReplaces(std::string_view replaces) {
+  return TrimLws(replaces.substr(0, replaces.find(';')));
+}
+
+std::string KeepReferences(const DialogState& dialog, std::string_view named) {
+  DialogState kept;
+  kept.call_id = dialog.call_id;
+  kept.local.tag = dialog.local.tag;
+  kept.remote.tag = dialog.remote.tag;
+  kept.role = dialog.role;
+  kept.confirmed_at = dialog.confirmed_at;
+  kept.seen_hosts = dialog.seen_hosts;
+  if (dialog.IsMissing(Field::kInviteUsage)) kept.missing = {Field::kInviteUsage};
+  if (const Evidence* const accepted = dialog.FindEvidence(Field::kPhase)) {
+    kept.evidence.push_back(*accepted);
+  }
+  if (IsAccepted(dialog) && CallIdInReplaces(dialog.references.replaces) == named) {
+    kept.references.replaces = dialog.references.replaces;
+  }
+  for (const ToldDialog& told : dialog.references.told) {
+    if (told.call_id == named) kept.references.told.push_back(told);
+  }
+  return RefersToOthers(kept) ? EncodeDialog(kept) : std::string();
+}
+
 void ApplyReferences(std::span<DialogState> dialogs) {
-  const auto refers = [](const DialogState& dialog) {
-    return !dialog.references.replaces.empty() || !dialog.references.told.empty();
-  };
-  if (std::none_of(dialogs.begin(), dialogs.end(), refers)) return;
+  if (std::none_of(dialogs.begin(), dialogs.end(), RefersToOthers)) return;
   std::unordered_map<std::string_view, std::vector<DialogState*>> by_call;
   for (DialogState& dialog : dialogs) by_call[dialog.call_id].push_back(&dialog);
   const auto for_each_of = [&](std::string_view call_id, auto&& fn) {
@@ -217,13 +271,9 @@ void ApplyReferences(std::span<DialogState> dialogs) {
     for (DialogState* dialog : found->second) fn(*dialog);
   };
   for (const DialogState& call : dialogs) {
-    if (!refers(call)) continue;
-    // The INVITE must have been accepted: by the server's own 2xx, or by the peer's to its INVITE.
-    const bool accepted =
-        call.confirmed_at != CaptureTime{} && !call.IsMissing(Field::kInviteUsage);
-    if (accepted) {
-      const std::string_view replaces = call.references.replaces;
-      for_each_of(TrimLws(replaces.substr(0, replaces.find(';'))), [&](DialogState& named) {
+    if (!RefersToOthers(call)) continue;
+    if (IsAccepted(call)) {
+      for_each_of(CallIdInReplaces(call.references.replaces), [&](DialogState& named) {
         if (&named != &call && NamesInReplaces(call, named)) EndReplaced(call, named);
       });
     }

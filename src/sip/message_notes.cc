@@ -144,6 +144,23 @@ void ReadDialogInfo(const MessageView& view, std::string* out) {
   }
 }
 
+// Without a comma and a second row there is one.
+bool NamesSeveralContacts(const MessageView& view) {
+  int rows = 0;
+  bool comma = false;
+  view.ForEach(HeaderId::kContact, [&](std::string_view list) {
+    ++rows;
+    comma = comma || list.find(',') != list.npos;
+  });
+  if (rows < 2 && !comma) return false;
+  int count = 0;
+  view.ForEach(HeaderId::kContact, [&count](std::string_view list) {
+    NameAddrView contact;
+    while (count < 2 && NextNameAddr(&list, &contact) == ListStep::kValue) ++count;
+  });
+  return count > 1;
+}
+
 void ReadAlternatives(const MessageView& view, std::string* out) {
   int count = 0;
   view.ForEach(HeaderId::kContact, [&](std::string_view list) {
@@ -169,8 +186,9 @@ void ReadNotes(const MessageView& view, std::string* out) {
       Add(Note::kNoReferSub, "", out);
     }
   }
-  if ((method == Method::kInvite || method == Method::kUpdate) && SupportsFromChange(view)) {
-    Add(Note::kFromChange, "", out);
+  if (method == Method::kInvite || method == Method::kUpdate) {
+    if (SupportsFromChange(view)) Add(Note::kFromChange, "", out);
+    if (view.status() < 300 && NamesSeveralContacts(view)) Add(Note::kSeveralContacts, "", out);
   }
   if (view.Has(HeaderId::kMinSe)) {
     const std::string_view seconds = view.Get(HeaderId::kMinSe);

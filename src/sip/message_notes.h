@@ -25,6 +25,7 @@ enum class Note : char {
   kNonceUsed = 'u',          // of credentials; the same hash
   kMinInterval = 'm',        // Min-SE (RFC 4028)
   kAlternative = 'A',        // a Contact of a 3xx
+  kSeveralContacts = 'C',    // where one is to be (RFC 3261 12.1.1)
   kRack = 'P',               // RSeq that a PRACK acknowledges
   kDialogInfo = 'D',  // a dialog of a dialog-info body: call-id, local-tag, remote-tag, local and
                       // remote CSeq (0: not said), each followed by '\x01' but the last

@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 
+#include "absl/hash/hash.h"
 #include "sip/compact_sdp.h"
 #include "sip/kernel/method_table.h"
 #include "sip/message_notes.h"
@@ -109,10 +110,21 @@ std::string_view PlainParty(const AddressField& field, std::string_view tag,
   return {begin, static_cast<std::size_t>(end + 1 - begin)};
 }
 
+// Anew in each process, so that nobody can choose two branches that have one hash.
+const HashKeys& BranchKeys() {
+  static const HashKeys keys = [] {
+    HashKeys drawn;
+    for (std::uint64_t i = 0; i < drawn.size(); ++i) drawn[i] = absl::Hash<std::uint64_t>()(i);
+    return drawn;
+  }();
+  return keys;
+}
+
 // The transaction's key: the top Via's branch, and its sent-by, whose letter case says nothing.
 std::uint64_t BranchOf(const ViaView& via) {
   constexpr std::uint64_t kLowerCase = 0x2020202020202020u;
-  return HashWords<kLowerCase>(via.host, HashWords(via.branch) + via.port);
+  const HashKeys& keys = BranchKeys();
+  return HashWords<kLowerCase>(via.host, HashWords(via.branch, 0, keys) + via.port, keys);
 }
 
 }  // namespace
@@ -187,6 +199,24 @@ std::uint16_t MessageReader::AllowOf(std::string_view list) {
   return allow_;
 }
 
+// As one list, on one line.
+std::string_view MessageReader::KeepSupported(const MessageView& view) {
+  std::string_view kept;
+  view.ForEach(HeaderId::kSupported, [&](std::string_view list) {
+    if (list.empty() || kept.size() > kMaxAbilities) return;
+    if (kept.empty() && list.find('\n') == list.npos) {
+      kept = list;
+      return;
+    }
+    supported_ = kept;
+    if (!kept.empty()) supported_ += ", ";
+    Unfold(list, &unfolded_);
+    supported_ += unfolded_;
+    kept = supported_;
+  });
+  return kept;
+}
+
 ParseResult MessageReader::Read(const CapturedMessageView& message, const MessageView& view,
                                 const MessageFields& fields, const Adjacency& adjacency,
                                 MessageRecord* record) {
@@ -200,6 +230,7 @@ ParseResult MessageReader::Read(const CapturedMessageView& message, const Messag
   record->is_request = view.is_request();
   record->method = view.method();
   record->method_text = view.method_text();
+  record->vias = adjacency.vias;
   record->cseq = view.cseq();
   record->status = static_cast<std::uint16_t>(view.status());
   record->branch = BranchOf(fields.top_via);
@@ -245,7 +276,7 @@ ParseResult MessageReader::Read(const CapturedMessageView& message, const Messag
   record->refresher = static_cast<std::uint8_t>(fields.refresher);
   // What the peer can do; what the server can is the successor's to say.
   if (view.method() == Method::kInvite && !adjacency.sent) {
-    record->supported = view.Get(HeaderId::kSupported).substr(0, kMaxAbilities);
+    record->supported = KeepSupported(view).substr(0, kMaxAbilities);
     view.ForEach(HeaderId::kAllow, [&](std::string_view list) {
       record->allow = static_cast<std::uint16_t>(record->allow | AllowOf(list));
     });

@@ -30,6 +30,7 @@ class MessageReader {
   bool WriteParty(const AddressField& field, std::string_view tag, std::string_view value,
                   std::string* text, std::string_view* kept);
   std::uint16_t AllowOf(std::string_view list);
+  std::string_view KeepSupported(const MessageView& view);
   static std::string_view KeepRoutes(const RouteList& routes, std::string* text);
 
   RouteList routes_;
@@ -43,6 +44,7 @@ class MessageReader {
   std::string notes_;
   std::string allow_text_;  // the Allow that was read last, and what it lists
   std::uint16_t allow_ = 0;
+  std::string supported_;
 };
 
 }  // namespace sipheal::inline v0_1::sip

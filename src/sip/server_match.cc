@@ -67,6 +67,18 @@ ServerMatcher::Name ServerMatcher::NameIn(const MessageView& view, const ViaView
   return uri ? NameOf(uri->host, uri->port, socket) : Name::kNobody;
 }
 
+ServerMatcher::ViaCount ServerMatcher::CountVias(const MessageView& view) const {
+  ViaCount vias;
+  view.ForEach(HeaderId::kVia, [&](std::string_view row) {
+    ViaView via;
+    while (NextVia(&row, &via) == ListStep::kValue) {
+      vias.of_server = vias.of_server || NamesServer(via.host, via.port);
+      if (vias.count < UINT8_MAX) ++vias.count;
+    }
+  });
+  return vias;
+}
+
 Adjacency ServerMatcher::Classify(const CapturedMessageView& message, const MessageView& view,
                                   const ViaView& top_via) const {
   Adjacency result;
@@ -107,9 +119,13 @@ Adjacency ServerMatcher::Classify(const CapturedMessageView& message, const Mess
     return result;
   }
   // Several programs on one address: the other end must be named, too.
-  if (own_agent || NameIn(view, top_via, false, {}) == Name::kServer) {
-    (view.is_request() ? result.received : result.sent) = true;
-  }
+  const bool named = NameIn(view, top_via, false, {}) == Name::kServer;
+  if (!named && !own_agent) return result;
+  const ViaCount vias = CountVias(view);
+  // A request that the server sent, or the answer to one, further on.
+  if (!named && vias.of_server) return result;
+  result.vias = vias.count;
+  (view.is_request() ? result.received : result.sent) = true;
   return result;
 }
 

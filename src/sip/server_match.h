@@ -21,6 +21,9 @@ struct Adjacency {
   bool received = false;
   // 0: seen by the server's own agent, or no agents are known; 1: by somebody else.
   std::uint8_t rank = 0;
+  // How many Vias the message has, where it is only by them that its hop can be told from others
+  // (rule 11.2); else 0.
+  std::uint8_t vias = 0;
 
   bool ours() const { return sent || received; }
 };
@@ -46,6 +49,11 @@ class ServerMatcher {
   enum class Name { kNobody, kServer, kNeighbour };
   Match MatchEndpoint(const Endpoint& endpoint, Transport transport) const;
   Name NameOf(std::string_view host, std::uint16_t port, const Endpoint& socket) const;
+  struct ViaCount {
+    std::uint8_t count = 0;
+    bool of_server = false;  // one of them is
+  };
+  ViaCount CountVias(const MessageView& view) const;
   // By the top Via, or else by the Request-URI of a request, the Contact of a response.
   Name NameIn(const MessageView& view, const ViaView& top_via, bool by_via,
               const Endpoint& socket) const;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdint>
 #include <cstring>
@@ -80,13 +81,15 @@ constexpr std::uint64_t HashBytes(std::string_view text, std::uint64_t seed = 0)
   return hash;
 }
 
+using HashKeys = std::array<std::uint64_t, 4>;
+
 namespace hash_internal {
 
-inline constexpr std::uint64_t kKeys[] = {0x9e3779b97f4a7c15u, 0xc2b2ae3d27d4eb4fu,
-                                          0x165667b19e3779f9u, 0x9fb21c651e98df25u};
+inline constexpr HashKeys kKeys = {0x9e3779b97f4a7c15u, 0xc2b2ae3d27d4eb4fu, 0x165667b19e3779f9u,
+                                   0x9fb21c651e98df25u};
 
 // Both halves of the product. The factors themselves are mixed in, so that one which is 0 wipes out
-// nothing of the other. One which is 1 does: whoever chooses the words can make hashes equal.
+// nothing of the other. One which is 1 does: who knows the keys can make hashes equal.
 inline std::uint64_t Mix(std::uint64_t a, std::uint64_t b) {
 #ifdef __SIZEOF_INT128__
   __extension__ using Wide = unsigned __int128;
@@ -115,20 +118,22 @@ inline std::uint32_t Load32(const char* at) {
 }  // namespace hash_internal
 
 // A 64-bit hash by words, for what stays within the process: it depends on the order of bytes in
-// one. Not for keys that an attacker may choose, unless what is equal by it is compared. Each eight
-// bytes have kSet set in them first, so that letter case can be left out of it.
+// one. With the keys that are known, not for what an attacker may choose, unless what is equal by
+// it is compared. Each eight bytes have kSet set in them first, so that letter case can be left out
+// of it.
 template <std::uint64_t kSet = 0>
-inline std::uint64_t HashWords(std::string_view text, std::uint64_t seed = 0) {
+inline std::uint64_t HashWords(std::string_view text, std::uint64_t seed = 0,
+                               const HashKeys& keys = hash_internal::kKeys) {
   using namespace hash_internal;
   const char* at = text.data();
   const std::size_t size = text.size();
-  std::uint64_t hash = kKeys[0] ^ seed;
+  std::uint64_t hash = keys[0] ^ seed;
   std::uint64_t a = 0;
   std::uint64_t b = 0;
   if (size > 16) {
     const char* const last = at + size - 16;
     for (; at < last; at += 16) {
-      hash = Mix((Load64(at) | kSet) ^ kKeys[1], (Load64(at + 8) | kSet) ^ hash);
+      hash = Mix((Load64(at) | kSet) ^ keys[1], (Load64(at + 8) | kSet) ^ hash);
     }
     a = Load64(last);
     b = Load64(last + 8);
@@ -142,7 +147,7 @@ inline std::uint64_t HashWords(std::string_view text, std::uint64_t seed = 0) {
     a = static_cast<unsigned char>(at[0]) | static_cast<unsigned>(at[size / 2]) << 8;
     b = static_cast<unsigned char>(at[size - 1]);
   }
-  return Mix(Mix((a | kSet) ^ kKeys[2], (b | kSet) ^ hash), kKeys[3] ^ size);
+  return Mix(Mix((a | kSet) ^ keys[2], (b | kSet) ^ hash), keys[3] ^ size);
 }
 
 // The same for whole messages: four chains of words, which do not wait for each other.

@@ -33,30 +33,36 @@ TrackedCalls::OpenCall& TrackedCalls::Open(std::string_view call_id, const Place
     last_ = place.open;
     return *last_;
   }
-  OpenCall& call = Take(call_id, place.hash);
-  call.stored = place.stored;
+  OpenCall& call = Take();
   store_.Load(*place.stored, call.facts);
+  Begin(call, call_id, place.hash);
+  call.stored = place.stored;
   return call;
 }
 
 TrackedCalls::OpenCall& TrackedCalls::Add(std::string_view call_id, const Place& place) {
-  OpenCall& call = Take(call_id, place.hash);
-  call.unsaved = true;
+  OpenCall& call = Take();
   call.facts.Clear();
+  Begin(call, call_id, place.hash);
+  call.unsaved = true;
   return call;
 }
 
-// The place of the call that was opened before all others.
-TrackedCalls::OpenCall& TrackedCalls::Take(std::string_view call_id, std::uint64_t hash) {
+// The place of the call that was opened before all others; nothing is open there any more.
+TrackedCalls::OpenCall& TrackedCalls::Take() {
   OpenCall& call =
       *std::min_element(open_->begin(), open_->end(),
                         [](const OpenCall& a, const OpenCall& b) { return a.opened < b.opened; });
   Close(call);
+  return call;
+}
+
+// Its facts are there: from now on it is found.
+void TrackedCalls::Begin(OpenCall& call, std::string_view call_id, std::uint64_t hash) {
   call.call_id = call_id;
   call.hash = hash;
   call.opened = ++opened_;
   last_ = &call;
-  return call;
 }
 
 void TrackedCalls::Close(OpenCall& call) {

@@ -82,7 +82,8 @@ class TrackedCalls {
  private:
   static constexpr std::size_t kOpen = 4;
 
-  OpenCall& Take(std::string_view call_id, std::uint64_t hash);
+  OpenCall& Take();
+  void Begin(OpenCall& call, std::string_view call_id, std::uint64_t hash);
   void Close(OpenCall& call);
 
   CallStore store_;

@@ -51,6 +51,64 @@ TEST(CapturePoints, Rule11_2_WithoutAddressesTheCopyAtTheServerIsToldByItsAgent)
   EXPECT_EQ(dialog.FindEvidence(sip::Field::kRouteSet)->message.sequence, 3u);
 }
 
+// One agent that sees every hop, and gives no addresses: the most Vias are the server's copy.
+TEST(CapturePoints, Rule11_2_OfCopiesOfOneAgentTheOneWithMostViasReachedTheServer) {
+  const std::string vias[] = {"198.51.100.7:5060", "203.0.113.1:5060", "203.0.113.2:5060"};
+  CallScript call;
+  call.server.agents = {"asterisk-a"};
+  call.agent = "asterisk-a";
+  std::vector<Request> copies;
+  std::vector<std::string> stacks(1);
+  for (std::size_t hop = 0; hop < 3; ++hop) {
+    std::vector<std::string> record_route;
+    for (std::size_t i = hop; i > 0; --i) {
+      record_route.push_back("<sip:" + vias[i].substr(0, vias[i].find(':')) + ";lr>");
+    }
+    const std::string branch = "z9hG4bKhop" + std::to_string(hop);
+    copies.push_back(call.Receive({.record_route = record_route,
+                                   .extra = stacks.back(),
+                                   .branch = branch,
+                                   .via_host = vias[hop]}));
+    stacks.push_back("Via: SIP/2.0/UDP " + vias[hop] + ";branch=" + branch + "\r\n" +
+                     stacks.back());
+  }
+  for (std::size_t hop = 3; hop-- > 0;) {
+    call.Reply(copies[hop], {.to_tag = "b", .extra = stacks[hop]});
+  }
+  for (sip::CapturedMessage& message : call.messages) {
+    message.source = message.destination = *sip::Endpoint::Parse("0.0.0.0:0");
+  }
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.role, DialogRole::kUas);
+  EXPECT_THAT(dialog.route_set, ElementsAre("sip:203.0.113.2;lr", "sip:203.0.113.1;lr"));
+  EXPECT_EQ(dialog.FindEvidence(sip::Field::kRouteSet)->message.sequence, 3u);
+}
+
+// What the server sent has its Via on top, and the answer to that has no other.
+TEST(CapturePoints, Rule11_2_CopiesOfTheServersOwnMessagesFurtherOnAreNotItsOwn) {
+  CallScript call;
+  call.server.agents = {"asterisk-a"};
+  call.agent = "asterisk-a";
+  const std::string phone = "sip:phone@198.51.100.7:5060";
+  const Request invite = call.Send({});
+  const std::string below =
+      "Via: SIP/2.0/UDP " + std::string(kServer) + ";branch=" + invite.branch + "\r\n";
+  const Request further = call.Receive(
+      {.uri = phone, .extra = below, .branch = "z9hG4bKproxy", .via_host = "203.0.113.1:5060"});
+  call.Reply(further, {.to_tag = "b",
+                       .contact = '<' + phone + '>',
+                       .record_route = {"<sip:far;lr>"},
+                       .extra = below});
+  call.Reply(invite, {.to_tag = "b", .record_route = {"<sip:near;lr>"}});
+  for (sip::CapturedMessage& message : call.messages) {
+    message.source = message.destination = *sip::Endpoint::Parse("0.0.0.0:0");
+  }
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.role, DialogRole::kUac);
+  EXPECT_EQ(dialog.local.tag, "a");
+  EXPECT_THAT(dialog.route_set, ElementsAre("sip:near;lr"));
+}
+
 // RFC 3261 16.12.1.3: the proxy shows each side another Record-Route of its own.
 TEST(CapturePoints, Rule3_7_ARewrittenRecordRouteCountsAsTheServerSawIt) {
   CallScript call;
@@ -124,6 +182,19 @@ TEST(Copies, Rule11_5_AnotherTextUnderTheSameKeyIsAConflictThatTheFirstWins) {
   // By the time of capture, not by that of arrival.
   std::swap(call.messages[1], call.messages[2]);
   EXPECT_EQ(call.Only(), in_order);
+}
+
+TEST(Copies, Rule11_5_AnotherTextOfAnAnswerInTheDialogIsSaid) {
+  CallScript call;
+  call.AnsweredByPeer();
+  const Request update = call.Send({.method = "UPDATE", .cseq = 2, .to_tag = "b"});
+  call.Reply(update, {});
+  EXPECT_THAT(call.Only().warnings, IsEmpty());
+  call.Reply(update, {.contact = "<sip:other@203.0.113.66>"});
+  EXPECT_EQ(call.Only().remote_target, "sip:phone@198.51.100.7:5060");
+  EXPECT_THAT(call.Only().warnings,
+              ElementsAre("two versions of one answer to UPDATE were captured; the earlier one was "
+                          "taken"));
 }
 
 // Another agent's clock is behind: the 200 is stamped before its INVITE.

@@ -624,6 +624,19 @@ TEST(Cseq, Rule5_11_ARefusalUnderTheDialogsTagsRaisesTheRemoteNumber) {
   EXPECT_EQ(call.Only().remote_seq, 59u);
 }
 
+TEST(RemoteTarget, Rule10_9_OfSeveralContactsTheFirstIsTakenAndSaid) {
+  for (const char* contact :
+       {"<sip:a@198.51.100.7>, <sip:b@198.51.100.7>",
+        "<sip:a@198.51.100.7>\r\nm: <sip:b@198.51.100.7>", "\"b, c\" <sip:a@198.51.100.7>"}) {
+    CallScript call;
+    const Request invite = call.Send({});
+    call.Reply(invite, {.to_tag = "b", .contact = contact});
+    const DialogState dialog = call.Only();
+    EXPECT_EQ(dialog.remote_target, "sip:a@198.51.100.7") << contact;
+    EXPECT_EQ(dialog.warnings.size(), contact[0] == '<' ? 1u : 0u) << contact;
+  }
+}
+
 // --- whether the dialog is secure (RFC 3261 12.1) ---
 
 TEST(SecureDialog, Rule2_10_WithoutItsInviteADialogOverTlsMayBeSecure) {

@@ -179,6 +179,21 @@ TEST(TakeoverPlan, Rule7_7_ANewCallReplacesADialogWhoseNumbersOrRoutesAreLost) {
   }
 }
 
+TEST(TakeoverPlan, Rule10_2_WhatThePeerSupportsMayStandInSeveralRowsAndFolded) {
+  for (const char* rows :
+       {"Supported: timer\r\nk: replaces\r\n", "Supported: timer,\r\n replaces\r\n",
+        "Supported:\r\nSupported: timer, replaces\r\n"}) {
+    CallScript call;
+    const Request invite = call.Receive({.extra = rows});
+    call.Reply(invite, {.to_tag = "b"});
+    call.Receive({.method = "ACK", .to_tag = "b"});
+    DialogState dialog = call.Only();
+    EXPECT_EQ(dialog.remote_supported, "timer, replaces") << rows;
+    dialog.missing.push_back(sip::Field::kRouteSet);
+    EXPECT_EQ(PlanTakeover(dialog).request, FirstRequest::kInviteWithReplaces) << rows;
+  }
+}
+
 TEST(TakeoverPlan, Rule7_7_ReplacesIsRefusedWhereItCouldBeReadAsSomethingElse) {
   DialogState dialog;
   dialog.call_id = "c@h";

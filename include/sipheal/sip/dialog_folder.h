@@ -111,8 +111,8 @@ class SIPHEAL_EXPORT DialogFolder {
 
   // Ended calls whose newest message is older than now - linger become tombstones (linger: 64*T1
   // plus the capture's skew); tombstones older than now - tombstone_ttl go; so do calls that were
-  // never answered and silent for an hour. Also shrinks calls that have been quiet. Returns how
-  // many calls ended. Call it every few seconds.
+  // never answered and silent for an hour, and subscriptions without a call. Also shrinks calls
+  // that have been quiet. Returns how many calls ended. Call it every few seconds.
   std::size_t Sweep(CaptureTime now, std::chrono::seconds linger = std::chrono::seconds(36),
                     std::chrono::seconds tombstone_ttl = std::chrono::seconds(300));
 

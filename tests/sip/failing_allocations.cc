@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/sip/failing_allocations.h"
+
+#include <cstdlib>
+#include <new>
+
+namespace sipheal::testing {
+
+thread_local int allocations_left = -1;
+
+}  // namespace sipheal::testing
+
+void* operator new(std::size_t size) {
+  int& left = sipheal::testing::allocations_left;
+  if (left >= 0 && left-- == 0) throw std::bad_alloc();
+  void* const memory = std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
