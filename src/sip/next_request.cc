@@ -162,7 +162,7 @@ absl::StatusOr<std::uint32_t> NextCseq(const DialogState& dialog, const CseqPoli
   if (dialog.local_seq) {
     // Beyond that it is no pace, but a clock that was never set, or a number that was made up.
     constexpr std::uint64_t kMostUnseen = 1'000'000;
-    const bool complete = policy.capture_is_complete && !dialog.from_stored_state;
+    const bool complete = TailIsKnown(dialog, policy);
     std::uint64_t headroom = complete ? 0 : policy.headroom;
     // Twice what the server could have sent since, at the pace at which it was seen to send.
     const Evidence* last = !complete && dialog.local_pace.count() > 0

@@ -31,11 +31,17 @@ struct WireTarget {
 // As NextRequest.
 absl::StatusOr<WireTarget> FindTarget(const DialogState& dialog);
 
+// Nothing that the server sent can be missing behind what was captured.
+inline bool TailIsKnown(const DialogState& dialog, const CseqPolicy& policy) {
+  return policy.capture_is_complete && !dialog.from_stored_state;
+}
+
 // What the channel variables need besides the dialog.
 struct CheckedVariables {
   UriView target;
   std::uint32_t cseq = 0;
-  bool has_origin = false;  // of the server's SDP, such that a media server can continue it
+  // For the o= line of the server's SDP; empty when no media server can continue that.
+  std::optional<std::uint32_t> origin_version;
   bool has_media = false;
 };
 

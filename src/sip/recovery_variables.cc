@@ -20,17 +20,20 @@ const std::string& OriginVersion(const DialogState& dialog) {
                                                   : dialog.highest_local_sdp_version;
 }
 
-bool IsUnsigned32(std::string_view text, std::uint32_t limit) {
-  return ParseUnsigned(text, limit).has_value();
-}
-
-// Whether a media server can continue the o= line.
-bool OriginFits(const DialogState& dialog) {
+// The version that the server sent last, or as much above as leaves room for what may not have been
+// captured (rule 9.2); empty when no media server can continue the o= line.
+std::optional<std::uint32_t> VersionToContinue(const DialogState& dialog, bool tail_is_known) {
+  constexpr std::uint32_t kMargin = 1000;
+  constexpr std::uint32_t kHighest = 0xfffffffe;  // the next one must fit
   const SdpSummary& sdp = dialog.local_sdp;
-  return !sdp.origin_user.empty() && !sdp.origin_address.empty() && sdp.origin_net_type == "IN" &&
-         (sdp.origin_address_type == "IP4" || sdp.origin_address_type == "IP6") &&
-         IsUnsigned32(sdp.origin_session_id, 0xffffffffu) &&
-         IsUnsigned32(OriginVersion(dialog), 0xfffffffeu);
+  const bool fits = !sdp.origin_user.empty() && !sdp.origin_address.empty() &&
+                    sdp.origin_net_type == "IN" &&
+                    (sdp.origin_address_type == "IP4" || sdp.origin_address_type == "IP6") &&
+                    ParseUnsigned(sdp.origin_session_id, 0xffffffffu);
+  if (!fits) return std::nullopt;
+  std::optional<std::uint32_t> version = ParseUnsigned(OriginVersion(dialog), kHighest);
+  if (version && !tail_is_known) *version += std::min(kMargin, kHighest - *version);
+  return version;
 }
 
 bool MediaFit(const std::vector<SdpMedia>& media) {
@@ -50,8 +53,8 @@ std::size_t MostBytes(const DialogState& dialog) {
   const SdpSummary& sdp = dialog.local_sdp;
   std::size_t size = dialog.local.display.size() + dialog.remote.display.size() +
                      dialog.remote_target.size() + sdp.origin_user.size() +
-                     sdp.origin_session_id.size() + OriginVersion(dialog).size() +
-                     sdp.origin_address.size() + 16 + 2 * kNumberBytes;
+                     sdp.origin_session_id.size() + sdp.origin_address.size() + 16 +
+                     3 * kNumberBytes;
   for (const auto* uris : {&dialog.route_set, &dialog.record_route}) {
     for (const std::string& uri : *uris) size += uri.size() + kBetween;
   }
@@ -103,13 +106,14 @@ std::string_view RouteValue(const std::vector<std::string>& uris, ValueWriter& o
   return out.Take();
 }
 
-// The value of the o= line as the server last sent it, highest version.
-std::string_view OriginValue(const DialogState& dialog, ValueWriter& out) {
-  const SdpSummary& sdp = dialog.local_sdp;
-  const std::string_view parts[] = {sdp.origin_user,         sdp.origin_session_id,
-                                    OriginVersion(dialog),   sdp.origin_net_type,
-                                    sdp.origin_address_type, sdp.origin_address};
-  for (const std::string_view part : parts) out.Put(out.empty() ? "" : " ").Put(part);
+// The value of the o= line as the server last sent it, but for the version.
+std::string_view OriginValue(const SdpSummary& sdp, std::uint32_t version, ValueWriter& out) {
+  out.Put(sdp.origin_user).Put(" ").Put(sdp.origin_session_id).Put(" ").Put(version);
+  for (const std::string_view part :
+       {std::string_view(sdp.origin_net_type), std::string_view(sdp.origin_address_type),
+        std::string_view(sdp.origin_address)}) {
+    out.Put(" ").Put(part);
+  }
   return out.Take();
 }
 
@@ -132,7 +136,7 @@ absl::StatusOr<CheckedVariables> CheckVariables(const DialogState& dialog,
   CheckedVariables checked;
   ABSL_ASSIGN_OR_RETURN(checked.cseq, NextCseq(dialog, options.cseq, now));
   checked.target = wire.last_route ? *wire.last_route : wire.request_uri;
-  checked.has_origin = OriginFits(dialog);
+  checked.origin_version = VersionToContinue(dialog, TailIsKnown(dialog, options.cseq));
   checked.has_media = MediaFit(dialog.local_sdp.media);
   auto check = [](std::string_view variable, std::initializer_list<std::string_view> texts) {
     for (const std::string_view text : texts) {
@@ -144,7 +148,7 @@ absl::StatusOr<CheckedVariables> CheckVariables(const DialogState& dialog,
     ABSL_RETURN_IF_ERROR(check("PJSIP_RECOVERY_RECORD-ROUTES", {uri}));
   }
   const SdpSummary& sdp = dialog.local_sdp;
-  if (checked.has_origin) {
+  if (checked.origin_version) {
     ABSL_RETURN_IF_ERROR(check("PJSIP_RECOVERY_SDP_ORIGIN", {sdp.origin_user, sdp.origin_address}));
   }
   if (checked.has_media) {
@@ -181,7 +185,9 @@ absl::StatusOr<std::span<const VariableView>> RecoveryVariableWriter::Write(
   if (dialog.remote_seq && *dialog.remote_seq <= 0x7fffffffu) {
     add("PJSIP_RECOVERY_REMOTE_CSEQ", out.Put(*dialog.remote_seq).Take());
   }
-  if (checked.has_origin) add("PJSIP_RECOVERY_SDP_ORIGIN", OriginValue(dialog, out));
+  if (checked.origin_version) {
+    add("PJSIP_RECOVERY_SDP_ORIGIN", OriginValue(dialog.local_sdp, *checked.origin_version, out));
+  }
   if (checked.has_media) {
     add("PJSIP_RECOVERY_SDP_MEDIA", MediaValue(dialog.local_sdp.media, out));
   }

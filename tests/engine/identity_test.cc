@@ -83,8 +83,8 @@ TEST(Healer, F12_F93_ASecondRecoveryGoesAboveTheFirstWhenTheCaptureMissedIt) {
   const auto sent = world.servers->sent();
   ASSERT_EQ(sent.size(), 2u);
   EXPECT_GT(CseqOf(sent[1]), CseqOf(sent[0]));
-  EXPECT_EQ(Variable(sent[0], "PJSIP_RECOVERY_SDP_ORIGIN"), "- 100 100 IN IP4 192.0.2.1");
-  EXPECT_EQ(Variable(sent[1], "PJSIP_RECOVERY_SDP_ORIGIN"), "- 100 101 IN IP4 192.0.2.1");
+  EXPECT_EQ(Variable(sent[0], "PJSIP_RECOVERY_SDP_ORIGIN"), "- 100 1100 IN IP4 192.0.2.1");
+  EXPECT_EQ(Variable(sent[1], "PJSIP_RECOVERY_SDP_ORIGIN"), "- 100 1101 IN IP4 192.0.2.1");
 }
 
 TEST(Healer, F12_ASecondRecoveryCountsTheOfferOfTheFirstOnceWhenTheCaptureSawIt) {
@@ -103,7 +103,7 @@ TEST(Healer, F12_ASecondRecoveryCountsTheOfferOfTheFirstOnceWhenTheCaptureSawIt)
   ASSERT_TRUE(controller.RunUntilOutcomes(2)) << controller.Reasons();
   const auto sent = world.servers->sent();
   ASSERT_EQ(sent.size(), 2u);
-  EXPECT_EQ(Variable(sent[1], "PJSIP_RECOVERY_SDP_ORIGIN"), "- 100 101 IN IP4 192.0.2.1");
+  EXPECT_EQ(Variable(sent[1], "PJSIP_RECOVERY_SDP_ORIGIN"), "- 100 1101 IN IP4 192.0.2.1");
 }
 
 // The server that died had sent nothing in the dialog, so the first number comes from the clock.

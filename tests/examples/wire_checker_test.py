@@ -227,7 +227,7 @@ class WrongMessages(unittest.TestCase):
         self.expect(scene, "a new call rings")
 
     def test_an_sdp_origin_that_is_not_continued_is_a_warning(self):
-        scene = self.after_death(body=9)
+        scene = self.after_death(body=5000)
         self.assertEqual(len(scene.dialog.warnings), 1)
 
 

@@ -41,6 +41,10 @@ recovery:
 """
 
 
+# What sipheal leaves free above the last version that it saw, since the capture's tail may be lost.
+_VERSION_MARGIN = 1000
+
+
 def _is_gap(violation, most):
     """Whether it is only that the version of an o= line rose by at most that much."""
     found = re.fullmatch(r"o= version (\d+) after (\d+)", violation)
@@ -255,5 +259,5 @@ class DaemonCase(unittest.TestCase):
         """lost_offers: how many offers may have been lost with the server that made them. Each
         counts in the o= line, since nobody can know that the phone did not see it."""
         broken = [f"{p.user}: {v}" for p in self.phones for v in p.violations
-                  if not _is_gap(v, 1 + lost_offers)]
+                  if not _is_gap(v, 1 + _VERSION_MARGIN + lost_offers)]
         self.assertEqual(broken, [], self.story())

@@ -268,6 +268,30 @@ TEST(Sdp, Rule9_2_AnUnknownTailGetsAMarginInTheVersion) {
   EXPECT_EQ(sip::NextSdpVersion(call.Only(), 1000), "1002");
 }
 
+TEST(Sdp, Rule9_2_TheVariablesLeaveThatMarginUnlessTheTailIsKnown) {
+  CallScript call;
+  call.AnsweredByPeer();
+  DialogState dialog = call.Only();
+  const auto origin = [&dialog](bool complete) {
+    const auto variables =
+        sip::RecoveryVariables(dialog, {.cseq = {.capture_is_complete = complete}});
+    EXPECT_TRUE(variables.ok()) << variables.status();
+    for (const auto& [name, value] : *variables) {
+      if (name == "PJSIP_RECOVERY_SDP_ORIGIN") return value;
+    }
+    return std::string();
+  };
+  EXPECT_EQ(origin(true), "- 1000 1 IN IP4 192.0.2.10");
+  EXPECT_EQ(origin(false), "- 1000 1001 IN IP4 192.0.2.10");
+  dialog.from_stored_state = true;
+  EXPECT_EQ(origin(true), "- 1000 1001 IN IP4 192.0.2.10");
+  // No further than a media server can count.
+  dialog.highest_local_sdp_version = "4294967000";
+  EXPECT_EQ(origin(false), "- 1000 4294967294 IN IP4 192.0.2.10");
+  dialog.highest_local_sdp_version = "4294967295";
+  EXPECT_EQ(origin(false), "");
+}
+
 TEST(Sdp, Rule9_4_ThePayloadNumbersOfTheServerAreKept) {
   CallScript call;
   const std::string offer =

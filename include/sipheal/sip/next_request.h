@@ -66,7 +66,8 @@ class SIPHEAL_EXPORT RecoveryVariableWriter {
   // The variables for res_pjsip_recovery, in a stable order. FROM is the server's side. Valid until
   // the next call and while the dialog stays as it is. Allocates nothing once as much was written.
   // Fails with the name of the variable when one cannot be made, or holds CR, LF or NUL, or would
-  // not read back as what it was made from. It does not judge: call Judge() first.
+  // not read back as what it was made from. It does not judge: call Judge() first. The version in
+  // SDP_ORIGIN is 1,000 above the last one seen, unless the capture is complete (rule 9.2).
   absl::StatusOr<std::span<const VariableView>> Write(const DialogState& dialog,
                                                       const RecoveryOptions& options = {});
 
