@@ -29,7 +29,7 @@ void DoneOnce::Add(const std::string& key) {
 }
 
 DoneOnce::Turn::Turn(DoneOnce& book, const CallContext& ctx, std::string key,
-                     std::optional<std::chrono::milliseconds> believe)
+                     std::optional<MonotonicTime::duration> believe)
     : book_(book), key_(std::move(key)) {
   std::unique_lock lock(book_.mutex_);
   const auto settled = [&] {

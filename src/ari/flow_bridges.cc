@@ -92,16 +92,23 @@ absl::Status FlowBridges::Enter(const FlowCall& call, const std::string& bridge_
   if (bridge.is_null()) {
     // One makes it while its partners wait: Asterisk knows the id for a moment before the bridge
     // can be entered.
-    const DoneOnce::Turn turn(done_, call.ctx, key,
-                              first ? std::nullopt : std::optional(kMadeJustNow));
+    const DoneOnce::Turn turn(
+        done_, call.ctx, key,
+        first ? std::nullopt : std::optional<MonotonicTime::duration>(kMadeJustNow));
     ABSL_RETURN_IF_ERROR(turn.status());
     if (!turn.done()) ABSL_RETURN_IF_ERROR(Make(call, bridge_id, path, key));
   }
   const std::string what = absl::StrFormat("adding the channel to bridge \"%s\"", bridge_id);
   const json channel = {{"channel", call.params.channel_id}};
+  const MonotonicTime asked = SystemClock().Monotonic();
   ABSL_ASSIGN_OR_RETURN(AriReply added, call.Ask("POST", path + "/addChannel", channel));
   if (added.http_status == 404 && first) {  // made here, and gone since
-    ABSL_RETURN_IF_ERROR(Make(call, bridge_id, path, key));
+    {
+      // Unless a partner has made it again meanwhile.
+      const DoneOnce::Turn turn(done_, call.ctx, key, SystemClock().Monotonic() - asked);
+      ABSL_RETURN_IF_ERROR(turn.status());
+      if (!turn.done()) ABSL_RETURN_IF_ERROR(Make(call, bridge_id, path, key));
+    }
     ABSL_ASSIGN_OR_RETURN(added, call.Ask("POST", path + "/addChannel", channel));
   }
   // A bridge that another process makes in the same moment may not be seen yet: worth another try.

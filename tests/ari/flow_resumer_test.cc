@@ -41,6 +41,7 @@ class BridgeServer {
   std::map<std::string, int> posts;  // how often each playback or recording was begun
   std::set<std::string> running;
   std::map<std::string, int> refuse;  // path -> status
+  int bridges_to_lose = 0;            // so many that are made are gone at once
   bool on_hold = false;
   std::string server_flow;  // what the server says of the flow that it was told
   bool host_connected = true;
@@ -128,8 +129,12 @@ class BridgeServer {
     const bool there = bridges.contains(part[1]);
     if (part.size() == 2 && method == "POST") {
       if (there) return Json(409, {{"message", "exists"}});
-      bridges[part[1]];
-      return Json(200, show(part[1]));
+      const FakeAri::Answer made = Json(200, show(part[1]));
+      if (bridges_to_lose > 0) {
+        --bridges_to_lose;
+        bridges.erase(part[1]);
+      }
+      return made;
     }
     if (!there) return Missing();
     if (part.size() == 2) return Json(200, show(part[1]));
@@ -334,6 +339,26 @@ TEST_F(FlowResumerTest, BeginsABridgesPlaybackOnceForAllMembersAtTheSameTime_FR3
   server_.With([&] { return server_.running.clear(); });
   EXPECT_EQ(Resume(all[0]), absl::OkStatus());
   EXPECT_EQ(server_.posts["p"], 1);
+}
+
+TEST_F(FlowResumerTest, MakesABridgeThatIsGoneAgainOnceForAllMembersAtTheSameTime_FR3) {
+  server_.bridges_to_lose = 1;
+  std::vector<FlowResumer::ResumeParams> all;
+  for (int i = 1; i <= 3; ++i) {
+    all.push_back(Params("s" + std::to_string(i), "c" + std::to_string(i)));
+    InBridge(all.back(), "room");
+    all.back().first = true;
+  }
+  std::vector<std::thread> threads;
+  std::array<absl::Status, 3> statuses;
+  for (std::size_t i = 0; i < 3; ++i) {
+    threads.emplace_back([&, i] { statuses[i] = Resume(all[i]); });
+  }
+  for (std::thread& thread : threads) thread.join();
+  for (const absl::Status& status : statuses) EXPECT_EQ(status, absl::OkStatus());
+  EXPECT_THAT(server_.bridges["room"], ::testing::UnorderedElementsAre("c1", "c2", "c3"));
+  const std::vector<std::string> log = server_.log();
+  EXPECT_EQ(std::count(log.begin(), log.end(), "POST /bridges/room"), 2);
 }
 
 TEST_F(FlowResumerTest, MeetsAPartnerOfTheHostsGroupWhereThatIs_F55_FR4) {
