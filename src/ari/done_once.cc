@@ -29,13 +29,12 @@ void DoneOnce::Add(const std::string& key) {
 }
 
 DoneOnce::Turn::Turn(DoneOnce& book, const CallContext& ctx, std::string key,
-                     std::optional<MonotonicTime::duration> believe)
+                     std::optional<MonotonicTime> since)
     : book_(book), key_(std::move(key)) {
   std::unique_lock lock(book_.mutex_);
   const auto settled = [&] {
     const auto found = book_.done_.find(key_);
-    done_ = found != book_.done_.end() &&
-            (!believe || SystemClock().Monotonic() - found->second < *believe);
+    done_ = found != book_.done_.end() && (!since || found->second >= *since);
     return done_ || !book_.busy_.contains(key_);
   };
   if (!WaitFor(book_.changed_, lock, ctx, settled)) {

@@ -41,10 +41,10 @@ class DoneOnce {
 
   class Turn {
    public:
-    // Waits until `key` is done, or nobody else does it. What was done longer ago than `believe` is
-    // to be done again; when there is none, never. The book and the context must outlive the turn.
+    // Waits until `key` is done, or nobody else does it. What was done before `since` is to be done
+    // again; when there is none, never. The book and the context must outlive the turn.
     Turn(DoneOnce& book, const CallContext& ctx, std::string key,
-         std::optional<MonotonicTime::duration> believe = std::nullopt);
+         std::optional<MonotonicTime> since = std::nullopt);
     ~Turn();  // without Done, the next one's turn
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;

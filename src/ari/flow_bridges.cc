@@ -92,9 +92,8 @@ absl::Status FlowBridges::Enter(const FlowCall& call, const std::string& bridge_
   if (bridge.is_null()) {
     // One makes it while its partners wait: Asterisk knows the id for a moment before the bridge
     // can be entered.
-    const DoneOnce::Turn turn(
-        done_, call.ctx, key,
-        first ? std::nullopt : std::optional<MonotonicTime::duration>(kMadeJustNow));
+    const MonotonicTime just_now = SystemClock().Monotonic() - kMadeJustNow;
+    const DoneOnce::Turn turn(done_, call.ctx, key, first ? std::nullopt : std::optional(just_now));
     ABSL_RETURN_IF_ERROR(turn.status());
     if (!turn.done()) ABSL_RETURN_IF_ERROR(Make(call, bridge_id, path, key));
   }
@@ -105,7 +104,7 @@ absl::Status FlowBridges::Enter(const FlowCall& call, const std::string& bridge_
   if (added.http_status == 404 && first) {  // made here, and gone since
     {
       // Unless a partner has made it again meanwhile.
-      const DoneOnce::Turn turn(done_, call.ctx, key, SystemClock().Monotonic() - asked);
+      const DoneOnce::Turn turn(done_, call.ctx, key, asked);
       ABSL_RETURN_IF_ERROR(turn.status());
       if (!turn.done()) ABSL_RETURN_IF_ERROR(Make(call, bridge_id, path, key));
     }

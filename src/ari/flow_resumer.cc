@@ -176,7 +176,8 @@ class AriFlowResumer final : public FlowResumer, public AriEventHandler {
   absl::Status ApplicationConnected(const FlowCall& call) {
     const DoneOnce::Turn turn(
         done_, call.ctx,
-        call.params.instance + "\napplication\n" + call.params.session.flow.stasis_app, kBelieve);
+        call.params.instance + "\napplication\n" + call.params.session.flow.stasis_app,
+        SystemClock().Monotonic() - kBelieve);
     ABSL_RETURN_IF_ERROR(turn.status());
     if (turn.done()) return absl::OkStatus();
     ABSL_RETURN_IF_ERROR(InApplication(call).status());

@@ -53,8 +53,12 @@ TEST(DoneOnce, EndsWithTheContextWhileAnotherDoesIt) {
 TEST(DoneOnce, IsToBeDoneAgainWhenItIsNotBelievedAnyMore) {
   DoneOnce book(8);
   book.Add("key");
-  EXPECT_TRUE(DoneOnce::Turn(book, CallContext{}, "key", std::chrono::hours(1)).done());
-  EXPECT_FALSE(DoneOnce::Turn(book, CallContext{}, "key", milliseconds(0)).done());
+  EXPECT_TRUE(
+      DoneOnce::Turn(book, CallContext{}, "key", SystemClock().Monotonic() - std::chrono::hours(1))
+          .done());
+  EXPECT_FALSE(
+      DoneOnce::Turn(book, CallContext{}, "key", SystemClock().Monotonic() + std::chrono::hours(1))
+          .done());
   EXPECT_TRUE(DoneOnce::Turn(book, CallContext{}, "key").done());
 }
 
