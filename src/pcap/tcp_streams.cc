@@ -190,6 +190,7 @@ void TcpStreams::Finish() {
 }
 
 void TcpStreams::Hole(Stream& stream) {
+  stream.head.clear();  // what comes behind the hole does not go on with it
   if (stream.kind == StreamKind::kUnknown) return;
   ++gaps_;
   std::string message;

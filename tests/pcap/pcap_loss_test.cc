@@ -15,8 +15,11 @@ namespace sipheal {
 namespace {
 
 using namespace testing;  // NOLINT: the builders of this test
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::StartsWith;
 
 std::string Body(std::size_t size) { return std::string(size, 'x'); }
 
@@ -201,6 +204,21 @@ TEST(PcapLoss, ASegmentSentAgainWithMoreIsReadWhole) {
   // A SYN that was captured twice is no new connection.
   EXPECT_THAT(Numbers(Read(PcapFile({syn, at(0, 100), syn, at(100, 1000)}))),
               ElementsAre("c1@4", "c2@4"));
+}
+
+TEST(PcapLoss, TheBeginOfAStartLineIsNotJoinedWithWhatStandsBehindAHole) {
+  const std::string first = Message(1);
+  const std::string second = Message(2);
+  const std::string third = Message(3);
+  const std::size_t user = first.find("b@");
+  // "MESSAGE sip:b", a hole, and from "0.2.2 SIP/2.0" of the next message on.
+  const std::size_t begin = first.size() + second.find("2 SIP/2.0");
+  std::vector<std::string> lost =
+      Segments(first + second + third, {user + 1, begin, first.size() + second.size()}, 500);
+  lost.erase(lost.begin() + 1);
+  const std::vector<std::string> texts = Texts(Read(PcapFile(lost)));
+  EXPECT_THAT(texts, Not(Contains(StartsWith("MESSAGE sip:b2 SIP/2.0"))));
+  EXPECT_THAT(texts, Contains(third));
 }
 
 TEST(PcapLoss, HalfAMessageAtTheEndIsNoMessage) {
