@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_format.h"
+#include "sip/printable.h"
 #include "sipheal/sip/dialog_folder.h"
 #include "sipheal/sip/message_view.h"
 
@@ -53,7 +54,7 @@ std::string NoteAgents(const std::vector<std::string>& agents,
   int shown = 0;
   for (const std::string& agent : heard) {
     if (++shown > 5) return text + ", ...";
-    text += (shown == 1 ? "" : ", ") + agent;
+    text += (shown == 1 ? "" : ", ") + sip::Printable(agent);
   }
   return text;
 }

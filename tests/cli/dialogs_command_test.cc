@@ -4,11 +4,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "cli/dialogs_json.h"
+#include "cli/dialogs_notes.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/hep/test_call.h"
@@ -193,6 +195,12 @@ TEST(DialogsCommand, WhyNothingWasFoundIsSaid) {
   options.servers.clear();
   options.agents = {"pbx1"};
   EXPECT_THAT(hint(options), HasSubstr("--agent pbx1: no message came from it; there is no HEP"));
+
+  // An agent may call itself anything: its name is shown, and does nothing to a terminal.
+  sip::CapturedMessage named = setup[0];
+  named.agent = "pbx\x1b[2J\nsipheal: pbx1";
+  EXPECT_THAT(NoteAgents({"pbx1"}, std::span(&named, 1)),
+              HasSubstr("there are pbx\\x1b[2J\\x0asipheal: pbx1"));
 
   std::vector<sip::CapturedMessage> malformed = setup;
   for (sip::CapturedMessage& message : malformed) {
