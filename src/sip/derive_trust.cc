@@ -91,17 +91,18 @@ void Derivation::ChooseBranch(Draft& draft) const {
   for (auto first = lost.begin(), last = first; first != lost.end(); first = last) {
     last = std::find_if(first, lost.end(),
                         [&](const Transaction* at) { return at->cseq != (*first)->cseq; });
-    const bool accepted = std::all_of(first, last, [](const Transaction* at) {
-      return std::any_of(at->answers.begin(), at->answers.end(),
+    const bool open_it = std::all_of(first, last, [&](const Transaction* at) {
+      return std::find(draft.creating.begin(), draft.creating.end(), at) != draft.creating.end() &&
+             std::any_of(at->answers.begin(), at->answers.end(),
                          [](const AnswerFact& one) { return one.status / 100 == 2; });
     });
     const bool alone = last - first < 2;
-    if (alone && !(accepted && (shown_elsewhere || HasRivalBranch(**first)))) continue;
+    if (alone && !(open_it && (shown_elsewhere || HasRivalBranch(**first)))) continue;
     const auto wrong = std::stable_partition(
         first, last, [&](const Transaction* at) { return IsBorneOut(draft, *at); });
     if (alone && wrong != first) continue;
     // None of them, where the server itself speaks to others.
-    const bool chosen = wrong - first == 1 || (wrong == first && accepted && shown_elsewhere);
+    const bool chosen = wrong - first == 1 || (wrong == first && open_it && shown_elsewhere);
     if (!chosen) {
       draft.contested = true;
       for (const Field field :
