@@ -186,6 +186,14 @@ void Derivation::DeriveOpen(Draft& draft) const {
       if (at->method == Method::kAck && !shown) AckIsFor2xx(*at, &shown);
       if (shown && believed) newest = std::max(newest, at->cseq);
     }
+    // One that was sent anew, whatever became of it.
+    for (const Transaction& at : facts_.transactions) {
+      if (at.method == Method::kInvite && at.sent == sent && at.has_request &&
+          !at.request.has_to_tag && Canonical(at.from_tag) == (sent ? draft.local : draft.remote) &&
+          (sent || OnPath(draft, at.request))) {
+        newest = std::max(newest, at.cseq);
+      }
+    }
     return newest;
   };
   auto look = [&](const Transaction* at) {

@@ -562,6 +562,18 @@ TEST(Loss, Rule11_9_AnInviteOfThePeerIsOverWhenALaterOneThatTheServerTookWasAckn
   EXPECT_THAT(call.Only().open_transactions, IsEmpty());
 }
 
+// The peer sent it anew, which was refused as well; the one that was answered was lost.
+TEST(Loss, Rule11_9_AnInviteIsOverWhenItWasSentAnew) {
+  CallScript call;
+  const Request first = call.Receive({});
+  call.Reply(first, {.status = 100});
+  const Request second = call.Receive({.cseq = 2});
+  call.Reply(second, {.status = 302, .to_tag = "refused"});
+  const Request info = call.Receive({.method = "INFO", .cseq = 4, .to_tag = "b"});
+  call.Reply(info, {});
+  EXPECT_THAT(call.Only().open_transactions, IsEmpty());
+}
+
 // A copy of the INVITE came by another path and was refused for that (rule 1.9). The ACK has
 // neither the branch nor the To tag of the refusal, so it is not for it.
 TEST(Loss, Rule1_9_AnAckIsNotThatOfAMergedCopyWithAnotherTag) {
