@@ -193,8 +193,8 @@ std::string_view MessageReader::KeepRoutes(const RouteList& routes, std::string*
 std::uint16_t MessageReader::AllowOf(std::string_view list) {
   if (list.size() > kMaxAbilities) return ReadAllow(list);
   if (!SameText(list, allow_text_)) {
+    allow_text_ = list;  // first: it may find no memory
     allow_ = ReadAllow(list);
-    allow_text_ = list;
   }
   return allow_;
 }
