@@ -86,15 +86,27 @@ bool Derivation::IsStrayAnswer(const Transaction& transaction) const {
 }
 
 // A copy of another transaction, seen before it had come to the server: that one has more Vias
-// (rule 11.2). One that was answered otherwise came by another way (rule 1.9).
+// (rule 11.2). One that was answered otherwise came by another way (rule 1.9), and what the server
+// did not answer at all may be made up: anybody can write more Vias (rule 12.1).
 bool Derivation::IsFarCopy(const Transaction& transaction) const {
   if (transaction.vias == 0) return false;
   const AnswerFact* const answered = transaction.FinalAnswer();
+  const auto share_a_tag = [&](const Transaction& at) {
+    return std::any_of(at.answers.begin(), at.answers.end(), [&](const AnswerFact& one) {
+      return std::any_of(transaction.answers.begin(), transaction.answers.end(),
+                         [&](const AnswerFact& other) {
+                           return Canonical(one.to_tag) == Canonical(other.to_tag);
+                         });
+    });
+  };
   return std::any_of(facts_.transactions.begin(), facts_.transactions.end(), [&](const auto& at) {
     if (at.vias <= transaction.vias || at.sent != transaction.sent ||
         at.method != transaction.method || at.cseq != transaction.cseq ||
         Canonical(at.from_tag) != Canonical(transaction.from_tag)) {
       return false;
+    }
+    if (!transaction.answers.empty()) {
+      if (at.answers.empty() ? !at.trying : !share_a_tag(at)) return false;
     }
     const AnswerFact* const other = at.FinalAnswer();
     return answered == nullptr || other == nullptr || answered->status == other->status;
@@ -418,6 +430,7 @@ void Derivation::Assign(Draft& draft) {
              });
     });
   }
+  DropSentToItself(draft);
   ChooseBranch(draft);
   // A dialog that goes on was opened by something; what was lost were the answers.
   if (draft.creating.empty() && likely != nullptr) draft.creating.push_back(likely);

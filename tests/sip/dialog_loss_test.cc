@@ -84,6 +84,43 @@ TEST(CapturePoints, Rule11_2_OfCopiesOfOneAgentTheOneWithMostViasReachedTheServe
   EXPECT_EQ(dialog.FindEvidence(sip::Field::kRouteSet)->message.sequence, 3u);
 }
 
+// More Vias alone make no copy: anybody can write them.
+TEST(CapturePoints, Rule11_2_ARequestWithMoreViasThatTheServerDidNotTakeHidesNoOther) {
+  enum class What { kIgnored, kAnotherDialog, kRefresh };
+  for (const What what : {What::kIgnored, What::kAnotherDialog, What::kRefresh}) {
+    CallScript call;
+    call.server.agents = {"asterisk-a"};
+    call.agent = "asterisk-a";
+    call.AnsweredByServer();
+    const bool refresh = what == What::kRefresh;
+    if (refresh) {
+      const Request reinvite =
+          call.Receive({.cseq = 2, .to_tag = "b", .contact = "<sip:phone@203.0.113.9>"});
+      call.Reply(reinvite, {});
+      call.Receive({.method = "ACK", .cseq = 2, .to_tag = "b"});
+    }
+    const std::string below = "Via: SIP/2.0/UDP 6.6.6.7;branch=z9hG4bKbelow\r\n";
+    const Request forged = call.Receive({.cseq = refresh ? 2u : 1u,
+                                         .to_tag = refresh ? "b" : "",
+                                         .contact = "<sip:evil@6.6.6.6>",
+                                         .extra = below,
+                                         .branch = "z9hG4bKforged",
+                                         .via_host = "6.6.6.6"});
+    if (what == What::kAnotherDialog) call.Reply(forged, {.to_tag = "c", .extra = below});
+    for (sip::CapturedMessage& message : call.messages) {
+      message.source = message.destination = *sip::Endpoint::Parse("0.0.0.0:0");
+    }
+    bool found = false;
+    for (const DialogState& dialog : call.Rebuild()) {
+      if (dialog.local.tag != "b") continue;
+      found = true;
+      EXPECT_EQ(dialog.remote_target,
+                refresh ? "sip:phone@203.0.113.9" : "sip:phone@198.51.100.7:5060");
+    }
+    EXPECT_TRUE(found);
+  }
+}
+
 // What the server sent has its Via on top, and the answer to that has no other.
 TEST(CapturePoints, Rule11_2_CopiesOfTheServersOwnMessagesFurtherOnAreNotItsOwn) {
   CallScript call;
@@ -495,8 +532,8 @@ TEST(Loss, Rule11_9_ARequestBeforeAnAnswerThatMayBeThatOfAReinviteProvesNoTarget
   }
 }
 
-// Each side answered an INVITE, and the requests of both were lost: one of them was a re-INVITE, and
-// may have moved the target.
+// Each side answered an INVITE, and the requests of both were lost: one of them was a re-INVITE,
+// and may have moved the target.
 TEST(Loss, Rule11_9_OfTwoAnsweredInvitesWithoutTheirRequestsEitherMayHaveMovedTheTarget) {
   for (const bool server_last : {true, false}) {
     CallScript call;
