@@ -137,10 +137,10 @@ void Derivation::Run(std::vector<DialogState>* dialogs) {
     draft.state->call_id = call_id_;
     Assign(draft);
     DeriveIdentity(draft);
-    DeriveConnectedIdentity(draft);
     DeriveHops(draft);
     DerivePhase(draft);
     DeriveSequence(draft);
+    DeriveConnectedIdentity(draft);
     DeriveRoute(draft);
     DeriveTarget(draft);
     DeriveSecure(draft);

@@ -133,6 +133,7 @@ class Derivation {
   bool HasRivalBranch(const Transaction& invite) const;
   bool IsBorneOut(const Draft& draft, const Transaction& invite) const;
   void ChooseBranch(Draft& draft) const;
+  void DropSentToItself(Draft& draft) const;
   void NoteForeignCredentials(Draft& draft) const;
   void NoteForeignTags(Draft& draft) const;
 

@@ -218,6 +218,10 @@ void Derivation::DeriveTarget(Draft& draft) const {
       (blind == nullptr || blind->first.time_us < unproved.second->first.time_us)) {
     blind = unproved.second;
   }
+  if (draft.contested_reinvite != nullptr &&
+      (blind == nullptr || blind->first.time_us < draft.contested_reinvite->first.time_us)) {
+    blind = draft.contested_reinvite;
+  }
   if (blind != nullptr && blind->first.time_us < since) blind = nullptr;
   if (blind != nullptr) {
     since = blind->first.time_us;
@@ -279,7 +283,9 @@ void Derivation::DeriveTarget(Draft& draft) const {
   }
   if (state.remote_target.empty() || (blind != nullptr && shown == nullptr)) {
     draft.missing.Add(Field::kRemoteTarget);
-    if (blind != nullptr) Warn(state, "a refresh of the peer was answered, but not captured");
+    if (blind != nullptr && blind != draft.contested_reinvite) {
+      Warn(state, "a refresh of the peer was answered, but not captured");
+    }
   } else if (proof != nullptr) {
     Cite(draft, Field::kRemoteTarget, *proof, reason);
   }

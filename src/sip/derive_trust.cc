@@ -105,6 +105,17 @@ void Derivation::ChooseBranch(Draft& draft) const {
     const bool chosen = wrong - first == 1 || (wrong == first && open_it && shown_elsewhere);
     if (!chosen) {
       draft.contested = true;
+      // One within the dialog may have moved the target.
+      if (std::find(draft.creating.begin(), draft.creating.end(), *first) == draft.creating.end()) {
+        draft.contested_reinvite = &(*first)->answers.front();
+        for (auto at = first; at != last; ++at) {
+          for (const AnswerFact& answer : (*at)->answers) {
+            if (answer.first.time_us < draft.contested_reinvite->first.time_us) {
+              draft.contested_reinvite = &answer;
+            }
+          }
+        }
+      }
       for (const Field field :
            {Field::kLocalSdp, Field::kRemoteSdp, Field::kHold, Field::kSessionTimer}) {
         draft.missing.Add(field);
@@ -124,6 +135,35 @@ void Derivation::ChooseBranch(Draft& draft) const {
       }
     }
   }
+}
+
+// The server does not call itself in a dialog with somebody else: from outside, someone wrote its
+// address into the packet (rule 12.6).
+void Derivation::DropSentToItself(Draft& draft) const {
+  const auto is_server = [this](const Endpoint& peer) {
+    return peer.port != 0 && server_.NamesServer({}, peer.ip, peer.port);
+  };
+  if (draft.creating.empty() ||
+      std::none_of(facts_.endpoints.begin(), facts_.endpoints.end(), is_server)) {
+    return;
+  }
+  const auto to_itself = [&](const MessageFact& fact) {
+    return is_server(facts_.EndpointOf(fact.peer));
+  };
+  for (const Transaction* at : draft.creating) {
+    if (at->has_request && to_itself(at->request)) return;
+    for (const AnswerFact& answer : at->answers) {
+      if (to_itself(answer)) return;
+    }
+  }
+  std::erase_if(draft.own, [&](const Transaction* at) {
+    if (!at->has_request || !to_itself(at->request)) return false;
+    ++draft.state->quarantined;
+    draft.state->conflicts.push_back({Field::kLocalSeq, RefOf(at->request),
+                                      std::to_string(at->cseq), "a request of the server to itself",
+                                      false});
+    return true;
+  });
 }
 
 // A nonce may be older than the call (RFC 7616 3.3: a next request may go without a challenge), so

@@ -43,6 +43,8 @@ struct Draft {
   bool assumed = false;
   // Answers to one lost INVITE have several branches, and nothing tells which is the server's.
   bool contested = false;
+  // The first of them, where it was an INVITE within the dialog; else nullptr.
+  const AnswerFact* contested_reinvite = nullptr;
   // It is known from where the peer speaks within the dialog.
   bool path_shown = false;
   // Other requests of the server that show numbers which it used: initial INVITEs under the same
@@ -70,7 +72,7 @@ struct Draft {
     remote = remote_tag;
     for (auto* list : {&creating, &attempts, &refused, &own, &theirs}) list->clear();
     assumed = contested = path_shown = proved = false;
-    created_by_2xx = nullptr;
+    created_by_2xx = contested_reinvite = nullptr;
     created_in = nullptr;
     known_hosts.Clear();
     route_set.clear();

@@ -180,5 +180,67 @@ TEST(ForgeryAndLoss, Rule12_6_ARequestOfTheServerWithAHugeNumberShowsNotWhereThe
   EXPECT_EQ(call.Only().next_hop, *sip::Endpoint::Parse(kPeer));
 }
 
+// Of the answers to a re-INVITE that was lost nothing tells which one is the peer's: the target may
+// be another since then, whatever the server sent to before.
+TEST(ForgeryAndLoss, Rule12_4_WhereNothingTellsWhichAnswersAReinviteTheOldTargetIsNotSure) {
+  for (const bool forged_first : {true, false}) {
+    CallScript call;
+    call.AnsweredByPeer();
+    Request reinvite = call.Send({.cseq = 2, .to_tag = "b"});
+    call.messages.pop_back();
+    const auto forge = [&] {
+      call.Reply(reinvite, {.contact = "<sip:evil@6.6.6.6>", .branch = "z9hG4bKforged"});
+    };
+    if (forged_first) forge();
+    call.Reply(reinvite, {.contact = "<sip:phone@203.0.113.9>"});
+    if (!forged_first) forge();
+    EXPECT_TRUE(call.Only().IsMissing(Field::kRemoteTarget));
+    EXPECT_FALSE(call.Judge().recoverable());
+    // The server shows where the peer is now.
+    call.Send({.method = "ACK", .cseq = 2, .to_tag = "b", .uri = "sip:phone@203.0.113.9"});
+    EXPECT_EQ(call.Only().remote_target, "sip:phone@203.0.113.9");
+    EXPECT_FALSE(call.Only().IsMissing(Field::kRemoteTarget));
+    EXPECT_TRUE(call.Judge().recoverable());
+  }
+}
+
+TEST(ForgeryAndLoss, Rule12_6_ARequestOfTheServerWithAHugeNumberRenamesNobody) {
+  CallScript call;
+  call.AnsweredByPeer();
+  const DialogState before = call.Only();
+  call.Send({.method = "INFO",
+             .cseq = 2147400000u,
+             .to_tag = "b",
+             .from = "<sip:mallory@example.com>",
+             .to = "<sip:victim@example.com>"});
+  EXPECT_EQ(call.Only().local.uri, before.local.uri);
+  EXPECT_EQ(call.Only().remote.uri, before.remote.uri);
+}
+
+// Whoever can send to the server can write its own address into the packet as the source.
+TEST(ForgeryAndLoss, Rule12_6_ARequestOfTheServerToItselfIsNotItsWord) {
+  for (const std::string method : {"INFO", "ACK", "BYE", "INVITE"}) {
+    CallScript call;
+    call.AnsweredByPeer();
+    const DialogState before = call.Only();
+    call.Send({.method = method,
+               .cseq = method == "ACK" ? 1u : 2u,
+               .to_tag = "b",
+               .from = "<sip:mallory@example.com>",
+               .to = "<sip:victim@example.com>",
+               .uri = "sip:evil@6.6.6.6",
+               .route = {"<sip:6.6.6.6;lr>"},
+               .peer = kServer});
+    const DialogState dialog = call.Only();
+    EXPECT_EQ(dialog.remote_target, before.remote_target) << method;
+    EXPECT_EQ(dialog.route_set, before.route_set) << method;
+    EXPECT_EQ(dialog.next_hop, before.next_hop) << method;
+    EXPECT_EQ(dialog.local.uri, before.local.uri) << method;
+    EXPECT_EQ(dialog.remote.uri, before.remote.uri) << method;
+    EXPECT_EQ(dialog.end, DialogEnd::kNone) << method;
+    EXPECT_TRUE(call.Judge().recoverable()) << method;
+  }
+}
+
 }  // namespace
 }  // namespace sipheal::testing
