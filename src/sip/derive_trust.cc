@@ -60,12 +60,12 @@ bool Derivation::IsBorneOut(const Draft& draft, const Transaction& invite) const
   return false;
 }
 
-// A 100 to the same INVITE, which was lost, names another branch.
+// A 100, or answers of other forks, to the same INVITE, which was lost, name another branch.
 bool Derivation::HasRivalBranch(const Transaction& invite) const {
   return std::any_of(facts_.transactions.begin(), facts_.transactions.end(), [&](const auto& at) {
     return at.method == Method::kInvite && at.sent == invite.sent && at.cseq == invite.cseq &&
            at.from_tag == invite.from_tag && at.branch != invite.branch && at.trying &&
-           at.answers.empty() && !at.has_request;
+           !at.has_request;
   });
 }
 
@@ -91,18 +91,25 @@ void Derivation::ChooseBranch(Draft& draft) const {
   for (auto first = lost.begin(), last = first; first != lost.end(); first = last) {
     last = std::find_if(first, lost.end(),
                         [&](const Transaction* at) { return at->cseq != (*first)->cseq; });
-    const bool open_it = std::all_of(first, last, [&](const Transaction* at) {
-      return std::find(draft.creating.begin(), draft.creating.end(), at) != draft.creating.end() &&
-             std::any_of(at->answers.begin(), at->answers.end(),
+    const bool accepted = std::all_of(first, last, [](const Transaction* at) {
+      return std::any_of(at->answers.begin(), at->answers.end(),
                          [](const AnswerFact& one) { return one.status / 100 == 2; });
     });
+    const bool open_it = accepted && std::all_of(first, last, [&](const Transaction* at) {
+                           return std::find(draft.creating.begin(), draft.creating.end(), at) !=
+                                  draft.creating.end();
+                         });
     const bool alone = last - first < 2;
-    if (alone && !(open_it && (shown_elsewhere || HasRivalBranch(**first)))) continue;
+    // A re-INVITE that was lost, and answered from where the peer has moved to, is nothing to
+    // doubt: only another branch under its number is.
+    const bool rival = alone && HasRivalBranch(**first);
+    if (alone && !(accepted && (rival || (open_it && shown_elsewhere)))) continue;
     const auto wrong = std::stable_partition(
         first, last, [&](const Transaction* at) { return IsBorneOut(draft, *at); });
     if (alone && wrong != first) continue;
     // None of them, where the server itself speaks to others.
-    const bool chosen = wrong - first == 1 || (wrong == first && open_it && shown_elsewhere);
+    const bool chosen =
+        wrong - first == 1 || (wrong == first && accepted && (open_it || rival) && shown_elsewhere);
     if (!chosen) {
       draft.contested = true;
       // One within the dialog may have moved the target.

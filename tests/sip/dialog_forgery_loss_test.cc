@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <vector>
+
 #include "sipheal/sip/next_request.h"
 #include "tests/sip/call_script.h"
 
@@ -154,6 +157,26 @@ TEST(ForgeryAndLoss, Rule12_4_AForged2xxAloneIsNotBelievedAgainstTheServersOwnMe
     EXPECT_THAT(dialog.conflicts, SizeIs(1));
     EXPECT_FALSE(sip::Judge(dialog).recoverable());
   }
+}
+
+// A request from there came before, so that it passes for the answer to a re-INVITE; but the
+// answers of another fork show the branch that the server used under that number.
+TEST(ForgeryAndLoss, Rule12_4_AForged2xxWithABranchOfItsOwnSetsNeitherTargetNorTimer) {
+  LostInvite call;
+  call.messages.clear();
+  call.Reply(call.invite, {.status = 100});
+  call.Reply(call.invite, {.status = 180, .to_tag = "other"});
+  call.Send({.method = "ACK", .to_tag = "b"});
+  call.Receive(call.FromPeer({.cseq = 700, .contact = "<sip:evil@6.6.6.6>", .peer = kEvil}));
+  call.Forge2xx();
+  const std::vector<DialogState> dialogs = call.Rebuild();
+  const auto found = std::find_if(dialogs.begin(), dialogs.end(),
+                                  [](const DialogState& one) { return one.remote.tag == "b"; });
+  ASSERT_NE(found, dialogs.end());
+  const DialogState& dialog = *found;
+  EXPECT_EQ(dialog.remote_target, "sip:phone@198.51.100.7:5060");
+  EXPECT_EQ(dialog.contact_target, "");
+  EXPECT_TRUE(dialog.IsMissing(Field::kSessionTimer)) << "the 2xx that the ACK is for was lost";
 }
 
 // Both of two that an attacker made up.
