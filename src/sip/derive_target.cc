@@ -186,6 +186,11 @@ void Derivation::DeriveTarget(Draft& draft) const {
   // A refresh of the peer that the server accepted, and whose request was lost: the target may be
   // another since then, unless the server shows it (rule 11.9).
   const MessageFact* blind = nullptr;
+  // So may be the answer, from where the peer never spoke, to a request that was not captured: from
+  // there anybody may have sent it (rules 12.2, 12.4).
+  const bool off_path =
+      latest == &by_server && by_server.asked == INT64_MAX && !OnPath(draft, *by_server.fact);
+  if (off_path) blind = by_server.fact;
   const auto accepted_unseen = [&](const Transaction& at) {
     if (at.has_request || !refreshes(at.method)) return;
     if (by_peer.fact != nullptr && at.cseq < by_peer.cseq) return;
@@ -283,7 +288,9 @@ void Derivation::DeriveTarget(Draft& draft) const {
   }
   if (state.remote_target.empty() || (blind != nullptr && shown == nullptr)) {
     draft.missing.Add(Field::kRemoteTarget);
-    if (blind != nullptr && blind != draft.contested_reinvite) {
+    if (blind != nullptr && off_path && blind == by_server.fact) {
+      Warn(state, "an answer from elsewhere named the target, and its request was not captured");
+    } else if (blind != nullptr && blind != draft.contested_reinvite) {
       Warn(state, "a refresh of the peer was answered, but not captured");
     }
   } else if (proof != nullptr) {

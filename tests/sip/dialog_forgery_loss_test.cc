@@ -265,5 +265,22 @@ TEST(ForgeryAndLoss, Rule12_6_ARequestOfTheServerToItselfIsNotItsWord) {
   }
 }
 
+// It may be that of a re-INVITE which was lost, to a peer that has moved: then the server's ACK, or
+// what it sent later, shows it.
+TEST(ForgeryAndLoss, Rule12_4_AnAnswerFromElsewhereToNothingThatWasCapturedMakesNoTargetSure) {
+  for (const char* method : {"INVITE", "UPDATE"}) {
+    CallScript call;
+    call.AnsweredByPeer();
+    const Request lost = call.Send({.method = method, .cseq = 2, .to_tag = "b"});
+    call.messages.pop_back();
+    call.Reply(lost, {.contact = "<sip:phone@6.6.6.6>", .branch = "z9hG4bKforged", .peer = kEvil});
+    EXPECT_TRUE(call.Only().IsMissing(Field::kRemoteTarget)) << method;
+    EXPECT_FALSE(call.Judge().recoverable()) << method;
+    call.Send({.method = "INFO", .cseq = 3, .to_tag = "b", .uri = "sip:phone@6.6.6.6"});
+    EXPECT_EQ(call.Only().remote_target, "sip:phone@6.6.6.6");
+    EXPECT_FALSE(call.Only().IsMissing(Field::kRemoteTarget)) << method;
+  }
+}
+
 }  // namespace
 }  // namespace sipheal::testing

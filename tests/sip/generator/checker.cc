@@ -321,6 +321,8 @@ class LegChecker {
       if (of_opening && !lossless() && state_.role == DialogRole::kUnknown) return;
       // Nor which of two branches was that of an INVITE that was lost.
       if (call_.forged_2xx && !OpeningSeen(false)) return;
+      // An answer from another host than before may be anybody's while its request is lost.
+      if (fact == Fact::kTarget && !lossless() && leg_.peer_changed_host) return;
       // The two halves of hold are one field; it may be missing for the other's sake.
       if (FieldOf(fact) == Field::kHold && !lossless()) return;
       Fail(NameOf(fact), "missing", '\'' + ValueOf(fact, *last) + "', which is proved");
