@@ -4,7 +4,8 @@ list(APPEND SIPHEAL_CORE_SOURCES
   model/recovery.cc
   model/session.cc
   model/session_codec.cc
-  model/store_rules.cc)
+  model/store_rules.cc
+  model/turnstile.cc)
 list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/model/crash_event.h
   sipheal/model/flow_state.h

@@ -14,9 +14,9 @@
 #include <string>
 #include <vector>
 
+#include "model/turnstile.h"
 #include "sipheal/adapters/sqlite.h"
 #include "sqlite/connection.h"
-#include "sqlite/turnstile.h"
 
 namespace sipheal::inline v0_1::internal {
 

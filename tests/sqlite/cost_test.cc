@@ -12,7 +12,9 @@
 #include <thread>
 #include <vector>
 
-#include "tests/sqlite/store_support.h"
+#include "sipheal/adapters/sqlite.h"
+#include "tests/sqlite/database_file.h"
+#include "tests/support/store_entries.h"
 
 namespace sipheal {
 namespace {

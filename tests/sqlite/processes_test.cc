@@ -11,7 +11,9 @@
 #include <sstream>
 #include <thread>
 
-#include "tests/sqlite/store_support.h"
+#include "sipheal/adapters/sqlite.h"
+#include "tests/sqlite/database_file.h"
+#include "tests/support/store_entries.h"
 
 namespace sipheal {
 namespace {

@@ -13,10 +13,12 @@
 #include <sstream>
 #include <thread>
 
+#include "sipheal/adapters/sqlite.h"
 #include "sipheal/testing/fake_clock.h"
 #include "sqlite/connection.h"
 #include "sqlite/schema.h"
-#include "tests/sqlite/store_support.h"
+#include "tests/sqlite/database_file.h"
+#include "tests/support/store_entries.h"
 
 namespace sipheal {
 namespace {

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the tests of the SQLite store share.
+// Sessions and journal entries for the tests of the SQL stores.
 #pragma once
 
 #include <string>
 #include <vector>
 
-#include "sipheal/adapters/sqlite.h"
-#include "tests/sqlite/database_file.h"
+#include "sipheal/session_store.h"
 
 namespace sipheal::tests {
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Turnstile: one at a time, the urgent before the others, and nobody waits longer than its context
-// allows.
+// Turnstile: so many at a time, the urgent before the others, and nobody waits longer than its
+// context allows.
 #pragma once
 
 #include <condition_variable>
@@ -10,16 +10,20 @@
 #include "absl/status/statusor.h"
 #include "sipheal/base/call_context.h"
 #include "sipheal/base/clock.h"
+#include "sipheal/export.h"
 
 namespace sipheal::inline v0_1::internal {
 
 // Thread-safe.
-class Turnstile {
+class SIPHEAL_EXPORT Turnstile {
  public:
+  // `places`: how many may be inside at a time, at least 1.
+  explicit Turnstile(int places = 1) : places_(places) {}
+
   enum class Urgency { kUrgent, kNormal };
 
   // The right to be inside; leaves when it goes out of scope.
-  class Pass {
+  class SIPHEAL_EXPORT Pass {
    public:
     explicit Pass(Turnstile* turnstile) : turnstile_(turnstile) {}
     Pass(Pass&& other) noexcept : turnstile_(other.turnstile_) { other.turnstile_ = nullptr; }
@@ -40,7 +44,8 @@ class Turnstile {
  private:
   mutable std::mutex mutex_;
   std::condition_variable left_;
-  bool inside_ = false;
+  const int places_;
+  int inside_ = 0;
   int waiting_ = 0;
   int urgent_waiting_ = 0;  // of those
 };

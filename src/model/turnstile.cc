@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sqlite/turnstile.h"
+#include "model/turnstile.h"
 
 #include "base/status_macros.h"
 #include "model/store_rules.h"
@@ -9,7 +9,7 @@ namespace sipheal::inline v0_1::internal {
 Turnstile::Pass::~Pass() {
   if (turnstile_ == nullptr) return;
   const std::lock_guard lock(turnstile_->mutex_);
-  turnstile_->inside_ = false;
+  --turnstile_->inside_;
   turnstile_->left_.notify_all();
 }
 
@@ -21,7 +21,7 @@ absl::StatusOr<Turnstile::Pass> Turnstile::Enter(const CallContext& ctx, const C
   ++waiting_;
   if (urgent) ++urgent_waiting_;
   absl::Status status;
-  while (inside_ || (!urgent && urgent_waiting_ > 0)) {
+  while (inside_ == places_ || (!urgent && urgent_waiting_ > 0)) {
     // The context may end by a clock or token that cannot wake this thread: it is looked at often.
     left_.wait_for(lock, std::chrono::milliseconds(10));
     status = CheckContext(ctx, clock, what);
@@ -33,7 +33,7 @@ absl::StatusOr<Turnstile::Pass> Turnstile::Enter(const CallContext& ctx, const C
     left_.notify_all();
     return status;
   }
-  inside_ = true;
+  ++inside_;
   return Pass(this);
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sqlite/turnstile.h"
+#include "model/turnstile.h"
 
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -33,6 +34,19 @@ TEST(Turnstile, LetsTheUrgentInBeforeThoseWhoCameEarlier) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(std::string(order.begin(), order.end()), "uunnn");
+}
+
+TEST(Turnstile, LetsAsManyInAsItHasPlaces) {
+  Turnstile turnstile(2);
+  const auto first = turnstile.Enter({}, SystemClock(), Turnstile::Urgency::kNormal, "test");
+  auto second =
+      std::make_optional(turnstile.Enter({}, SystemClock(), Turnstile::Urgency::kNormal, "test"));
+  ASSERT_TRUE(first.ok() && second->ok());
+  const auto full = turnstile.Enter(CallContext::WithTimeout(std::chrono::milliseconds(20)),
+                                    SystemClock(), Turnstile::Urgency::kNormal, "put");
+  EXPECT_EQ(full.status().code(), absl::StatusCode::kDeadlineExceeded);
+  second.reset();
+  EXPECT_TRUE(turnstile.Enter({}, SystemClock(), Turnstile::Urgency::kNormal, "put").ok());
 }
 
 TEST(Turnstile, EndsTheWaitWithTheContext) {

@@ -1,0 +1,325 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "postgres/connection.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <functional>
+#include <stop_token>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/cord.h"
+#include "absl/strings/str_format.h"
+#include "base/status_macros.h"
+#include "model/store_rules.h"
+#include "postgres/sql_state.h"
+
+namespace sipheal::inline v0_1::internal {
+namespace {
+
+using std::chrono::milliseconds;
+
+// A context may end by a clock that cannot wake this thread: it is looked at this often.
+constexpr milliseconds kBetweenLooks{25};
+// A commit whose answer is on its way is waited for a little longer than the context says: its
+// caller then knows that it is done.
+constexpr milliseconds kCommitGrace{60};
+// Nobody waits on the server for a lock longer than this for a caller that has long gone.
+constexpr milliseconds kLongestStatement{30'000};
+constexpr char kSerialization[] = "sipheal/serialization_failure";
+
+// Wakes a poll when a stop is requested.
+class StopAlarm {
+ public:
+  explicit StopAlarm(const std::stop_token& token)
+      : descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), callback_(token, [this] {
+          const std::uint64_t one = 1;
+          // A counter that is full is as good a signal.
+          [[maybe_unused]] const ssize_t written = write(descriptor_, &one, sizeof one);
+        }) {}
+  ~StopAlarm() {
+    if (descriptor_ >= 0) close(descriptor_);
+  }
+  StopAlarm(const StopAlarm&) = delete;
+  StopAlarm& operator=(const StopAlarm&) = delete;
+
+  int descriptor() const { return descriptor_; }
+
+ private:
+  const int descriptor_;
+  std::stop_callback<std::function<void()>> callback_;
+};
+
+bool IsHere(std::string_view host) {
+  return host.empty() || host.front() == '/' || host == "localhost" || host == "::1" ||
+         host.starts_with("127.");
+}
+
+// The DSN's own settings, and ours where it says nothing.
+struct Settings {
+  std::vector<std::string> keys;
+  std::vector<std::string> values;
+
+  void Set(std::string key, std::string value) {
+    keys.push_back(std::move(key));
+    values.push_back(std::move(value));
+  }
+};
+
+absl::StatusOr<Settings> ReadDsn(const std::string& dsn) {
+  char* error = nullptr;
+  const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> options(
+      PQconninfoParse(dsn.c_str(), &error), PQconninfoFree);
+  const std::unique_ptr<char, void (*)(void*)> said(error, PQfreemem);
+  if (options == nullptr) {
+    // libpq's text may quote the part that it could not read, which may be the password.
+    return absl::InvalidArgumentError(
+        "PostgresOptions::dsn is not in libpq's form: give \"host=... dbname=... user=...\" or "
+        "\"postgresql://user@host/database\"");
+  }
+  Settings settings;
+  bool here = true;
+  bool has_mode = false;
+  for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
+    if (option->val == nullptr || *option->val == '\0') continue;
+    const std::string_view key = option->keyword;
+    if ((key == "host" || key == "hostaddr") && !IsHere(option->val)) here = false;
+    if (key == "sslmode") has_mode = true;
+    settings.Set(option->keyword, option->val);
+  }
+  if (!has_mode && !here) settings.Set("sslmode", "verify-full");
+  // A server whose machine vanished is given up after about ten seconds, not two hours.
+  const auto unless_given = [&](const char* key, const char* value) {
+    if (std::find(settings.keys.begin(), settings.keys.end(), key) == settings.keys.end()) {
+      settings.Set(key, value);
+    }
+  };
+  unless_given("application_name", "sipheal");
+  unless_given("keepalives_idle", "5");
+  unless_given("keepalives_interval", "2");
+  unless_given("keepalives_count", "3");
+  unless_given("tcp_user_timeout", "10000");
+  return settings;
+}
+
+}  // namespace
+
+std::string_view Rows::GetText(int row, int column) const {
+  return {PQgetvalue(result_.get(), row, column),
+          static_cast<std::size_t>(PQgetlength(result_.get(), row, column))};
+}
+
+std::int64_t Rows::GetNumber(int row, int column) const {
+  const std::string_view bytes = GetText(row, column);
+  if (bytes.size() != 8) return 0;
+  std::uint64_t value = 0;
+  for (const char byte : bytes) value = value << 8 | static_cast<unsigned char>(byte);
+  return static_cast<std::int64_t>(value);
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const Options& options,
+                                                             const CallContext& ctx) {
+  std::unique_ptr<Connection> connection(new Connection(options));
+  ABSL_RETURN_IF_ERROR(connection->Connect(options, ctx));
+  return connection;
+}
+
+Connection::~Connection() { PQfinish(handle_); }
+
+absl::Status Connection::Connect(const Options& options, const CallContext& ctx) {
+  ABSL_ASSIGN_OR_RETURN(const Settings settings, ReadDsn(options.dsn));
+  std::vector<const char*> keys;
+  std::vector<const char*> values;
+  for (std::size_t i = 0; i < settings.keys.size(); ++i) {
+    keys.push_back(settings.keys[i].c_str());
+    values.push_back(settings.values[i].c_str());
+  }
+  keys.push_back(nullptr);
+  values.push_back(nullptr);
+
+  CallContext limited = ctx;
+  limited.deadline = std::min(ctx.deadline, clock_.Monotonic() + options.connect_timeout);
+  handle_ = PQconnectStartParams(keys.data(), values.data(), /*expand_dbname=*/0);
+  if (handle_ == nullptr) return absl::ResourceExhaustedError("session store: no memory left");
+  // What libpq would otherwise print.
+  PQsetNoticeReceiver(
+      handle_, [](void*, const PGresult*) {}, nullptr);
+  if (PQstatus(handle_) == CONNECTION_BAD) return StatusOfConnect(PQerrorMessage(handle_));
+  for (;;) {
+    const PostgresPollingStatusType next = PQconnectPoll(handle_);
+    if (next == PGRES_POLLING_OK) break;
+    if (next == PGRES_POLLING_FAILED) return StatusOfConnect(PQerrorMessage(handle_));
+    const absl::Status waited =
+        Wait(limited, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, milliseconds(0));
+    if (waited.ok()) continue;
+    ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock_, "session store: connect"));
+    return absl::UnavailableError(absl::StrFormat(
+        "session store: the server did not answer within %d ms: is it running there?",
+        options.connect_timeout.count()));
+  }
+  if (PQserverVersion(handle_) < 120000) {
+    return absl::FailedPreconditionError(
+        absl::StrFormat("session store: the server is PostgreSQL %d: 12 or newer is needed",
+                        PQserverVersion(handle_) / 10000));
+  }
+  if (PQsetnonblocking(handle_, 1) != 0 || PQenterPipelineMode(handle_) == 0) {
+    return Lost("setting up");
+  }
+  return absl::OkStatus();
+}
+
+bool Connection::broken() const { return given_up_ || PQstatus(handle_) != CONNECTION_OK; }
+
+bool Connection::LooksAlive() {
+  if (broken()) return false;
+  pollfd one{PQsocket(handle_), POLLIN, 0};
+  if (poll(&one, 1, 0) <= 0) return true;
+  // Nobody asked anything: what has come is the server's farewell, or a notice.
+  return PQconsumeInput(handle_) != 0 && !broken();
+}
+
+absl::Status Connection::Wait(const CallContext& ctx, short events, milliseconds grace) {
+  const StopAlarm alarm(ctx.stop);
+  MonotonicTime end = ctx.deadline;
+  if (end != MonotonicTime::max()) end += grace;
+  for (;;) {
+    const MonotonicTime now = clock_.Monotonic();
+    const bool stopping = ctx.stop.stop_requested();
+    if (stopping && end > now + grace) end = now + grace;
+    if (now >= end) {
+      given_up_ = true;
+      return CheckContext(ctx, clock_, "session store");
+    }
+    const auto left = std::chrono::ceil<milliseconds>(end - now);
+    pollfd watched[2] = {{PQsocket(handle_), events, 0}, {alarm.descriptor(), POLLIN, 0}};
+    // Once the alarm has rung it would ring for ever.
+    const int ready =
+        poll(watched, stopping ? 1 : 2, static_cast<int>(std::min(left, kBetweenLooks).count()));
+    if (ready < 0 && errno != EINTR) return Lost("waiting");
+    if (watched[0].revents != 0) return absl::OkStatus();
+  }
+}
+
+absl::Status Connection::Lost(std::string_view doing) {
+  given_up_ = true;
+  return absl::UnavailableError(
+      absl::StrFormat("session store: the connection was lost while %s: %s: the call may be "
+                      "repeated",
+                      doing, FirstLine(PQerrorMessage(handle_))));
+}
+
+absl::Status Connection::Send(const std::string& sql, const Parameters& parameters) {
+  if (PQsendQueryParams(handle_, sql.c_str(), parameters.count(), parameters.types(),
+                        parameters.values(), parameters.lengths(), parameters.formats(),
+                        /*resultFormat=*/1) == 0) {
+    return Lost("sending");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Rows> Connection::Finish(const CallContext& ctx, milliseconds grace) {
+  if (PQpipelineSync(handle_) == 0) return Lost("sending");
+  Rows rows;
+  absl::Status failed;
+  for (;;) {
+    // What is not yet sent goes out while answers come in: neither side waits for the other.
+    const int unsent = PQflush(handle_);
+    if (unsent < 0) return Lost("sending");
+    if (PQisBusy(handle_) != 0) {
+      ABSL_RETURN_IF_ERROR(
+          Wait(ctx, static_cast<short>(unsent > 0 ? POLLIN | POLLOUT : POLLIN), grace));
+      if (PQconsumeInput(handle_) == 0) return Lost("reading");
+      continue;
+    }
+    PGresult* const result = PQgetResult(handle_);
+    if (result == nullptr) {  // the end of one statement's results
+      if (broken()) return Lost("reading");
+      continue;
+    }
+    Rows taken(result);
+    switch (PQresultStatus(result)) {
+      case PGRES_PIPELINE_SYNC:
+        if (!failed.ok()) return failed;
+        return rows;
+      case PGRES_COMMAND_OK:
+      case PGRES_TUPLES_OK:
+        rows = std::move(taken);
+        break;
+      case PGRES_PIPELINE_ABORTED:
+        break;  // what failed before it says why
+      default: {
+        const char* const state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+        if (state == nullptr || PQstatus(handle_) != CONNECTION_OK) return Lost("reading");
+        const char* const said = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+        if (!failed.ok()) break;
+        failed = StatusOfSqlState(state, said == nullptr ? "" : said);
+        if (std::string_view(state).starts_with("40"))
+          failed.SetPayload(kSerialization, absl::Cord(state));
+        break;
+      }
+    }
+  }
+}
+
+absl::StatusOr<Rows> Connection::Run(const CallContext& ctx, const std::string& sql,
+                                     const Parameters& parameters) {
+  ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock_, "session store"));
+  ABSL_RETURN_IF_ERROR(Send(sql, parameters));
+  return Finish(ctx);
+}
+
+// The settings hold for this transaction alone. A caller that went away must not leave a statement
+// waiting for a lock on the server: it ends with the deadline, or when the server finds that the
+// socket was closed.
+absl::Status Transaction::Begin() {
+  begun_ = true;
+  ABSL_RETURN_IF_ERROR(connection_.Send("BEGIN", {}));
+  const auto left = std::chrono::ceil<milliseconds>(std::min<std::chrono::nanoseconds>(
+      ctx_.Remaining(connection_.clock_.Monotonic()), kLongestStatement));
+  Parameters timeout;
+  timeout.Text(std::to_string(std::max(left, milliseconds(1)).count()));
+  ABSL_RETURN_IF_ERROR(
+      connection_.Send("SELECT set_config('statement_timeout', $1, true)", timeout));
+  if (PQserverVersion(connection_.handle_) < 140000) return absl::OkStatus();
+  return connection_.Send("SELECT set_config('client_connection_check_interval', '500', true)", {});
+}
+
+absl::StatusOr<Rows> Transaction::Run(const std::string& sql, const Parameters& parameters) {
+  ABSL_RETURN_IF_ERROR(CheckContext(ctx_, connection_.clock_, "session store"));
+  if (!begun_) ABSL_RETURN_IF_ERROR(Begin());
+  ABSL_RETURN_IF_ERROR(connection_.Send(sql, parameters));
+  absl::StatusOr<Rows> rows = connection_.Finish(ctx_);
+  if (!rows.ok() && !connection_.broken()) {
+    // What the server ended at our deadline is ours to name.
+    ABSL_RETURN_IF_ERROR(CheckContext(ctx_, connection_.clock_, "session store"));
+  }
+  return rows;
+}
+
+absl::Status Transaction::Commit() {
+  if (!begun_) return absl::OkStatus();
+  ABSL_RETURN_IF_ERROR(CheckContext(ctx_, connection_.clock_, "session store"));
+  commit_sent_ = true;
+  ABSL_RETURN_IF_ERROR(connection_.Send("COMMIT", {}));
+  return connection_.Finish(ctx_, kCommitGrace).status();
+}
+
+Transaction::~Transaction() {
+  if (!begun_ || commit_sent_ || connection_.broken()) return;
+  // Its answer comes at once; a connection that does not give it is thrown away.
+  if (connection_.Send("ROLLBACK", {}).ok()) {
+    connection_.Finish({.deadline = connection_.clock_.Monotonic() + kCommitGrace})
+        .status()
+        .IgnoreError();
+  }
+}
+
+bool IsSerializationFailure(const absl::Status& status) {
+  return status.GetPayload(kSerialization).has_value();
+}
+
+}  // namespace sipheal::inline v0_1::internal

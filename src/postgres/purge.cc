@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is over is forgotten after a while, so that the tables do not grow for ever.
+#include <chrono>
+
+#include "base/status_macros.h"
+#include "postgres/postgres_session_store.h"
+
+namespace sipheal::inline v0_1::internal {
+namespace {
+
+constexpr std::chrono::minutes kBetweenPurges{10};
+// So that no caller waits long for it; the rest has its turn a moment later.
+constexpr int kSessionsOfOnePurge = 500;
+constexpr std::chrono::seconds kNextPart{1};
+
+}  // namespace
+
+// A finished recovery is also what keeps late news of its old channel out: it stays while the
+// session lives on, and long after every such news. Controllers that purge at the same time share
+// the rows.
+absl::Status PostgresSessionStore::PurgeIfDue(Transaction& transaction) {
+  const MonotonicTime now = clock_.Monotonic();
+  {
+    const std::lock_guard lock(mutex_);
+    if (now < purge_at_) return absl::OkStatus();
+    purge_at_ = now + kBetweenPurges;
+  }
+  Parameters parameters;
+  parameters.Number(std::chrono::seconds(options_.keep_journal).count())
+      .Number(kSessionsOfOnePurge);
+  ABSL_ASSIGN_OR_RETURN(
+      const Rows removed,
+      transaction.Run(Sql("WITH finished AS ("
+                          " SELECT s.id, s.epoch FROM %s.sessions s WHERE s.outcome IS NOT NULL"
+                          "  AND s.expires_at < clock_timestamp() - $1 * interval '1 second'"
+                          "  AND NOT EXISTS (SELECT 1 FROM %s.sessions n"
+                          "   WHERE n.id = s.id AND n.epoch > s.epoch)"
+                          " LIMIT $2 FOR UPDATE SKIP LOCKED),"
+                          "journal AS ("
+                          " DELETE FROM %s.journal j USING finished o WHERE j.id = o.id),"
+                          "sessions AS ("
+                          " DELETE FROM %s.sessions s USING finished o WHERE s.id = o.id)"
+                          "SELECT count(*) FROM finished"),
+                      parameters));
+  if (removed.GetNumber(0, 0) == kSessionsOfOnePurge) {
+    const std::lock_guard lock(mutex_);
+    purge_at_ = now + kNextPart;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace sipheal::inline v0_1::internal

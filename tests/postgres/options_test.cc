@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "sipheal/adapters/postgres.h"
+
+namespace sipheal {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+TEST(PostgresOptions, NameTheFieldThatIsWrong) {
+  const auto said = [](const PostgresOptions& options) { return options.Validate().ToString(); };
+  EXPECT_THAT(said({}), HasSubstr("PostgresOptions::dsn"));
+  EXPECT_THAT(said({.dsn = "x", .schema = "Robert'); DROP"}), HasSubstr("PostgresOptions::schema"));
+  EXPECT_THAT(said({.dsn = "x", .schema = "1st"}), HasSubstr("PostgresOptions::schema"));
+  EXPECT_THAT(said({.dsn = "x", .connections = 0}), HasSubstr("PostgresOptions::connections"));
+  EXPECT_THAT(said({.dsn = "x", .connect_timeout = std::chrono::hours(1)}),
+              HasSubstr("PostgresOptions::connect_timeout"));
+  EXPECT_THAT(said({.dsn = "x", .keep_journal = std::chrono::hours(0)}),
+              HasSubstr("PostgresOptions::keep_journal"));
+  EXPECT_TRUE(PostgresOptions{.dsn = "dbname=x"}.Validate().ok());
+}
+
+TEST(PostgresOptions, ADsnThatCannotBeReadIsNotRepeated) {
+  const auto store = MakePostgresSessionStore({.dsn = "host=a password='s3cret"});
+  EXPECT_EQ(store.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(store.status().ToString(), HasSubstr("libpq's form"));
+  EXPECT_THAT(store.status().ToString(), Not(HasSubstr("s3cret")));
+}
+
+}  // namespace
+}  // namespace sipheal

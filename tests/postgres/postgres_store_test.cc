@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a real server does to the store: it restarts, dies in the middle, runs out of disk, holds
+// locks, or is not what it should be. Each gives a status that says what to do, and the rest goes
+// on.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "postgres/connection.h"
+#include "postgres/schema.h"
+#include "sipheal/adapters/postgres.h"
+#include "tests/support/postgres_server.h"
+#include "tests/support/store_entries.h"
+
+namespace sipheal {
+namespace {
+
+using ::testing::HasSubstr;
+using testing::PostgresServer;
+using tests::KeysOf;
+using tests::Leg;
+using tests::Legs;
+using tests::Step;
+
+class PostgresStore : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    server_ = PostgresServer::Shared();
+    if (server_ == nullptr) GTEST_SKIP() << "no PostgreSQL server on this machine";
+  }
+  void TearDown() override {
+    if (server_ == nullptr) return;
+    server_->Query("SET client_min_messages = error; DROP SCHEMA IF EXISTS " + schema_ +
+                   " CASCADE");
+  }
+
+  absl::StatusOr<std::shared_ptr<SessionStore>> Open(PostgresOptions options = {}) {
+    if (options.dsn.empty()) options.dsn = server_->Dsn();
+    options.schema = schema_;
+    return MakePostgresSessionStore(std::move(options));
+  }
+
+  static inline int schemas_ = 0;
+  const std::string schema_ = "s" + std::to_string(++schemas_);
+  PostgresServer* server_ = nullptr;
+};
+
+std::vector<Lease> ClaimAll(SessionStore& store, const std::vector<SessionKey>& keys,
+                            const std::string& owner) {
+  const auto leases = store.Claim({}, {.sessions = keys, .owner = owner});
+  EXPECT_TRUE(leases.ok()) << leases.status();
+  std::vector<Lease> got;
+  if (!leases.ok()) return got;
+  for (const auto& lease : *leases) {
+    if (lease.ok()) got.push_back(*lease);
+  }
+  return got;
+}
+
+// F76: a restart of the database between two calls is not seen by the caller.
+TEST_F(PostgresStore, GoesOnWithANewConnectionWhenTheServerWasRestarted) {
+  const auto store = *Open();
+  ASSERT_TRUE(store->Put({}, {.sessions = Legs(3)}).ok());
+  server_->Kill();
+  const absl::Status down = store->Put({}, {.sessions = {Leg("while.down")}}).status();
+  EXPECT_EQ(down.code(), absl::StatusCode::kUnavailable) << down;
+  EXPECT_THAT(down.ToString(), HasSubstr("may be repeated"));
+  ASSERT_TRUE(server_->Start());
+  EXPECT_TRUE(store->Put({}, {.sessions = {Leg("after")}}).ok());
+  EXPECT_EQ(store->List({}, {})->sessions.size(), 4u);
+}
+
+TEST_F(PostgresStore, DoesNotTellTheCallerThatAnIdleConnectionHadDied) {
+  const auto store = *Open();
+  ASSERT_TRUE(store->Put({}, {.sessions = Legs(3)}).ok());
+  server_->Kill();
+  ASSERT_TRUE(server_->Start());
+  const auto put = store->Put({}, {.sessions = {Leg("after")}});
+  EXPECT_TRUE(put.ok()) << put.status();
+}
+
+// The administrator ends a backend in the middle of a batch: it is done wholly or not at all.
+TEST_F(PostgresStore, KeepsABatchWholeWhenItsConnectionIsKilled) {
+  const auto store = *Open();
+  std::atomic<bool> done = false;
+  std::thread killer([&] {
+    while (!done) {
+      server_->Query(
+          "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name ="
+          " 'sipheal'");
+    }
+  });
+  int written = 0;
+  for (int batch = 0; batch < 40; ++batch) {
+    const std::string life = std::to_string(batch);
+    const auto put = store->Put({}, {.sessions = Legs(50, "b" + life + ".", life)});
+    EXPECT_TRUE(put.ok() || absl::IsUnavailable(put.status())) << put.status();
+    written += put.ok() ? 1 : 0;
+  }
+  done = true;
+  killer.join();
+  int whole = 0;
+  for (int batch = 0; batch < 40; ++batch) {
+    const auto page = store->List({}, {.incarnation = Incarnation{"ast1", std::to_string(batch)}});
+    ASSERT_TRUE(page.ok()) << page.status();
+    EXPECT_TRUE(page->sessions.empty() || page->sessions.size() == 50u) << page->sessions.size();
+    whole += page->sessions.empty() ? 0 : 1;
+  }
+  EXPECT_GE(whole, written) << "a Put that gave OK is not there";
+}
+
+// F75: three controllers claim the sessions of a dead instance at the same moment.
+TEST_F(PostgresStore, GivesEachSessionToOneOfManyControllers) {
+  constexpr int kSessions = 600;
+  constexpr int kControllers = 3;
+  const auto keys = KeysOf(Legs(kSessions));
+  ASSERT_TRUE((*Open())->Put({}, {.sessions = Legs(kSessions)}).ok());
+  std::mutex mutex;
+  std::map<std::string, int> times;
+  std::vector<std::thread> controllers;
+  for (int who = 0; who < kControllers; ++who) {
+    controllers.emplace_back([&, who] {
+      const auto store = Open();
+      ASSERT_TRUE(store.ok()) << store.status();
+      // Each begins elsewhere and takes all in the end.
+      for (int part = 0; part < kControllers; ++part) {
+        const int first = (who + part) % kControllers * (kSessions / kControllers);
+        const std::vector<SessionKey> some(keys.begin() + first,
+                                           keys.begin() + first + kSessions / kControllers);
+        const auto got = ClaimAll(**store, some, "controller-" + std::to_string(who));
+        const std::lock_guard lock(mutex);
+        for (const Lease& lease : got) ++times[lease.session.id];
+      }
+    });
+  }
+  for (std::thread& controller : controllers) controller.join();
+  EXPECT_EQ(times.size(), static_cast<std::size_t>(kSessions));
+  for (const auto& [id, count] : times) EXPECT_EQ(count, 1) << id;
+}
+
+// Trackers and healers write the same sessions in different orders: none waits in a circle.
+TEST_F(PostgresStore, WritersOfTheSameSessionsDoNotBlockEachOther) {
+  auto forwards = Legs(60);
+  auto backwards = forwards;
+  std::reverse(backwards.begin(), backwards.end());
+  ASSERT_TRUE((*Open())->Put({}, {.sessions = forwards}).ok());
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread) {
+    threads.emplace_back([&, thread] {
+      const auto store = Open();
+      ASSERT_TRUE(store.ok()) << store.status();
+      const auto& mine = thread % 2 == 0 ? forwards : backwards;
+      for (int round = 0; round < 15; ++round) {
+        const auto put = (*store)->Put({}, {.sessions = mine});
+        EXPECT_TRUE(put.ok()) << put.status();
+        const auto saved = (*store)->SaveDialogs({}, [&] {
+          std::vector<DialogRecord> records;
+          for (const Session& leg : mine) {
+            records.push_back({"ast1", leg.call_id, "a", "b", "bytes",
+                               WallTime(std::chrono::seconds(round)), false});
+          }
+          return records;
+        }());
+        EXPECT_TRUE(saved.ok()) << saved;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
+TEST_F(PostgresStore, AStepOfTheFormerOwnerIsRefusedByTheDatabase) {
+  const auto store = *Open();
+  ASSERT_TRUE(store->Put({}, {.sessions = {Leg("s")}}).ok());
+  const Lease first = ClaimAll(*store, {{"s", 0}}, "one").at(0);
+  server_->Query("UPDATE " + schema_ + ".sessions SET expires_at = now() - interval '1 s'");
+  const Lease second = ClaimAll(*store, {{"s", 0}}, "two").at(0);
+  const auto results = store->Advance({}, {.steps = {{Step(first, RecoveryStage::kInviting), {}},
+                                                     {Step(second, RecoveryStage::kRebuilt), {}}}});
+  ASSERT_TRUE(results.ok()) << results.status();
+  EXPECT_EQ((*results)[0].code(), absl::StatusCode::kAborted);
+  EXPECT_TRUE((*results)[1].ok()) << (*results)[1];
+  EXPECT_EQ(server_->Query("SELECT count(*) FROM " + schema_ + ".journal"), "1");
+}
+
+// All steps of a session in one batch, its successor's first one among them.
+TEST_F(PostgresStore, KeepsTheOrderOfOneSessionsStepsInABatch) {
+  const auto store = *Open();
+  ASSERT_TRUE(store->Put({}, {.sessions = {Leg("s"), Leg("t")}}).ok());
+  const Lease s = ClaimAll(*store, {{"s", 0}}, "me").at(0);
+  const Lease t = ClaimAll(*store, {{"t", 0}}, "me").at(0);
+  SessionStore::AdvanceParams params;
+  params.steps = {{Step(s, RecoveryStage::kRebuilt), {}},
+                  {Step(t, RecoveryStage::kRebuilt), {}},
+                  {Step(s, RecoveryStage::kInviting), {}},
+                  {Step(s, RecoveryStage::kFinished), Leg("s", "life2", 1)},
+                  {Step(s, RecoveryStage::kEnding), {}}};
+  const auto results = store->Advance({}, params);
+  ASSERT_TRUE(results.ok()) << results.status();
+  EXPECT_EQ((*results)[4].code(), absl::StatusCode::kAborted) << "a step after the outcome";
+  const auto journal = *store->Journal({}, "s");
+  ASSERT_EQ(journal.size(), 3u);
+  EXPECT_EQ(journal[0].stage, RecoveryStage::kRebuilt);
+  EXPECT_EQ(journal[1].stage, RecoveryStage::kInviting);
+  EXPECT_EQ(journal[2].stage, RecoveryStage::kFinished);
+  const auto listed = store->List({}, {})->sessions;
+  ASSERT_EQ(listed.size(), 2u);
+  EXPECT_EQ(listed[0].epoch, 1u);
+}
+
+// F78: a record of which nothing can be read is still a session that is claimed and gets an
+// outcome.
+TEST_F(PostgresStore, KeepsASessionWhoseRecordIsDamaged) {
+  const auto store = *Open();
+  ASSERT_TRUE(store->Put({}, {.sessions = Legs(3)}).ok());
+  server_->Query("UPDATE " + schema_ + ".sessions SET record = '\\x00ff7b' WHERE id = 's1'");
+  const auto listed = store->List({}, {})->sessions;
+  ASSERT_EQ(listed.size(), 3u);
+  EXPECT_EQ(listed[1].id, "s1");
+  EXPECT_EQ(listed[1].call_id, "");
+  EXPECT_EQ(listed[2], Leg("s2"));
+  EXPECT_EQ(ClaimAll(*store, {{"s1", 0}}, "me").size(), 1u);
+}
+
+// A Call-ID may be longer than what an index can hold, and need not be text.
+TEST_F(PostgresStore, KeepsDialogsWithNamesOfAnyBytesAndLength) {
+  const auto store = *Open();
+  const std::string odd = std::string("\0\xff'\\", 4) + std::string(20'000, 'x');
+  const DialogRecord record{"ast1",
+                            odd,
+                            odd + "l",
+                            odd + "r",
+                            std::string(65'536, '\xee'),
+                            WallTime(std::chrono::seconds(5)),
+                            false};
+  ASSERT_TRUE(store->SaveDialogs({}, {record}).ok());
+  const auto loaded = store->LoadDialogs({}, {odd});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  ASSERT_EQ(loaded->size(), 1u);
+  EXPECT_EQ((*loaded)[0], record);
+}
+
+TEST_F(PostgresStore, ForgetsWhatIsOverForLongAndNothingElse) {
+  const auto store = *Open({.keep_journal = std::chrono::hours(24)});
+  for (const char* const id : {"ended", "alive", "open", "young"}) {
+    ASSERT_TRUE(store->Put({}, {.sessions = {Leg(id)}}).ok());
+    const Lease lease = ClaimAll(*store, {{id, 0}}, "me").at(0);
+    if (id == std::string("open")) continue;
+    SessionStore::AdvanceParams::Step step{Step(lease, RecoveryStage::kFinished), {}};
+    step.entry.outcome = id == std::string("alive") ? Outcome::kRecovered : Outcome::kEnded;
+    if (id == std::string("alive")) step.successor = Leg(id, "life2", 1);
+    ASSERT_TRUE((*store->Advance({}, {.steps = {step}}))[0].ok());
+  }
+  server_->Query("UPDATE " + schema_ +
+                 ".sessions SET expires_at = expires_at - interval '25 h' WHERE id <> 'young'");
+  // A store looks for what is over with its first Put, and every ten minutes.
+  ASSERT_TRUE(
+      (*Open({.keep_journal = std::chrono::hours(24)}))->Put({}, {.sessions = {Leg("now")}}).ok());
+  EXPECT_EQ(store->Journal({}, "ended").status().code(), absl::StatusCode::kNotFound);
+  for (const char* const id : {"alive", "open", "young"}) {
+    EXPECT_TRUE(store->Journal({}, id).ok()) << id;
+  }
+  EXPECT_EQ(store->ListUnfinished({})->size(), 1u);
+}
+
+TEST_F(PostgresStore, RefusesASchemaOfANewerRelease) {
+  ASSERT_TRUE(Open().ok());
+  server_->Query("INSERT INTO " + schema_ + ".sipheal_version (version) VALUES (99)");
+  const auto store = Open();
+  EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(store.status().ToString(), HasSubstr("version 99"));
+  EXPECT_THAT(store.status().ToString(), HasSubstr("newer sipheal"));
+}
+
+TEST_F(PostgresStore, RefusesTheSchemaOfAnotherApplication) {
+  server_->Query("CREATE SCHEMA " + schema_ + "; CREATE TABLE " + schema_ + ".invoices (id int)");
+  const auto store = Open();
+  EXPECT_EQ(store.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(store.status().ToString(), HasSubstr("holds other tables"));
+  EXPECT_EQ(server_->Query("SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid ="
+                           " c.relnamespace WHERE n.nspname = '" +
+                           schema_ + "'"),
+            "1");
+}
+
+TEST_F(PostgresStore, IsMadeOnceWhenManyOpenItAtOnce) {
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 6; ++i) {
+    threads.emplace_back([&] {
+      const auto store = Open();
+      EXPECT_TRUE(store.ok()) << store.status();
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(server_->Query("SELECT count(*) FROM " + schema_ + ".sipheal_version"), "1");
+}
+
+TEST_F(PostgresStore, BringsAnOlderSchemaUpToDateStepByStep) {
+  auto connection =
+      internal::Connection::Open({.dsn = server_->Dsn(), .clock = &SystemClock()}, {});
+  ASSERT_TRUE(connection.ok()) << connection.status();
+  const char* const first[] = {"CREATE TABLE %s.t (a int)"};
+  const char* const second[] = {"ALTER TABLE %s.t ADD COLUMN b int DEFAULT 7",
+                                "UPDATE %s.t SET a = a + b"};
+  const char* const broken[] = {"UPDATE %s.t SET a = 0", "no SQL at all"};
+  const internal::Migration all[] = {first, second, broken};
+  const std::span<const internal::Migration> migrations(all);
+  ASSERT_TRUE(internal::MigratePostgres(**connection, {}, schema_, migrations.first(1)).ok());
+  server_->Query("INSERT INTO " + schema_ + ".t VALUES (1)");
+  ASSERT_TRUE(internal::MigratePostgres(**connection, {}, schema_, migrations.first(2)).ok());
+  EXPECT_EQ(server_->Query("SELECT a FROM " + schema_ + ".t"), "8");
+  EXPECT_FALSE(internal::MigratePostgres(**connection, {}, schema_, migrations).ok());
+  EXPECT_EQ(server_->Query("SELECT a FROM " + schema_ + ".t"), "8") << "a failed step left a half";
+  EXPECT_EQ(server_->Query("SELECT max(version) FROM " + schema_ + ".sipheal_version"), "2");
+}
+
+TEST_F(PostgresStore, SaysWhatARoleMayNotDo) {
+  server_->Query("CREATE ROLE " + schema_ + "_guest LOGIN");
+  const auto store = Open({.dsn = "host=127.0.0.1 dbname=postgres user=" + schema_ +
+                                  "_guest port=" + std::to_string(server_->port())});
+  EXPECT_EQ(store.status().code(), absl::StatusCode::kPermissionDenied) << store.status();
+  EXPECT_THAT(store.status().ToString(), HasSubstr("give this role"));
+}
+
+TEST_F(PostgresStore, SaysThatThereIsNoSuchDatabaseOrRole) {
+  const std::string place = "host=127.0.0.1 port=" + std::to_string(server_->port());
+  const auto database = Open({.dsn = place + " user=sipheal dbname=nowhere"});
+  EXPECT_EQ(database.status().code(), absl::StatusCode::kInvalidArgument) << database.status();
+  const auto role = Open({.dsn = place + " user=nobody dbname=postgres"});
+  EXPECT_EQ(role.status().code(), absl::StatusCode::kPermissionDenied) << role.status();
+}
+
+// A server that accepts and never answers (a hung host): the call ends with its own deadline.
+TEST_F(PostgresStore, EndsWithItsDeadlineWhenTheServerHangs) {
+  const auto store = *Open();
+  ASSERT_TRUE(store->Put({}, {.sessions = {Leg("before")}}).ok());
+  server_->Signal(SIGSTOP);
+  // The backends go on; the postmaster forks no new one.
+  const auto other = MakePostgresSessionStore({.dsn = server_->Dsn(),
+                                               .schema = schema_,
+                                               .connect_timeout = std::chrono::milliseconds(200)});
+  EXPECT_EQ(other.status().code(), absl::StatusCode::kUnavailable) << other.status();
+  EXPECT_THAT(other.status().ToString(), HasSubstr("did not answer within 200 ms"));
+  server_->Signal(SIGCONT);
+  EXPECT_TRUE(Open().ok());
+}
+
+}  // namespace
+}  // namespace sipheal
