@@ -52,6 +52,7 @@ configure() {  # PRESET
 step_dependencies() {
   say "installing the Debian packages that are missing"
   "$ROOT/packaging/install-dependencies.sh" || die "packages could not be installed: see above"
+  export SIPHEAL_REQUIRE_POSTGRES=1
 }
 
 step_build() {

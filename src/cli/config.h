@@ -36,8 +36,12 @@ struct HepConfig {
   std::string auth_key_file;
 };
 
+// One of `sqlite` and `postgres`.
 struct StoreConfig {
   std::string sqlite;
+  std::string postgres;  // libpq's DSN
+  std::string schema = "sipheal";
+  int connections = 4;
 };
 
 struct DetectorConfig {

@@ -329,6 +329,13 @@ void CheckTogether(const LoadedConfig& loaded, std::vector<std::string>& errors)
                      " names no address: set hep.udp or hep.tcp to where the media servers send "
                      "HEP, for example 127.0.0.1:9060");
   }
+  if (config.store.sqlite.empty() && config.store.postgres.empty()) {
+    errors.push_back(loaded.Where("store") +
+                     " names no database: set store.sqlite to the path of a file, or "
+                     "store.postgres to a server that several controllers share");
+  } else if (!config.store.sqlite.empty() && !config.store.postgres.empty()) {
+    errors.push_back(loaded.Where("store.postgres") + " is given beside sqlite: keep one of them");
+  }
   if (!config.hep.auth_key.empty() && !config.hep.auth_key_file.empty()) {
     errors.push_back(loaded.Where("hep.auth_key") +
                      " is given beside auth_key_file: keep one of them");

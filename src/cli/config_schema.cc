@@ -66,7 +66,10 @@ void DescribeConfig(ConfigVisitor& visitor, Config& config) {
     v.Text("auth_key_file", config.hep.auth_key_file, {});
   });
   visitor.Section("store", [&](ConfigVisitor& v) {
-    v.Text("sqlite", config.store.sqlite, {.required = true});
+    v.Text("sqlite", config.store.sqlite, {});
+    v.Text("postgres", config.store.postgres, {.secret = true});
+    v.Text("schema", config.store.schema, {.check = CheckSchema});
+    v.Integer("connections", config.store.connections, 1, 64);
   });
   visitor.Section("detector", [&](ConfigVisitor& v) {
     v.Duration("silence", config.detector.silence, milliseconds(200), kMinute);

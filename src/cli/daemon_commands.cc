@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/daemon_commands.h"
 
-#include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 
@@ -33,20 +32,18 @@ absl::StatusOr<std::shared_ptr<SessionStore>> ExistingStore(const DaemonPlace& p
     return absl::FailedPreconditionError(std::string(no_daemon.message()) +
                                          "; or give --config FILE, to read its store");
   }
-  const std::string& path = place.loaded->config.store.sqlite;
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) {
-    return absl::NotFoundError(absl::StrFormat(
-        "no sipheal runs at %s, and there is no store at %s: start sipheal with 'sipheal run'",
-        place.socket, path));
-  }
-  return OpenStore(*place.loaded, nullptr);
+  absl::StatusOr<std::shared_ptr<SessionStore>> store =
+      OpenStore(*place.loaded, nullptr, StoreMaking::kLookOnly);
+  if (!absl::IsNotFound(store.status())) return store;
+  return absl::NotFoundError(absl::StrFormat(
+      "no sipheal runs at %s, and there is no store at %s: start sipheal with 'sipheal run'",
+      place.socket, StoreName(place.loaded->config.store)));
 }
 
 void SayFromStore(const DaemonPlace& place, const Console& console) {
   if (console.format == OutputFormat::kJson) return;
   console.err << "sipheal: no daemon runs at " << place.socket << "; this is what the store "
-              << place.loaded->config.store.sqlite << " holds\n";
+              << StoreName(place.loaded->config.store) << " holds\n";
 }
 
 void PrintStatus(const Json& status, const Console& console) {
@@ -120,7 +117,7 @@ absl::StatusOr<Json> StatusFromStore(const DaemonPlace& place, const absl::Statu
                         store->ListUnfinished(ctx));
   Json out;
   out["daemon"] = false;
-  out["store"] = place.loaded->config.store.sqlite;
+  out["store"] = StoreName(place.loaded->config.store);
   Json by_instance = Json::object();
   for (const auto& [instance, count] : counts) by_instance[instance] = count;
   out["sessions"] = by_instance;

@@ -51,22 +51,28 @@ void RunAll(std::vector<std::function<void()>> tasks) {
   }
 }
 
+// A file that is not there yet: making it here could give it to the wrong user.
+Finding MissingFile(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  const bool writable = access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) == 0;
+  return {writable ? FindingLevel::kOk : FindingLevel::kFail, "store", "store",
+          absl::StrFormat("%s is not there yet, and its folder %s", path,
+                          writable ? "can be written" : "is missing or cannot be written"),
+          writable ? "" : "make the folder, owned by the user that runs sipheal"};
+}
+
 void CheckStore(const LoadedConfig& loaded, std::vector<Finding>& findings) {
-  const std::string& path = loaded.config.store.sqlite;
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) {
-    // Making it here could give it to the wrong user.
-    const std::string folder = std::filesystem::path(path).parent_path().string();
-    const bool writable = access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) == 0;
-    findings.push_back(
-        {writable ? FindingLevel::kOk : FindingLevel::kFail, "store", "store",
-         absl::StrFormat("%s is not there yet, and its folder %s", path,
-                         writable ? "can be written" : "is missing or cannot be written"),
-         writable ? "" : "make the folder, owned by the user that runs sipheal"});
+  const StoreConfig& config = loaded.config.store;
+  const absl::StatusOr<std::shared_ptr<SessionStore>> store =
+      OpenStore(loaded, nullptr, StoreMaking::kLookOnly);
+  absl::Status status = store.status();
+  if (absl::IsNotFound(status)) {
+    findings.push_back(config.postgres.empty()
+                           ? MissingFile(config.sqlite)
+                           : Finding{FindingLevel::kOk, "store", "store",
+                                     StoreName(config) + " is not there yet: run makes it", ""});
     return;
   }
-  const absl::StatusOr<std::shared_ptr<SessionStore>> store = OpenStore(loaded, nullptr);
-  absl::Status status = store.status();
   if (status.ok()) {
     // A write that changes nothing: it forgets a dialog that nobody has.
     DialogRecord record;
@@ -77,11 +83,12 @@ void CheckStore(const LoadedConfig& loaded, std::vector<Finding>& findings) {
   }
   if (status.ok()) {
     findings.push_back({FindingLevel::kOk, "store", "store",
-                        absl::StrFormat("%s can be written, its schema fits", path), ""});
+                        absl::StrFormat("%s can be written, its schema fits", StoreName(config)),
+                        ""});
   } else {
     findings.push_back({FindingLevel::kFail, "store", "store", std::string(status.message()),
-                        "see what the sentence says; the user that runs sipheal needs the file "
-                        "and its folder writable"});
+                        "see what the sentence says; the user that runs sipheal must be able to "
+                        "write there"});
   }
 }
 

@@ -30,7 +30,7 @@ using Json = nlohmann::ordered_json;
                       absl::StrFormat("%s: %s", loaded.Where(path), std::string(status.message())));
 }
 
-#if SIPHEAL_CLI_HAS_ARI && SIPHEAL_CLI_HAS_HEP && SIPHEAL_CLI_HAS_SQLITE
+#if SIPHEAL_CLI_HAS_ARI && SIPHEAL_CLI_HAS_HEP
 
 class RealSet final : public EmbeddedSet {
  public:
@@ -192,8 +192,6 @@ absl::StatusOr<std::unique_ptr<EmbeddedSet>> ComposeEmbeddedSet(
   return Lacks("ari", "SIPHEAL_WITH_ARI", "'run'");
 #elif !SIPHEAL_CLI_HAS_HEP
   return Lacks("hep", "SIPHEAL_WITH_HEP", "'run'");
-#elif !SIPHEAL_CLI_HAS_SQLITE
-  return Lacks("sqlite", "SIPHEAL_WITH_SQLITE", "'run'");
 #else
   return RealSet::Make(loaded, std::move(log), std::move(telemetry));
 #endif
@@ -209,6 +207,9 @@ std::vector<std::string> BuiltComponents() {
 #endif
 #if SIPHEAL_CLI_HAS_SQLITE
   components.emplace_back("sqlite");
+#endif
+#if SIPHEAL_CLI_HAS_POSTGRES
+  components.emplace_back("postgres");
 #endif
 #if SIPHEAL_CLI_HAS_ARI
   components.emplace_back("ari");

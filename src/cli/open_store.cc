@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/open_store.h"
 
-#include <string>
+#include <filesystem>
+#include <string_view>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -9,25 +10,66 @@
 #if SIPHEAL_CLI_HAS_SQLITE
 #include "sipheal/adapters/sqlite.h"
 #endif
+#if SIPHEAL_CLI_HAS_POSTGRES
+#include "sipheal/adapters/postgres.h"
+#endif
 
 namespace sipheal::inline v0_1::cli {
+namespace {
 
-absl::StatusOr<std::shared_ptr<SessionStore>> OpenStore(
-    [[maybe_unused]] const LoadedConfig& loaded, [[maybe_unused]] std::shared_ptr<LogSink> log) {
+using Store = absl::StatusOr<std::shared_ptr<SessionStore>>;
+
+[[maybe_unused]] Store Lacks(std::string_view component, std::string_view option) {
+  return absl::UnimplementedError(absl::StrFormat(
+      "this build of sipheal has no component '%s', which the session store needs: build it with "
+      "%s=ON",
+      component, option));
+}
+
+Store OpenSqlite([[maybe_unused]] const StoreConfig& store,
+                 [[maybe_unused]] std::shared_ptr<LogSink> log,
+                 [[maybe_unused]] StoreMaking making) {
 #if SIPHEAL_CLI_HAS_SQLITE
-  SqliteOptions options;
-  options.path = loaded.config.store.sqlite;
-  options.log = std::move(log);
-  absl::StatusOr<std::shared_ptr<SessionStore>> store = MakeSqliteSessionStore(std::move(options));
-  if (store.ok()) return store;
-  return absl::Status(store.status().code(),
-                      absl::StrFormat("%s: %s", loaded.Where("store.sqlite"),
-                                      std::string(store.status().message())));
+  std::error_code error;
+  if (making == StoreMaking::kLookOnly && !std::filesystem::exists(store.sqlite, error)) {
+    return absl::NotFoundError(absl::StrFormat("there is no file %s", store.sqlite));
+  }
+  return MakeSqliteSessionStore({.path = store.sqlite, .log = std::move(log)});
 #else
-  return absl::UnimplementedError(
-      "this build of sipheal has no component 'sqlite', which the session store needs: build it "
-      "with SIPHEAL_WITH_SQLITE=ON");
+  return Lacks("sqlite", "SIPHEAL_WITH_SQLITE");
 #endif
+}
+
+Store OpenPostgres([[maybe_unused]] const StoreConfig& store,
+                   [[maybe_unused]] std::shared_ptr<LogSink> log,
+                   [[maybe_unused]] StoreMaking making) {
+#if SIPHEAL_CLI_HAS_POSTGRES
+  return MakePostgresSessionStore({.dsn = store.postgres,
+                                   .schema = store.schema,
+                                   .make_schema = making == StoreMaking::kMake,
+                                   .connections = store.connections,
+                                   .log = std::move(log)});
+#else
+  return Lacks("postgres", "SIPHEAL_WITH_POSTGRES");
+#endif
+}
+
+}  // namespace
+
+Store OpenStore(const LoadedConfig& loaded, std::shared_ptr<LogSink> log, StoreMaking making) {
+  const StoreConfig& config = loaded.config.store;
+  const bool sqlite = config.postgres.empty();
+  Store store = sqlite ? OpenSqlite(config, std::move(log), making)
+                       : OpenPostgres(config, std::move(log), making);
+  if (store.ok() || absl::IsUnimplemented(store.status())) return store;
+  return absl::Status(
+      store.status().code(),
+      absl::StrFormat("%s: %s", loaded.Where(sqlite ? "store.sqlite" : "store.postgres"),
+                      std::string(store.status().message())));
+}
+
+std::string StoreName(const StoreConfig& store) {
+  return store.postgres.empty() ? store.sqlite : "PostgreSQL, schema " + store.schema;
 }
 
 }  // namespace sipheal::inline v0_1::cli

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "cli/config_reader.h"
@@ -11,9 +12,18 @@
 
 namespace sipheal::inline v0_1::cli {
 
-// Opens it, and makes it when it is not there. Errors name file, line and key; Unimplemented when
-// this build has no component sqlite. `log` may be null.
+enum class StoreMaking {
+  kMake,      // makes it when it is not there
+  kLookOnly,  // NotFound when it is not there
+};
+
+// Errors name file, line and key; Unimplemented when this build lacks the component. `log` may be
+// null.
 absl::StatusOr<std::shared_ptr<SessionStore>> OpenStore(const LoadedConfig& loaded,
-                                                        std::shared_ptr<LogSink> log);
+                                                        std::shared_ptr<LogSink> log,
+                                                        StoreMaking making = StoreMaking::kMake);
+
+// For people: the path of the file, or which schema; never a password.
+std::string StoreName(const StoreConfig& store);
 
 }  // namespace sipheal::inline v0_1::cli

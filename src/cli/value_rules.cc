@@ -145,6 +145,17 @@ std::string CheckUrl(const std::string& value) {
   return "";
 }
 
+std::string CheckSchema(const std::string& value) {
+  const auto fits = [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
+  };
+  if (value.size() <= 63 && (value.front() < '0' || value.front() > '9') &&
+      std::all_of(value.begin(), value.end(), fits)) {
+    return {};
+  }
+  return "is no schema name: use up to 63 of a-z, 0-9 and '_', not beginning with a digit";
+}
+
 std::string CheckSocketPath(const std::string& value) {
   if (value.empty() || value.front() != '/') return "is no absolute path: begin it with '/'";
   if (value.size() >= sizeof(sockaddr_un{}.sun_path)) {

@@ -31,6 +31,7 @@ std::string CheckListen(const std::string& value);
 std::string CheckNetwork(const std::string& value);
 std::string CheckUrl(const std::string& value);
 std::string CheckSocketPath(const std::string& value);
+std::string CheckSchema(const std::string& value);
 
 // The candidate that was probably meant, or nothing: at most two edits away, or a third of the
 // word.

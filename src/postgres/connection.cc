@@ -18,7 +18,7 @@
 #include "model/store_rules.h"
 #include "postgres/sql_state.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 namespace {
 
 using std::chrono::milliseconds;
@@ -322,4 +322,4 @@ bool IsSerializationFailure(const absl::Status& status) {
   return status.GetPayload(kSerialization).has_value();
 }
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

@@ -18,7 +18,7 @@
 #include "sipheal/base/call_context.h"
 #include "sipheal/base/clock.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 
 // What a statement gave, row by row.
 class Rows {
@@ -109,4 +109,4 @@ class Transaction {
 // wrote the same rows (SQLSTATE 40001, 40P01).
 bool IsSerializationFailure(const absl::Status& status);
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

@@ -8,7 +8,7 @@
 #include "postgres/postgres_session_store.h"
 #include "postgres/rounds.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 
 absl::Status PostgresSessionStore::SaveDialogs(const CallContext& ctx,
                                                const std::vector<DialogRecord>& records) {
@@ -100,4 +100,4 @@ absl::StatusOr<std::vector<DialogRecord>> PostgresSessionStore::LoadDialogs(
   return found;
 }
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 namespace {
 
 // PostgreSQL's src/include/catalog/pg_type.dat.
@@ -83,4 +83,4 @@ Parameters& Parameters::Array(std::uint32_t type, std::uint32_t element, const C
   return Add(type, std::move(bytes));
 }
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

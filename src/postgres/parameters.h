@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 
 class Parameters {
  public:
@@ -58,4 +58,4 @@ class Parameters {
   std::vector<int> formats_;
 };
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

@@ -5,7 +5,7 @@
 
 #include "base/status_macros.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 
 absl::StatusOr<ConnectionPool::Use> ConnectionPool::Take(const CallContext& ctx,
                                                          Turnstile::Urgency urgency,
@@ -33,4 +33,4 @@ void ConnectionPool::GiveBack(std::unique_ptr<Connection> connection) {
   idle_.push_back(std::move(connection));
 }
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

@@ -11,7 +11,7 @@
 #include "model/turnstile.h"
 #include "postgres/connection.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 
 // Thread-safe.
 class ConnectionPool {
@@ -59,4 +59,4 @@ class ConnectionPool {
   std::vector<std::unique_ptr<Connection>> idle_;  // guarded by mutex_
 };
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

@@ -13,7 +13,7 @@
 #include "postgres/schema.h"
 
 namespace sipheal::inline v0_1 {
-namespace internal {
+namespace internal::postgres {
 namespace {
 
 // Two transactions that are in each other's way are not twice, as a rule.
@@ -30,12 +30,12 @@ PostgresSessionStore::PostgresSessionStore(PostgresOptions options)
 
 absl::Status PostgresSessionStore::Open() {
   const CallContext ctx{.deadline = clock_.Monotonic() + 2 * options_.connect_timeout};
-  return WithConnection(
-      ctx, Turnstile::Urgency::kUrgent, "open", [&](Connection& connection, bool* may_be_done) {
-        // Done twice, it finds its work done.
-        *may_be_done = false;
-        return MigratePostgres(connection, ctx, options_.schema, PostgresMigrations());
-      });
+  const auto bring = options_.make_schema ? MigratePostgres : CheckPostgres;
+  const auto once = [&](Connection& connection, bool* may_be_done) {
+    *may_be_done = false;  // done twice, it finds its work done
+    return bring(connection, ctx, options_.schema, PostgresMigrations());
+  };
+  return WithConnection(ctx, Turnstile::Urgency::kUrgent, "open", once);
 }
 
 std::string PostgresSessionStore::Sql(std::string_view sql) const {
@@ -148,7 +148,7 @@ void PostgresSessionStore::TellDamage(const SessionKey& key, const std::string& 
        .fields = {{"session_id", key.id}, {"epoch", std::to_string(key.epoch)}, {"field", what}}});
 }
 
-}  // namespace internal
+}  // namespace internal::postgres
 
 absl::Status PostgresOptions::Validate() const {
   if (dsn.empty()) {
@@ -183,7 +183,7 @@ absl::Status PostgresOptions::Validate() const {
 
 absl::StatusOr<std::shared_ptr<SessionStore>> MakePostgresSessionStore(PostgresOptions options) {
   ABSL_RETURN_IF_ERROR(options.Validate());
-  auto store = std::make_shared<internal::PostgresSessionStore>(std::move(options));
+  auto store = std::make_shared<internal::postgres::PostgresSessionStore>(std::move(options));
   ABSL_RETURN_IF_ERROR(store->Open());
   return store;
 }

@@ -21,7 +21,7 @@
 #include "postgres/pool.h"
 #include "sipheal/adapters/postgres.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 
 class PostgresSessionStore final : public SessionStore {
  public:
@@ -98,4 +98,4 @@ class PostgresSessionStore final : public SessionStore {
   MonotonicTime purge_at_{};  // guarded by mutex_
 };
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

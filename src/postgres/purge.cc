@@ -5,7 +5,7 @@
 #include "base/status_macros.h"
 #include "postgres/postgres_session_store.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 namespace {
 
 constexpr std::chrono::minutes kBetweenPurges{10};
@@ -49,4 +49,4 @@ absl::Status PostgresSessionStore::PurgeIfDue(Transaction& transaction) {
   return absl::OkStatus();
 }
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

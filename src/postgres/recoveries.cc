@@ -14,7 +14,7 @@
   "id, epoch, fence, stage, attempt, target_instance, target_life, channel_id, cseq, deaths, " \
   "reason, outcome, at_us, taken_instance, taken_life, taken_channel"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 namespace {
 
 constexpr int kEntryColumns = 16;
@@ -317,4 +317,4 @@ absl::StatusOr<std::vector<TakenChannel>> PostgresSessionStore::ListTaken(const 
   return taken;
 }
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

@@ -5,7 +5,7 @@
 #include <map>
 #include <vector>
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 
 // A batch cut into rounds in which no key comes twice, in order: round r has each key's r-th entry.
 // One statement can then do a whole round, and the entries of one key still come one after the
@@ -22,4 +22,4 @@ std::vector<std::vector<std::size_t>> SplitIntoRounds(std::size_t count, const K
   return rounds;
 }
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

@@ -6,7 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 namespace {
 
 // Version 1.
@@ -120,6 +120,14 @@ absl::StatusOr<std::int64_t> VersionOf(Transaction& transaction, const std::stri
   return version.GetNumber(0, 0);
 }
 
+absl::Status NotNewer(const std::string& schema, std::int64_t version, std::int64_t newest) {
+  if (version <= newest) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrFormat(
+      "session store: the schema %s has version %d, this sipheal knows up to %d: run the newer "
+      "sipheal that made it, or name another schema",
+      schema, version, newest));
+}
+
 }  // namespace
 
 std::span<const Migration> PostgresMigrations() { return kMigrations; }
@@ -147,12 +155,7 @@ absl::Status MigratePostgres(Connection& connection, const CallContext& ctx,
     ABSL_RETURN_IF_ERROR(transaction.Run("SELECT pg_advisory_xact_lock($1)", lock).status());
     ABSL_ASSIGN_OR_RETURN(version, VersionOf(transaction, schema));
   }
-  if (version > newest) {
-    return absl::FailedPreconditionError(absl::StrFormat(
-        "session store: the schema %s has version %d, this sipheal knows up to %d: run the newer "
-        "sipheal that made it, or name another schema",
-        schema, version, newest));
-  }
+  ABSL_RETURN_IF_ERROR(NotNewer(schema, version, newest));
   if (version < 0) {
     ABSL_RETURN_IF_ERROR(transaction.Run(InSchema("CREATE SCHEMA %s", schema)).status());
   }
@@ -179,4 +182,21 @@ absl::Status MigratePostgres(Connection& connection, const CallContext& ctx,
   return transaction.Commit();
 }
 
-}  // namespace sipheal::inline v0_1::internal
+absl::Status CheckPostgres(Connection& connection, const CallContext& ctx,
+                           const std::string& schema, std::span<const Migration> migrations) {
+  const auto newest = static_cast<std::int64_t>(migrations.size());
+  Transaction transaction(connection, ctx);
+  ABSL_ASSIGN_OR_RETURN(const std::int64_t version, VersionOf(transaction, schema));
+  if (version <= 0) {
+    return absl::NotFoundError(absl::StrFormat(
+        "session store: there is no schema %s yet: 'sipheal run' makes it", schema));
+  }
+  ABSL_RETURN_IF_ERROR(NotNewer(schema, version, newest));
+  if (version == newest) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrFormat(
+      "session store: the schema %s has version %d, this sipheal needs %d: 'sipheal run' brings it "
+      "up to date",
+      schema, version, newest));
+}
+
+}  // namespace sipheal::inline v0_1::internal::postgres

@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "postgres/connection.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 
 // The statements that bring a schema from version i to i + 1, for i from 0. Only ever appended to.
 // "%s" stands for the schema's name.
@@ -25,4 +25,9 @@ std::string InSchema(std::string_view sql, std::string_view schema);
 absl::Status MigratePostgres(Connection& connection, const CallContext& ctx,
                              const std::string& schema, std::span<const Migration> migrations);
 
-}  // namespace sipheal::inline v0_1::internal
+// Changes nothing. NotFound when the schema is not there, FailedPrecondition when it is of another
+// version, or was not made by sipheal.
+absl::Status CheckPostgres(Connection& connection, const CallContext& ctx,
+                           const std::string& schema, std::span<const Migration> migrations);
+
+}  // namespace sipheal::inline v0_1::internal::postgres

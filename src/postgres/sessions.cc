@@ -8,7 +8,7 @@
 #include "postgres/postgres_session_store.h"
 #include "postgres/rounds.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 
 absl::StatusOr<SessionStore::PutResult> PostgresSessionStore::Put(const CallContext& ctx,
                                                                   const PutParams& params) {
@@ -119,4 +119,4 @@ absl::StatusOr<SessionStore::SessionPage> PostgresSessionStore::List(const CallC
   return page;
 }
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

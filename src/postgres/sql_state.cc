@@ -3,7 +3,7 @@
 
 #include "absl/strings/str_format.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 namespace {
 
 struct Meaning {
@@ -78,4 +78,4 @@ absl::Status StatusOfConnect(std::string_view said) {
   return absl::UnavailableError(text("is it running there? The call may be repeated"));
 }
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 
-namespace sipheal::inline v0_1::internal {
+namespace sipheal::inline v0_1::internal::postgres {
 
 // What an error that the server reported means for the caller, by its SQLSTATE (PostgreSQL
 // documentation, appendix A), with what to do about it. `said` is the server's message.
@@ -17,4 +17,4 @@ absl::Status StatusOfConnect(std::string_view said);
 // libpq ends its texts with a line feed, and may add hints.
 std::string_view FirstLine(std::string_view said);
 
-}  // namespace sipheal::inline v0_1::internal
+}  // namespace sipheal::inline v0_1::internal::postgres

@@ -181,7 +181,13 @@ INSTANTIATE_TEST_SUITE_P(
                 "s.yaml:9: instances[0].ari.password is given beside password_file: keep one of "
                 "them"},
         BadCase{"MissingStore", "store:\n  sqlite: /var/lib/sipheal/s.db\n", "",
-                "s.yaml:1: store.sqlite is missing: add it"},
+                "s.yaml: store names no database: set store.sqlite to the path of a file, or "
+                "store.postgres to a server that several controllers share"},
+        BadCase{"TwoStores", "store:\n", "store:\n  postgres: dbname=x\n",
+                "s.yaml:12: store.postgres is given beside sqlite: keep one of them"},
+        BadCase{"WrongSchema", "store:\n", "store:\n  schema: 1st\n",
+                "s.yaml:12: store.schema '1st' is no schema name: use up to 63 of a-z, 0-9 and "
+                "'_', not beginning with a digit"},
         BadCase{"WrongNetwork", "", "targets: {allow: [10.0.0.0/33]}\n",
                 "s.yaml:13: targets.allow '10.0.0.0/33' is no network: write for example "
                 "10.0.0.0/8, 192.0.2.7 or fd00::/8"},
@@ -206,7 +212,7 @@ TEST(ConfigReader, SaysWhereTheYamlIsBroken) {
 }
 
 TEST(ConfigReader, AsksForInstancesWhenTheFileIsEmpty) {
-  EXPECT_THAT(ErrorOf(""), HasSubstr("store.sqlite is missing"));
+  EXPECT_THAT(ErrorOf(""), HasSubstr("store names no database"));
   EXPECT_THAT(ErrorOf("store: {sqlite: /x}\n"),
               HasSubstr("s.yaml: instances is empty: list at least one media server"));
   EXPECT_THAT(ErrorOf("- a\n"), HasSubstr("not a map of sections"));
@@ -279,7 +285,8 @@ TEST(ConfigReader, SaysWhichSecretFileIsMissingOrEmpty) {
             "read: No such file or directory: create it with the secret in it, readable by the "
             "user that runs sipheal");
 
-  const std::string file = std::filesystem::path(::testing::TempDir()) / absl::StrFormat("sipheal_empty_secret_%d", getpid());
+  const std::string file = std::filesystem::path(::testing::TempDir()) /
+                           absl::StrFormat("sipheal_empty_secret_%d", getpid());
   std::ofstream(file).put('\n');
   loaded = Read(Replaced(kGood, "/etc/secret", file));
   EXPECT_THAT(std::string(CheckSecretFiles(*loaded).message()),

@@ -17,7 +17,7 @@ consume() {  # COMPONENT
     cmake --build "$SCRATCH/$1" >>"$SCRATCH/$1.log" 2>&1
 }
 
-for component in core pcap hep sqlite ari; do
+for component in core pcap hep sqlite postgres ari; do
   if ! consume "$component" || ! "$SCRATCH/$component/consumer"; then
     cat "$SCRATCH/$component.log" >&2
     echo "the consumer of '$component' failed" >&2
@@ -26,7 +26,7 @@ for component in core pcap hep sqlite ari; do
   echo "consumer of $component: ok"
 done
 
-if ldd "$SCRATCH/core/consumer" | grep -E 'libcurl|libwebsockets|libsqlite|libpcap'; then
+if ldd "$SCRATCH/core/consumer" | grep -E 'libcurl|libwebsockets|libsqlite|libpq|libpcap'; then
   echo "a host that uses only the core must link nothing but Abseil" >&2
   exit 1
 fi

@@ -9,7 +9,7 @@
 namespace sipheal {
 namespace {
 
-using internal::Parameters;
+using internal::postgres::Parameters;
 using namespace std::string_literals;
 
 std::string Value(const Parameters& parameters, int i) {

@@ -302,19 +302,21 @@ TEST_F(PostgresStore, IsMadeOnceWhenManyOpenItAtOnce) {
 
 TEST_F(PostgresStore, BringsAnOlderSchemaUpToDateStepByStep) {
   auto connection =
-      internal::Connection::Open({.dsn = server_->Dsn(), .clock = &SystemClock()}, {});
+      internal::postgres::Connection::Open({.dsn = server_->Dsn(), .clock = &SystemClock()}, {});
   ASSERT_TRUE(connection.ok()) << connection.status();
   const char* const first[] = {"CREATE TABLE %s.t (a int)"};
   const char* const second[] = {"ALTER TABLE %s.t ADD COLUMN b int DEFAULT 7",
                                 "UPDATE %s.t SET a = a + b"};
   const char* const broken[] = {"UPDATE %s.t SET a = 0", "no SQL at all"};
-  const internal::Migration all[] = {first, second, broken};
-  const std::span<const internal::Migration> migrations(all);
-  ASSERT_TRUE(internal::MigratePostgres(**connection, {}, schema_, migrations.first(1)).ok());
+  const internal::postgres::Migration all[] = {first, second, broken};
+  const std::span<const internal::postgres::Migration> migrations(all);
+  ASSERT_TRUE(
+      internal::postgres::MigratePostgres(**connection, {}, schema_, migrations.first(1)).ok());
   server_->Query("INSERT INTO " + schema_ + ".t VALUES (1)");
-  ASSERT_TRUE(internal::MigratePostgres(**connection, {}, schema_, migrations.first(2)).ok());
+  ASSERT_TRUE(
+      internal::postgres::MigratePostgres(**connection, {}, schema_, migrations.first(2)).ok());
   EXPECT_EQ(server_->Query("SELECT a FROM " + schema_ + ".t"), "8");
-  EXPECT_FALSE(internal::MigratePostgres(**connection, {}, schema_, migrations).ok());
+  EXPECT_FALSE(internal::postgres::MigratePostgres(**connection, {}, schema_, migrations).ok());
   EXPECT_EQ(server_->Query("SELECT a FROM " + schema_ + ".t"), "8") << "a failed step left a half";
   EXPECT_EQ(server_->Query("SELECT max(version) FROM " + schema_ + ".sipheal_version"), "2");
 }

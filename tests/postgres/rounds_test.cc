@@ -14,12 +14,13 @@ using ::testing::IsEmpty;
 
 TEST(Rounds, HaveEachKeyOnceAndKeepItsOrder) {
   const std::vector<std::string> keys = {"a", "b", "a", "c", "a", "b"};
-  EXPECT_THAT(internal::SplitIntoRounds(keys.size(), [&](std::size_t i) { return keys[i]; }),
-              ElementsAre(ElementsAre(0, 1, 3), ElementsAre(2, 5), ElementsAre(4)));
+  EXPECT_THAT(
+      internal::postgres::SplitIntoRounds(keys.size(), [&](std::size_t i) { return keys[i]; }),
+      ElementsAre(ElementsAre(0, 1, 3), ElementsAre(2, 5), ElementsAre(4)));
 }
 
 TEST(Rounds, OfNothingAreNone) {
-  EXPECT_THAT(internal::SplitIntoRounds(0, [](std::size_t i) { return i; }), IsEmpty());
+  EXPECT_THAT(internal::postgres::SplitIntoRounds(0, [](std::size_t i) { return i; }), IsEmpty());
 }
 
 }  // namespace

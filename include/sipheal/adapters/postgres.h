@@ -41,6 +41,8 @@ struct PostgresOptions {
   // The schema that holds the tables; made when it is not there. 1 to 63 of a-z 0-9 _, not
   // beginning with a digit.
   std::string schema = "sipheal";
+  // False: one that is not there is NotFound; nothing is made, and no older one brought up to date.
+  bool make_schema = true;
   // Connections that are open at most. 1 to 64.
   int connections = 4;
   // How long one connect may take when the call's own deadline is not earlier. 100 ms to 60 s.
@@ -57,7 +59,8 @@ struct PostgresOptions {
 // Connects, and brings the schema up to date; several controllers may do so at once.
 // FailedPrecondition when a newer sipheal made the schema or the server is too old,
 // PermissionDenied when the role may not do what is needed, InvalidArgument when there is no such
-// database, Unavailable when the server cannot be reached.
+// database, NotFound when there is no schema and none may be made, Unavailable when the server
+// cannot be reached.
 SIPHEAL_EXPORT absl::StatusOr<std::shared_ptr<SessionStore>> MakePostgresSessionStore(
     PostgresOptions options);
 
