@@ -77,7 +77,7 @@ class PostgresSessionStore final : public SessionStore {
   absl::StatusOr<std::vector<Place>> ClaimPass(Transaction& transaction, const ClaimParams& params,
                                                std::span<const Place> places, bool skip_locked,
                                                std::vector<absl::StatusOr<Lease>>* leases);
-  // One step of each of several sessions, all different and all locked.
+  // Steps of sessions that are all locked; none comes after an outcome of its session.
   absl::Status AdvanceRound(Transaction& transaction, const AdvanceParams& params,
                             std::span<const std::size_t> steps, std::vector<absl::Status>* results);
   absl::StatusOr<bool> IsLastEntry(Transaction& transaction, const JournalEntry& entry);

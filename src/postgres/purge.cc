@@ -32,7 +32,7 @@ absl::Status PostgresSessionStore::PurgeIfDue(Transaction& transaction) {
       const Rows removed,
       transaction.Run(Sql("WITH finished AS ("
                           " SELECT s.id, s.epoch FROM %s.sessions s WHERE s.outcome IS NOT NULL"
-                          "  AND s.expires_at < clock_timestamp() - $1 * interval '1 second'"
+                          "  AND s.finished_at < clock_timestamp() - $1 * interval '1 second'"
                           "  AND NOT EXISTS (SELECT 1 FROM %s.sessions n"
                           "   WHERE n.id = s.id AND n.epoch > s.epoch)"
                           " LIMIT $2 FOR UPDATE SKIP LOCKED),"

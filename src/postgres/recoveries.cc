@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Claim, Advance, ListUnfinished, Journal and ListTaken.
-#include <algorithm>
-#include <numeric>
+#include <map>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -25,6 +24,22 @@ absl::Status WhyNotAdvanced(const JournalEntry& entry, std::int64_t fence,
                             std::optional<Outcome> outcome) {
   if (fence == 0) return NeverClaimed(entry.session);
   return LostLease(entry.session, entry.fence, static_cast<std::uint64_t>(fence), outcome);
+}
+
+// One statement does all steps up to a session's outcome; what comes after that is judged by the
+// state that it left.
+std::vector<std::vector<std::size_t>> SplitAfterOutcomes(const SessionStore::AdvanceParams& params,
+                                                         std::span<const std::size_t> steps) {
+  std::map<std::string_view, std::size_t> outcomes;
+  std::vector<std::vector<std::size_t>> rounds;
+  for (const std::size_t i : steps) {
+    const JournalEntry& entry = params.steps[i].entry;
+    std::size_t& round = outcomes[entry.session.id];
+    if (round >= rounds.size()) rounds.resize(round + 1);
+    rounds[round].push_back(i);
+    if (entry.outcome) ++round;
+  }
+  return rounds;
 }
 
 }  // namespace
@@ -126,15 +141,12 @@ absl::StatusOr<std::vector<absl::Status>> PostgresSessionStore::Advance(
     valid.push_back(i);
     keys.push_back(params.steps[i].entry.session);
   }
-  // By id, not by key: a step and its successor's first one come one after the other.
-  const auto rounds = SplitIntoRounds(valid.size(), [&](std::size_t i) { return keys[i].id; });
+  const std::vector<std::vector<std::size_t>> rounds = SplitAfterOutcomes(params, valid);
   std::vector<absl::Status> results;
   const auto work = [&](Transaction& transaction) -> absl::Status {
     results = invalid;
     ABSL_RETURN_IF_ERROR(Lock(transaction, keys));
-    for (const std::vector<std::size_t>& round : rounds) {
-      std::vector<std::size_t> steps;
-      for (const std::size_t i : round) steps.push_back(valid[i]);
+    for (const std::vector<std::size_t>& steps : rounds) {
       ABSL_RETURN_IF_ERROR(AdvanceRound(transaction, params, steps, &results));
     }
     return absl::OkStatus();
@@ -202,16 +214,20 @@ absl::Status PostgresSessionStore::AdvanceRound(Transaction& transaction,
               "  $16::bytea[]) WITH ORDINALITY AS g (" SIPHEAL_JOURNAL_COLUMNS ", place)),"
               "extended AS ("
               " UPDATE %s.sessions s SET outcome = g.outcome,"
+              "  finished_at = CASE WHEN g.outcome IS NOT NULL THEN clock_timestamp() END,"
               "  expires_at = clock_timestamp() + $17 * interval '1 millisecond',"
               "  record = CASE WHEN g.outcome IS NULL THEN s.record ELSE ''::bytea END"
-              " FROM given g WHERE s.id = g.id AND s.epoch = g.epoch AND s.fence = g.fence"
-              "  AND s.fence > 0 AND s.outcome IS NULL RETURNING s.id, s.epoch),"
+              " FROM (SELECT id, epoch, fence, max(outcome) AS outcome FROM given GROUP BY 1, 2, "
+              "3) g"
+              " WHERE s.id = g.id AND s.epoch = g.epoch AND s.fence = g.fence"
+              "  AND s.fence > 0 AND s.outcome IS NULL RETURNING s.id, s.epoch, s.fence),"
               "noted AS ("
               " INSERT INTO %s.journal (" SIPHEAL_JOURNAL_COLUMNS ")"
-              " SELECT " SIPHEAL_JOURNAL_COLUMNS " FROM given JOIN extended USING (id, epoch)"
+              " SELECT " SIPHEAL_JOURNAL_COLUMNS
+              " FROM given JOIN extended USING (id, epoch, fence)"
               " ORDER BY place)"
               "SELECT g.place, e.id IS NOT NULL, s.id IS NOT NULL, s.fence, s.outcome"
-              " FROM given g LEFT JOIN extended e ON e.id = g.id AND e.epoch = g.epoch"
+              " FROM given g LEFT JOIN extended e USING (id, epoch, fence)"
               " LEFT JOIN %s.sessions s ON s.id = g.id AND s.epoch = g.epoch"),
           parameters));
   std::vector<const Session*> successors;

@@ -257,7 +257,8 @@ TEST_F(PostgresStore, ForgetsWhatIsOverForLongAndNothingElse) {
     ASSERT_TRUE((*store->Advance({}, {.steps = {step}}))[0].ok());
   }
   server_->Query("UPDATE " + schema_ +
-                 ".sessions SET expires_at = expires_at - interval '25 h' WHERE id <> 'young'");
+                 ".sessions SET expires_at = expires_at - interval '25 h',"
+                 " finished_at = finished_at - interval '25 h' WHERE id <> 'young'");
   // A store looks for what is over with its first Put, and every ten minutes.
   ASSERT_TRUE(
       (*Open({.keep_journal = std::chrono::hours(24)}))->Put({}, {.sessions = {Leg("now")}}).ok());

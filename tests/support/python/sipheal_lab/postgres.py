@@ -59,8 +59,10 @@ class Postgres:
     """start() makes and starts it; kill() is a SIGKILL, after which start() goes on where it was.
     A context manager; it also dies with the process that made it."""
 
-    def __init__(self):
+    def __init__(self, **settings):
+        """settings: of postgresql.conf, besides what a test wants anyway."""
         self.programs = find_programs()
+        self.settings = {"fsync": "off", **settings}
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="sipheal-pg-"))
         self.log = self.folder / "server.log"
         self.port, self.process = None, None
@@ -101,7 +103,8 @@ class Postgres:
         if self.process is None or self.process.poll() is not None:
             self.process = self._run(
                 str(self.programs / "postgres"), "-D", str(self.folder / "data"), "-p",
-                str(self.port), "-h", "127.0.0.1", "-k", "", "-c", "fsync=off")
+                str(self.port), "-h", "127.0.0.1", "-k", "",
+                *(f"--{name.replace('_', '-')}={value}" for name, value in self.settings.items()))
             time.sleep(0.05)
         return self._psql("SELECT 1").returncode == 0
 
