@@ -26,6 +26,8 @@
 #include "sipheal/testing/fake_crash_detector.h"
 #include "sipheal/testing/fake_flow_resumer.h"
 #include "sipheal/testing/fake_media_server.h"
+#include "sipheal/testing/shared_media_servers.h"
+#include "tests/support/captured_dialog.h"
 #if SIPHEAL_BENCH_HAS_SQLITE
 #include "sipheal/adapters/sqlite.h"
 #endif
@@ -50,44 +52,6 @@ absl::StatusOr<std::shared_ptr<SessionStore>> OpenStore(const std::string& place
 #endif
   return absl::InvalidArgumentError("this build has no store \"" + place +
                                     "\": give memory, sqlite:FILE or postgres:DSN");
-}
-
-Session MakeSession(int number) {
-  Session session;
-  session.incarnation = {"dying", "life-1"};
-  session.channel_id = absl::StrFormat("1767225600.%d", number);
-  session.id = MakeSessionId(session.incarnation, session.channel_id);
-  session.call_id = absl::StrFormat("%032x@192.0.2.9", number);
-  session.endpoint = "phone";
-  session.created_at = SystemClock().Now();
-  session.answered_at = session.created_at;
-  session.flow.stasis_app = "ivr";
-  return session;
-}
-
-sip::DialogState MakeDialog(const std::string& call_id) {
-  sip::DialogState dialog;
-  dialog.call_id = call_id;
-  dialog.local = {"", "sip:pbx@192.0.2.1", "", "as" + call_id.substr(24, 8)};
-  dialog.remote = {"", "sip:phone@192.0.2.9", "", call_id.substr(24, 8)};
-  dialog.role = sip::DialogRole::kUas;
-  dialog.phase = sip::DialogPhase::kConfirmed;
-  dialog.local_seq = 7;
-  dialog.remote_seq = 3;
-  dialog.remote_target = "sip:phone@192.0.2.9:5062";
-  dialog.transport = sip::Transport::kUdp;
-  dialog.next_hop = *sip::Endpoint::Parse("192.0.2.9:5062");
-  dialog.observed_source = dialog.next_hop;
-  dialog.seen_hosts = {dialog.next_hop.ip};
-  dialog.local_sdp.origin_user = "-";
-  dialog.local_sdp.origin_session_id = "100";
-  dialog.local_sdp.origin_version = "100";
-  dialog.local_sdp.origin_net_type = "IN";
-  dialog.local_sdp.origin_address_type = "IP4";
-  dialog.local_sdp.origin_address = "192.0.2.1";
-  dialog.local_sdp.media = {{"audio", 10000, "RTP/AVP", "0", "", "", sip::SdpDirection::kSendRecv}};
-  dialog.remote_sdp = dialog.local_sdp;
-  return dialog;
 }
 
 // Counts the outcomes of all controllers.
@@ -141,8 +105,8 @@ int Run(const std::string& place, int sessions, int controllers) {
   for (int i = 0; i < kTargets; ++i) servers->AddInstance({absl::StrFormat("t%d", i), "life-1"});
   SessionStore::PutParams put;
   for (int i = 0; i < sessions; ++i) {
-    put.sessions.push_back(MakeSession(i));
-    capture->AddDialog(MakeDialog(put.sessions.back().call_id));
+    put.sessions.push_back(tests::CapturedSession(i, "dying", SystemClock().Now()));
+    capture->AddDialog(tests::CapturedDialog(put.sessions.back().call_id));
     if (put.sessions.size() == 1000 || i + 1 == sessions) {
       if (const auto done = (*first)->Put({}, put); !done.ok()) {
         std::fprintf(stderr, "recovery_bench: %s\n", done.status().ToString().c_str());
@@ -152,6 +116,7 @@ int Run(const std::string& place, int sessions, int controllers) {
     }
   }
 
+  testing::SharedMediaServers shared(servers);
   const auto counter = std::make_shared<Counter>(sessions);
   std::vector<std::shared_ptr<testing::FakeCrashDetector>> detectors;
   std::vector<std::unique_ptr<Healer>> healers;
@@ -164,7 +129,7 @@ int Run(const std::string& place, int sessions, int controllers) {
     parts.detector = detectors.back();
     parts.store = *store;
     parts.capture = capture;
-    parts.driver = servers;
+    parts.driver = shared.Attach();
     parts.resumer = std::make_shared<testing::FakeFlowResumer>();
     auto healer = Healer::Create(Options(i), std::move(parts));
     const absl::Status started = healer.ok() ? (*healer)->Start() : healer.status();

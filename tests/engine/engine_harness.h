@@ -22,6 +22,7 @@
 #include "sipheal/testing/fake_flow_resumer.h"
 #include "sipheal/testing/fake_media_server.h"
 #include "sipheal/testing/forwarding_session_store.h"
+#include "tests/support/captured_dialog.h"
 
 namespace sipheal {
 
@@ -93,41 +94,11 @@ class World {
   }
 
   static sip::DialogState Dialog(const std::string& call_id) {
-    sip::DialogState dialog;
-    dialog.call_id = call_id;
-    dialog.local = {"", "sip:pbx@192.0.2.1", "", "local-" + call_id};
-    dialog.remote = {"", "sip:phone@192.0.2.9", "", "remote-" + call_id};
-    dialog.role = sip::DialogRole::kUas;
-    dialog.phase = sip::DialogPhase::kConfirmed;
-    dialog.local_seq = 7;
-    dialog.remote_seq = 3;
-    dialog.remote_target = "sip:phone@192.0.2.9:5062";
-    dialog.transport = sip::Transport::kUdp;
-    dialog.next_hop = *sip::Endpoint::Parse("192.0.2.9:5062");
-    dialog.observed_source = dialog.next_hop;
-    dialog.seen_hosts = {dialog.next_hop.ip};
-    dialog.local_sdp.origin_user = "-";
-    dialog.local_sdp.origin_session_id = "100";
-    dialog.local_sdp.origin_version = "100";
-    dialog.local_sdp.origin_net_type = "IN";
-    dialog.local_sdp.origin_address_type = "IP4";
-    dialog.local_sdp.origin_address = "192.0.2.1";
-    dialog.local_sdp.media = {
-        {"audio", 10000, "RTP/AVP", "0", "", "", sip::SdpDirection::kSendRecv}};
-    dialog.remote_sdp = dialog.local_sdp;
-    return dialog;
+    return tests::CapturedDialog(call_id);
   }
 
   Session MakeSession(int number, const std::string& instance = "ast-1") const {
-    Session session;
-    session.incarnation = {instance, "life-1"};
-    session.channel_id = absl::StrFormat("chan-%d", number);
-    session.id = MakeSessionId(session.incarnation, session.channel_id);
-    session.call_id = absl::StrFormat("call-%d", number);
-    session.endpoint = "phone";
-    session.created_at = clock.Now();
-    session.answered_at = clock.Now();
-    return session;
+    return tests::CapturedSession(number, instance, clock.Now());
   }
 
   // A call that is up on `instance`: in the store, and captured.
