@@ -56,7 +56,7 @@ absl::Status PostgresSessionStore::WithConnection(
       // One that broke as soon as it was used again says nothing about the server.
       const bool stale = connection->broken() && !connection.fresh() &&
                          absl::IsUnavailable(status) && !may_be_done;
-      again = stale || IsSerializationFailure(status);
+      again = stale || pq::IsSerializationFailure(status);
     }
     if (!again || attempt == kTries) return status;
     ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock_, what));

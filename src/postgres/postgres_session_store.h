@@ -17,11 +17,17 @@
 #include <string_view>
 #include <vector>
 
-#include "postgres/connection.h"
-#include "postgres/pool.h"
+#include "pq/connection.h"
+#include "pq/pool.h"
 #include "sipheal/adapters/postgres.h"
 
 namespace sipheal::inline v0_1::internal::postgres {
+
+using pq::Connection;
+using pq::ConnectionPool;
+using pq::Parameters;
+using pq::Rows;
+using pq::Transaction;
 
 class PostgresSessionStore final : public SessionStore {
  public:

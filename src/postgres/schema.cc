@@ -99,10 +99,10 @@ constexpr Migration kMigrations[] = {kVersion1};
 constexpr std::int64_t kLock = 0x53495048;
 
 absl::StatusOr<std::int64_t> VersionOf(Transaction& transaction, const std::string& schema) {
-  Parameters name;
+  pq::Parameters name;
   name.Text(schema);
   ABSL_ASSIGN_OR_RETURN(
-      const Rows found,
+      const pq::Rows found,
       transaction.Run("SELECT n.oid IS NOT NULL, v.oid IS NOT NULL,"
                       "  (SELECT count(*) FROM pg_class c WHERE c.relnamespace = n.oid)"
                       " FROM (SELECT 1) one"
@@ -116,7 +116,7 @@ absl::StatusOr<std::int64_t> VersionOf(Transaction& transaction, const std::stri
     return absl::FailedPreconditionError(absl::StrFormat(
         "session store: the schema %s holds other tables: name another one", schema));
   }
-  ABSL_ASSIGN_OR_RETURN(const Rows version,
+  ABSL_ASSIGN_OR_RETURN(const pq::Rows version,
                         transaction.Run(InSchema(
                             "SELECT coalesce(max(version), 0) FROM %s.sipheal_version", schema)));
   return version.GetNumber(0, 0);
@@ -152,7 +152,7 @@ absl::Status MigratePostgres(Connection& connection, const CallContext& ctx,
   ABSL_ASSIGN_OR_RETURN(std::int64_t version, VersionOf(transaction, schema));
   if (version < newest) {
     // One controller at a time; whoever waited finds the work done.
-    Parameters lock;
+    pq::Parameters lock;
     lock.Number(kLock);
     ABSL_RETURN_IF_ERROR(transaction.Run("SELECT pg_advisory_xact_lock($1)", lock).status());
     ABSL_ASSIGN_OR_RETURN(version, VersionOf(transaction, schema));
@@ -174,7 +174,7 @@ absl::Status MigratePostgres(Connection& connection, const CallContext& ctx,
     for (const char* const statement : migrations[static_cast<std::size_t>(version)]) {
       ABSL_RETURN_IF_ERROR(transaction.Run(InSchema(statement, schema)).status());
     }
-    Parameters made;
+    pq::Parameters made;
     made.Number(version + 1);
     ABSL_RETURN_IF_ERROR(
         transaction

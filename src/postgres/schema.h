@@ -7,9 +7,12 @@
 #include <string_view>
 
 #include "absl/status/status.h"
-#include "postgres/connection.h"
+#include "pq/connection.h"
 
 namespace sipheal::inline v0_1::internal::postgres {
+
+using pq::Connection;
+using pq::Transaction;
 
 // The statements that bring a schema from version i to i + 1, for i from 0. Only ever appended to.
 // "%s" stands for the schema's name.

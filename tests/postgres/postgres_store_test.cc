@@ -12,8 +12,8 @@
 #include <mutex>
 #include <thread>
 
-#include "postgres/connection.h"
 #include "postgres/schema.h"
+#include "pq/connection.h"
 #include "sipheal/adapters/postgres.h"
 #include "tests/support/postgres_server.h"
 #include "tests/support/store_entries.h"
@@ -303,7 +303,7 @@ TEST_F(PostgresStore, IsMadeOnceWhenManyOpenItAtOnce) {
 
 TEST_F(PostgresStore, BringsAnOlderSchemaUpToDateStepByStep) {
   auto connection =
-      internal::postgres::Connection::Open({.dsn = server_->Dsn(), .clock = &SystemClock()}, {});
+      internal::pq::Connection::Open({.dsn = server_->Dsn(), .clock = &SystemClock()}, {});
   ASSERT_TRUE(connection.ok()) << connection.status();
   const char* const first[] = {"CREATE TABLE %s.t (a int)"};
   const char* const second[] = {"ALTER TABLE %s.t ADD COLUMN b int DEFAULT 7",

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "postgres/connection.h"
+#include "pq/connection.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -16,9 +16,9 @@
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
 #include "model/store_rules.h"
-#include "postgres/sql_state.h"
+#include "pq/sql_state.h"
 
-namespace sipheal::inline v0_1::internal::postgres {
+namespace sipheal::inline v0_1::internal::pq {
 namespace {
 
 using std::chrono::milliseconds;
@@ -78,7 +78,7 @@ absl::StatusOr<Settings> ReadDsn(const std::string& dsn) {
   if (options == nullptr) {
     // libpq's text may quote the part that it could not read, which may be the password.
     return absl::InvalidArgumentError(
-        "PostgresOptions::dsn is not in libpq's form: give \"host=... dbname=... user=...\" or "
+        "the DSN is not in libpq's form: give \"host=... dbname=... user=...\" or "
         "\"postgresql://user@host/database\"");
   }
   Settings settings;
@@ -144,7 +144,7 @@ absl::Status Connection::Connect(const Options& options, const CallContext& ctx)
   CallContext limited = ctx;
   limited.deadline = std::min(ctx.deadline, clock_.Monotonic() + options.connect_timeout);
   handle_ = PQconnectStartParams(keys.data(), values.data(), /*expand_dbname=*/0);
-  if (handle_ == nullptr) return absl::ResourceExhaustedError("session store: no memory left");
+  if (handle_ == nullptr) return absl::ResourceExhaustedError("PostgreSQL: no memory left");
   // What libpq would otherwise print.
   PQsetNoticeReceiver(
       handle_, [](void*, const PGresult*) {}, nullptr);
@@ -156,14 +156,14 @@ absl::Status Connection::Connect(const Options& options, const CallContext& ctx)
     const absl::Status waited =
         Wait(limited, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, milliseconds(0));
     if (waited.ok()) continue;
-    ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock_, "session store: connect"));
-    return absl::UnavailableError(absl::StrFormat(
-        "session store: the server did not answer within %d ms: is it running there?",
-        options.connect_timeout.count()));
+    ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock_, "PostgreSQL: connect"));
+    return absl::UnavailableError(
+        absl::StrFormat("PostgreSQL: the server did not answer within %d ms: is it running there?",
+                        options.connect_timeout.count()));
   }
   if (PQserverVersion(handle_) < 120000) {
     return absl::FailedPreconditionError(
-        absl::StrFormat("session store: the server is PostgreSQL %d: 12 or newer is needed",
+        absl::StrFormat("PostgreSQL: the server has version %d: 12 or newer is needed",
                         PQserverVersion(handle_) / 10000));
   }
   if (PQsetnonblocking(handle_, 1) != 0 || PQenterPipelineMode(handle_) == 0) {
@@ -192,7 +192,7 @@ absl::Status Connection::Wait(const CallContext& ctx, short events, milliseconds
     if (stopping && end > now + grace) end = now + grace;
     if (now >= end) {
       given_up_ = true;
-      return CheckContext(ctx, clock_, "session store");
+      return CheckContext(ctx, clock_, "PostgreSQL");
     }
     const auto left = std::chrono::ceil<milliseconds>(end - now);
     pollfd watched[2] = {{PQsocket(handle_), events, 0}, {alarm.descriptor(), POLLIN, 0}};
@@ -207,7 +207,7 @@ absl::Status Connection::Wait(const CallContext& ctx, short events, milliseconds
 absl::Status Connection::Lost(std::string_view doing) {
   given_up_ = true;
   return absl::UnavailableError(
-      absl::StrFormat("session store: the connection was lost while %s: %s: the call may be "
+      absl::StrFormat("PostgreSQL: the connection was lost while %s: %s: the call may be "
                       "repeated",
                       doing, FirstLine(PQerrorMessage(handle_))));
 }
@@ -267,7 +267,7 @@ absl::StatusOr<Rows> Connection::Finish(const CallContext& ctx, milliseconds gra
 
 absl::StatusOr<Rows> Connection::Run(const CallContext& ctx, const std::string& sql,
                                      const Parameters& parameters) {
-  ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock_, "session store"));
+  ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock_, "PostgreSQL"));
   ABSL_RETURN_IF_ERROR(Send(sql, parameters));
   return Finish(ctx);
 }
@@ -289,20 +289,20 @@ absl::Status Transaction::Begin() {
 }
 
 absl::StatusOr<Rows> Transaction::Run(const std::string& sql, const Parameters& parameters) {
-  ABSL_RETURN_IF_ERROR(CheckContext(ctx_, connection_.clock_, "session store"));
+  ABSL_RETURN_IF_ERROR(CheckContext(ctx_, connection_.clock_, "PostgreSQL"));
   if (!begun_) ABSL_RETURN_IF_ERROR(Begin());
   ABSL_RETURN_IF_ERROR(connection_.Send(sql, parameters));
   absl::StatusOr<Rows> rows = connection_.Finish(ctx_);
   if (!rows.ok() && !connection_.broken()) {
     // What the server ended at our deadline is ours to name.
-    ABSL_RETURN_IF_ERROR(CheckContext(ctx_, connection_.clock_, "session store"));
+    ABSL_RETURN_IF_ERROR(CheckContext(ctx_, connection_.clock_, "PostgreSQL"));
   }
   return rows;
 }
 
 absl::Status Transaction::Commit() {
   if (!begun_) return absl::OkStatus();
-  ABSL_RETURN_IF_ERROR(CheckContext(ctx_, connection_.clock_, "session store"));
+  ABSL_RETURN_IF_ERROR(CheckContext(ctx_, connection_.clock_, "PostgreSQL"));
   commit_sent_ = true;
   ABSL_RETURN_IF_ERROR(connection_.Send("COMMIT", {}));
   return connection_.Finish(ctx_, kCommitGrace).status();
@@ -322,4 +322,4 @@ bool IsSerializationFailure(const absl::Status& status) {
   return status.GetPayload(kSerialization).has_value();
 }
 
-}  // namespace sipheal::inline v0_1::internal::postgres
+}  // namespace sipheal::inline v0_1::internal::pq

@@ -9,12 +9,13 @@
 
 #include "absl/status/statusor.h"
 #include "model/turnstile.h"
-#include "postgres/connection.h"
+#include "pq/connection.h"
+#include "sipheal/export.h"
 
-namespace sipheal::inline v0_1::internal::postgres {
+namespace sipheal::inline v0_1::internal::pq {
 
 // Thread-safe.
-class ConnectionPool {
+class SIPHEAL_EXPORT ConnectionPool {
  public:
   // `places`: connections at a time, at least 1.
   ConnectionPool(Connection::Options options, int places)
@@ -22,7 +23,7 @@ class ConnectionPool {
 
   // A connection for one user at a time; it goes back to the pool, unless it broke, when this goes
   // out of scope.
-  class Use {
+  class SIPHEAL_EXPORT Use {
    public:
     Use(ConnectionPool& pool, Turnstile::Pass pass, std::unique_ptr<Connection> connection,
         bool fresh)
@@ -59,4 +60,4 @@ class ConnectionPool {
   std::vector<std::unique_ptr<Connection>> idle_;  // guarded by mutex_
 };
 
-}  // namespace sipheal::inline v0_1::internal::postgres
+}  // namespace sipheal::inline v0_1::internal::pq

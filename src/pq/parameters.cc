@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "postgres/parameters.h"
+#include "pq/parameters.h"
 
 #include <utility>
 
-namespace sipheal::inline v0_1::internal::postgres {
+namespace sipheal::inline v0_1::internal::pq {
 namespace {
 
 // PostgreSQL's src/include/catalog/pg_type.dat.
@@ -83,4 +83,4 @@ Parameters& Parameters::Array(std::uint32_t type, std::uint32_t element, const C
   return Add(type, std::move(bytes));
 }
 
-}  // namespace sipheal::inline v0_1::internal::postgres
+}  // namespace sipheal::inline v0_1::internal::pq

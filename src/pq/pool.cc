@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "postgres/pool.h"
+#include "pq/pool.h"
 
 #include <utility>
 
 #include "base/status_macros.h"
 
-namespace sipheal::inline v0_1::internal::postgres {
+namespace sipheal::inline v0_1::internal::pq {
 
 absl::StatusOr<ConnectionPool::Use> ConnectionPool::Take(const CallContext& ctx,
                                                          Turnstile::Urgency urgency,
@@ -33,4 +33,4 @@ void ConnectionPool::GiveBack(std::unique_ptr<Connection> connection) {
   idle_.push_back(std::move(connection));
 }
 
-}  // namespace sipheal::inline v0_1::internal::postgres
+}  // namespace sipheal::inline v0_1::internal::pq

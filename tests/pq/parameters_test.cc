@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The binary form, byte for byte, as PostgreSQL's array_recv and int8recv read it.
-#include "postgres/parameters.h"
+#include "pq/parameters.h"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +9,7 @@
 namespace sipheal {
 namespace {
 
-using internal::postgres::Parameters;
+using internal::pq::Parameters;
 using namespace std::string_literals;
 
 std::string Value(const Parameters& parameters, int i) {

@@ -14,14 +14,15 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "postgres/parameters.h"
+#include "pq/parameters.h"
 #include "sipheal/base/call_context.h"
 #include "sipheal/base/clock.h"
+#include "sipheal/export.h"
 
-namespace sipheal::inline v0_1::internal::postgres {
+namespace sipheal::inline v0_1::internal::pq {
 
 // What a statement gave, row by row.
-class Rows {
+class SIPHEAL_EXPORT Rows {
  public:
   Rows() = default;
   explicit Rows(PGresult* result) : result_(result, PQclear) {}
@@ -39,7 +40,7 @@ class Rows {
 };
 
 // Not thread-safe. Once broken() it is of no more use.
-class Connection {
+class SIPHEAL_EXPORT Connection {
  public:
   struct Options {
     std::string dsn;
@@ -82,7 +83,7 @@ class Connection {
 
 // Everything between the first Run and Commit happens, or nothing: without a Commit it is rolled
 // back.
-class Transaction {
+class SIPHEAL_EXPORT Transaction {
  public:
   Transaction(Connection& connection, const CallContext& ctx)
       : connection_(connection), ctx_(ctx) {}
@@ -107,6 +108,6 @@ class Transaction {
 
 // True when the same transaction may succeed when it is done again from its beginning: two that
 // wrote the same rows (SQLSTATE 40001, 40P01).
-bool IsSerializationFailure(const absl::Status& status);
+SIPHEAL_EXPORT bool IsSerializationFailure(const absl::Status& status);
 
-}  // namespace sipheal::inline v0_1::internal::postgres
+}  // namespace sipheal::inline v0_1::internal::pq

@@ -9,10 +9,11 @@
 #include <string>
 #include <string_view>
 #include <vector>
+#include "sipheal/export.h"
 
-namespace sipheal::inline v0_1::internal::postgres {
+namespace sipheal::inline v0_1::internal::pq {
 
-class Parameters {
+class SIPHEAL_EXPORT Parameters {
  public:
   // Each adds the next parameter: $1, $2, ...
   Parameters& Text(std::string_view value);
@@ -21,7 +22,7 @@ class Parameters {
   Parameters& Bool(bool value);
 
   // One value for each row of a batch, given to the statement as an array for unnest().
-  class Column {
+  class SIPHEAL_EXPORT Column {
    public:
     void Text(std::string_view value) { Add(value); }
     void Number(std::int64_t value);
@@ -58,4 +59,4 @@ class Parameters {
   std::vector<int> formats_;
 };
 
-}  // namespace sipheal::inline v0_1::internal::postgres
+}  // namespace sipheal::inline v0_1::internal::pq

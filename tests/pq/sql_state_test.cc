@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "postgres/sql_state.h"
+#include "pq/sql_state.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@ using ::testing::HasSubstr;
 
 TEST(SqlState, GivesTheCodeThatTellsACallerWhatToDo) {
   const auto code = [](const char* state) {
-    return internal::postgres::StatusOfSqlState(state, "it said").code();
+    return internal::pq::StatusOfSqlState(state, "it said").code();
   };
   EXPECT_EQ(code("53100"), absl::StatusCode::kResourceExhausted) << "disk full";
   EXPECT_EQ(code("57P01"), absl::StatusCode::kUnavailable) << "the administrator stopped it";
@@ -28,17 +28,14 @@ TEST(SqlState, GivesTheCodeThatTellsACallerWhatToDo) {
 }
 
 TEST(SqlState, KeepsWhatTheServerSaidAndItsState) {
-  const absl::Status status =
-      internal::postgres::StatusOfSqlState("53100", "could not extend file");
+  const absl::Status status = internal::pq::StatusOfSqlState("53100", "could not extend file");
   EXPECT_THAT(status.ToString(), HasSubstr("could not extend file"));
   EXPECT_THAT(status.ToString(), HasSubstr("SQLSTATE 53100"));
   EXPECT_THAT(status.ToString(), HasSubstr("make room"));
 }
 
 TEST(SqlState, TellsAConnectThatIsRefusedFromOneThatWillNeverWork) {
-  const auto code = [](const char* said) {
-    return internal::postgres::StatusOfConnect(said).code();
-  };
+  const auto code = [](const char* said) { return internal::pq::StatusOfConnect(said).code(); };
   EXPECT_EQ(code("connection to server at \"127.0.0.1\", port 1 failed: Connection refused\n"),
             absl::StatusCode::kUnavailable);
   EXPECT_EQ(code("FATAL:  the database system is starting up\n"), absl::StatusCode::kUnavailable);
