@@ -9,6 +9,7 @@
 #include <string>
 
 #include "sipheal/adapters/postgres.h"
+#include "tests/support/pgbouncer.h"
 #include "tests/support/postgres_server.h"
 #include "tests/support/tcp_proxy.h"
 
@@ -19,6 +20,7 @@ using testing::PostgresServer;
 
 class PostgresHarness final : public conformance::SessionStoreHarness {
  public:
+  explicit PostgresHarness(bool through_bouncer) : through_bouncer_(through_bouncer) {}
   ~PostgresHarness() override {
     if (server_ == nullptr) return;
     PQfinish(holder_);
@@ -28,7 +30,11 @@ class PostgresHarness final : public conformance::SessionStoreHarness {
 
   absl::StatusOr<std::shared_ptr<SessionStore>> Make() override {
     if (server_ == nullptr) return absl::UnimplementedError("no PostgreSQL on this machine");
-    if (!proxy_) proxy_.emplace(server_->port());
+    if (!proxy_ && through_bouncer_) {
+      bouncer_ = testing::PgBouncer::Make(*server_);
+      if (bouncer_ == nullptr) return absl::UnimplementedError("no PgBouncer on this machine");
+    }
+    if (!proxy_) proxy_.emplace(bouncer_ != nullptr ? bouncer_->port() : server_->port());
     return MakePostgresSessionStore({.dsn = server_->Dsn(proxy_->port()), .schema = schema_});
   }
   // Leases end by the server's clock, which cannot be moved: they are made older instead.
@@ -63,15 +69,22 @@ class PostgresHarness final : public conformance::SessionStoreHarness {
 
  private:
   static inline std::atomic<int> schemas_{0};
+  const bool through_bouncer_;
   PostgresServer* const server_ = PostgresServer::Shared();
+  std::unique_ptr<testing::PgBouncer> bouncer_;
   std::optional<testing::TcpProxy> proxy_;
   const std::string schema_ = "t" + std::to_string(++schemas_);
   PGconn* holder_ = nullptr;
 };
 
-const bool registered = (conformance::RegisterSessionStoreConformance(
-                             "Postgres", [] { return std::make_unique<PostgresHarness>(); }),
-                         true);
+const bool registered = [] {
+  for (const bool through_bouncer : {false, true}) {
+    conformance::RegisterSessionStoreConformance(
+        through_bouncer ? "PostgresThroughPgBouncer" : "Postgres",
+        [=] { return std::make_unique<PostgresHarness>(through_bouncer); });
+  }
+  return true;
+}();
 
 }  // namespace
 }  // namespace sipheal

@@ -1,26 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/postgres_server.h"
 
-#include <arpa/inet.h>
-#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <libpq-fe.h>
-#include <netinet/in.h>
-#include <pwd.h>
 #include <signal.h>
-#include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
-#include <sstream>
 #include <thread>
 #include <vector>
+
+#include "tests/support/unprivileged.h"
 
 namespace sipheal::inline v0_1::testing {
 namespace {
@@ -40,55 +34,6 @@ std::string FindPrograms() {
     if (fs::exists(folder / "initdb") && fs::exists(folder / "postgres")) return folder.string();
   }
   return {};
-}
-
-// A port that nobody has at this moment.
-int FreePort() {
-  const int socket = ::socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  auto* const any = reinterpret_cast<sockaddr*>(&address);
-  const bool bound = bind(socket, any, size) == 0 && getsockname(socket, any, &size) == 0;
-  close(socket);
-  return bound ? ntohs(address.sin_port) : 0;
-}
-
-// PostgreSQL refuses to run as root.
-const passwd* Unprivileged() {
-  if (geteuid() != 0) return nullptr;
-  const passwd* const user = getpwnam("postgres");
-  return user != nullptr ? user : getpwnam("nobody");
-}
-
-// Starts a program as the unprivileged user, its output in `log`; it dies with this process.
-pid_t Launch(const std::vector<std::string>& command, const std::string& log) {
-  std::vector<char*> arguments;
-  for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
-  const passwd* const user = Unprivileged();
-  const int output = open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-  const pid_t child = fork();
-  if (child != 0) {
-    close(output);
-    return child;
-  }
-  dup2(open("/dev/null", O_RDONLY), 0);
-  dup2(output, 1);
-  dup2(output, 2);
-  if (user != nullptr && (setgid(user->pw_gid) != 0 || setuid(user->pw_uid) != 0)) _exit(126);
-  prctl(PR_SET_PDEATHSIG, SIGKILL);  // after setuid, which clears it
-  if (chdir("/") != 0) _exit(126);
-  setenv("LC_ALL", "C", 1);
-  execv(arguments[0], arguments.data());
-  _exit(127);
-}
-
-std::string Contents(const std::string& path) {
-  std::ostringstream text;
-  text << std::ifstream(path).rdbuf();
-  return text.str();
 }
 
 }  // namespace
@@ -112,17 +57,15 @@ std::unique_ptr<PostgresServer> PostgresServer::Make(const std::string& folder) 
   } else {
     server->folder_ = folder;
   }
-  if (const passwd* const user = Unprivileged()) {
-    if (chown(server->folder_.c_str(), user->pw_uid, user->pw_gid) != 0) {
-      ADD_FAILURE() << "cannot give " << server->folder_ << " to " << user->pw_name;
-      return nullptr;
-    }
+  if (!GiveToUnprivileged(server->folder_)) {
+    ADD_FAILURE() << "cannot give " << server->folder_ << " to the user that runs PostgreSQL";
+    return nullptr;
   }
   const std::string log = server->folder_ + "/initdb.log";
   const pid_t made =
-      Launch({server->programs_ + "/initdb", "-D", server->folder_ + "/data", "-U", "sipheal", "-A",
-              "trust", "-E", "UTF8", "--no-sync", "--wal-segsize=1"},
-             log);
+      LaunchUnprivileged({server->programs_ + "/initdb", "-D", server->folder_ + "/data", "-U",
+                          "sipheal", "-A", "trust", "-E", "UTF8", "--no-sync", "--wal-segsize=1"},
+                         log);
   int status = 0;
   waitpid(made, &status, 0);
   if (status != 0) {
@@ -136,6 +79,13 @@ std::unique_ptr<PostgresServer> PostgresServer::Make(const std::string& folder) 
 }
 
 PostgresServer::~PostgresServer() {
+  // At once, but with its backends and shared memory.
+  Signal(SIGQUIT);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+  while (pid_ > 0 && std::chrono::steady_clock::now() < deadline) {
+    if (waitpid(pid_, nullptr, WNOHANG) == pid_) pid_ = -1;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
   Kill();
   if (!own_folder_) return;
   std::error_code ignored;
@@ -157,10 +107,11 @@ bool PostgresServer::Start() {
   while (std::chrono::steady_clock::now() < deadline) {
     // What the disk does is not tested here; a killed server's files are then as good as synced.
     if (pid_ <= 0) {
-      pid_ = Launch({programs_ + "/postgres", "-D", folder_ + "/data", "-p", std::to_string(port_),
-                     "-h", "127.0.0.1", "-k", "", "-c", "fsync=off", "-c", "max_connections=50",
-                     "-c", "min_wal_size=2MB", "-c", "max_wal_size=16MB"},
-                    folder_ + "/server.log");
+      pid_ = LaunchUnprivileged(
+          {programs_ + "/postgres", "-D", folder_ + "/data", "-p", std::to_string(port_), "-h",
+           "127.0.0.1", "-k", "", "-c", "fsync=off", "-c", "max_connections=50", "-c",
+           "min_wal_size=2MB", "-c", "max_wal_size=16MB"},
+          folder_ + "/server.log");
     }
     if (PQping(Dsn().c_str()) == PQPING_OK) return true;
     // The backends of a killed one end a moment later; until then a new one refuses to begin.
