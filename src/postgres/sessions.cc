@@ -49,9 +49,10 @@ absl::Status PostgresSessionStore::PutLocked(Transaction& transaction,
   Parameters parameters;
   parameters.Texts(id).Numbers(epoch).Blobs(instance).Blobs(life).Blobs(record).Bools(ended).Bool(
       only_existing);
-  // What the conditions look at is locked, or not there: only then another may put the same new
-  // session at the same time, and the last one counts. What was known of an older epoch is over,
-  // unless a recovery of it has begun.
+  // What the conditions look at is locked, or was not there when the rows were: another may have
+  // put it since, and a third may claim it now. What is written or removed is therefore looked at
+  // once more, as it is when its row is had. What was known of an older epoch is over, unless a
+  // recovery of it has begun.
   ABSL_ASSIGN_OR_RETURN(
       const Rows news,
       transaction.Run(
@@ -70,7 +71,7 @@ absl::Status PostgresSessionStore::PutLocked(Transaction& transaction,
               "  AND NOT k.begun AND NOT k.outdated AND NOT k.missing),"
               "removed AS ("
               " DELETE FROM %s.sessions s USING known k"
-              " WHERE s.id = k.id AND s.epoch = k.epoch AND k.ended AND NOT k.begun),"
+              " WHERE s.id = k.id AND s.epoch = k.epoch AND k.ended AND s.fence = 0),"
               "written AS ("
               " INSERT INTO %s.sessions AS s (id, epoch, instance, life, record)"
               " SELECT id, epoch, instance, life, record FROM known"

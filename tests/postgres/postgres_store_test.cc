@@ -4,6 +4,7 @@
 // on.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <libpq-fe.h>
 #include <sys/mount.h>
 
 #include <algorithm>
@@ -390,6 +391,49 @@ TEST_F(PostgresStore, WritesNothingHalfWhenTheDiskIsFull) {
   EXPECT_EQ(umount2(folder.c_str(), MNT_DETACH), 0);
   std::error_code ignored;
   std::filesystem::remove(folder, ignored);
+}
+
+// The successor of a session that is being recovered appears while its end waits for the row, and
+// is claimed by somebody at that moment.
+TEST_F(PostgresStore, AnEndThatComesTooLateRemovesNoClaimedSession) {
+  const auto store = *Open();
+  ASSERT_TRUE(store->Put({}, {.sessions = {Leg("s")}}).ok());
+  const std::string sessions = schema_ + ".sessions";
+  PGconn* const finisher = PQconnectdb(server_->Dsn().c_str());
+  PGconn* const claimer = PQconnectdb(server_->Dsn().c_str());
+  const auto run = [](PGconn* connection, const std::string& sql) {
+    PGresult* const result = PQexec(connection, sql.c_str());
+    EXPECT_EQ(PQresultStatus(result), PGRES_COMMAND_OK) << PQerrorMessage(connection);
+    PQclear(result);
+  };
+  const auto wait_for_waiting = [&] {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (server_->Query("SELECT count(*) FROM pg_stat_activity WHERE application_name ="
+                          " 'sipheal' AND wait_event_type = 'Lock'") != "1" &&
+           std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+  };
+  run(finisher, "BEGIN");
+  run(finisher, "UPDATE " + sessions + " SET fence = 1, outcome = 'recovered' WHERE id = 's'");
+  std::thread late([&] {
+    Session end = Leg("s", "life2", 1);
+    end.state = SessionState::kEnded;
+    EXPECT_TRUE(store->Put({}, {.sessions = {end}}).ok());
+  });
+  wait_for_waiting();
+  server_->Query("INSERT INTO " + sessions +
+                 " (id, epoch, instance, life, record) VALUES ('s', 1, 'ast1', 'life2', '')");
+  run(claimer, "BEGIN");
+  run(claimer, "UPDATE " + sessions + " SET fence = 2 WHERE id = 's' AND epoch = 1");
+  run(finisher, "COMMIT");
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  wait_for_waiting();
+  run(claimer, "COMMIT");
+  late.join();
+  PQfinish(finisher);
+  PQfinish(claimer);
+  EXPECT_EQ(server_->Query("SELECT fence FROM " + sessions + " WHERE id = 's' AND epoch = 1"), "2");
 }
 
 // A server that accepts and never answers (a hung host): the call ends with its own deadline.
