@@ -34,7 +34,7 @@ absl::Status PostgresSessionStore::PurgeIfDue(Transaction& transaction) {
                           " SELECT s.id, s.epoch FROM %s.sessions s WHERE s.outcome IS NOT NULL"
                           "  AND s.finished_at < clock_timestamp() - $1 * interval '1 second'"
                           "  AND NOT EXISTS (SELECT 1 FROM %s.sessions n"
-                          "   WHERE n.id = s.id AND n.epoch > s.epoch)"
+                          "   WHERE n.id = s.id AND (n.epoch > s.epoch OR n.outcome IS NULL))"
                           " LIMIT $2 FOR UPDATE SKIP LOCKED),"
                           "journal AS ("
                           " DELETE FROM %s.journal j USING finished o WHERE j.id = o.id),"

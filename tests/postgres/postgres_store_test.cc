@@ -436,6 +436,25 @@ TEST_F(PostgresStore, AnEndThatComesTooLateRemovesNoClaimedSession) {
   EXPECT_EQ(server_->Query("SELECT fence FROM " + sessions + " WHERE id = 's' AND epoch = 1"), "2");
 }
 
+// An older epoch whose recovery nobody has finished is still somebody's work.
+TEST_F(PostgresStore, ForgetsNoUnfinishedRecoveryWithANewerOneThatIsOver) {
+  const auto store = *Open({.keep_journal = std::chrono::hours(24)});
+  ASSERT_TRUE(store->Put({}, {.sessions = {Leg("s")}}).ok());
+  ASSERT_EQ(ClaimAll(*store, {{"s", 0}}, "dead").size(), 1u);
+  ASSERT_TRUE(store->Put({}, {.sessions = {Leg("s", "life2", 1)}}).ok());
+  SessionStore::AdvanceParams::Step step{
+      Step(ClaimAll(*store, {{"s", 1}}, "me").at(0), RecoveryStage::kFinished), {}};
+  step.entry.outcome = Outcome::kEnded;
+  ASSERT_TRUE((*store->Advance({}, {.steps = {step}}))[0].ok());
+  server_->Query("UPDATE " + schema_ +
+                 ".sessions SET expires_at = expires_at - interval '25 h',"
+                 " finished_at = finished_at - interval '25 h'");
+  ASSERT_TRUE(
+      (*Open({.keep_journal = std::chrono::hours(24)}))->Put({}, {.sessions = {Leg("now")}}).ok());
+  EXPECT_EQ(store->ListUnfinished({})->size(), 1u);
+  EXPECT_TRUE(store->Journal({}, "s").ok());
+}
+
 // A server that accepts and never answers (a hung host): the call ends with its own deadline.
 TEST_F(PostgresStore, EndsWithItsDeadlineWhenTheServerHangs) {
   const auto store = *Open();
