@@ -265,27 +265,37 @@ absl::StatusOr<Rows> Connection::Finish(const CallContext& ctx, milliseconds gra
   }
 }
 
-absl::StatusOr<Rows> Connection::Run(const CallContext& ctx, const std::string& sql,
-                                     const Parameters& parameters) {
-  ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock_, "PostgreSQL"));
-  ABSL_RETURN_IF_ERROR(Send(sql, parameters));
-  return Finish(ctx);
-}
-
 // The settings hold for this transaction alone. A caller that went away must not leave a statement
 // waiting for a lock on the server: it ends with the deadline, or when the server finds that the
 // socket was closed.
+absl::Status Connection::SendLimits(const CallContext& ctx) {
+  const auto left = std::chrono::ceil<milliseconds>(
+      std::min<std::chrono::nanoseconds>(ctx.Remaining(clock_.Monotonic()), kLongestStatement));
+  Parameters timeout;
+  timeout.Text(std::to_string(std::max(left, milliseconds(1)).count()));
+  ABSL_RETURN_IF_ERROR(Send("SELECT set_config('statement_timeout', $1, true)", timeout));
+  if (PQserverVersion(handle_) < 140000) return absl::OkStatus();
+  return Send("SELECT set_config('client_connection_check_interval', '500', true)", {});
+}
+
+// What is sent before one Sync is one transaction: the limits end with the statement.
+absl::StatusOr<Rows> Connection::Run(const CallContext& ctx, const std::string& sql,
+                                     const Parameters& parameters) {
+  ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock_, "PostgreSQL"));
+  ABSL_RETURN_IF_ERROR(SendLimits(ctx));
+  ABSL_RETURN_IF_ERROR(Send(sql, parameters));
+  absl::StatusOr<Rows> rows = Finish(ctx);
+  if (!rows.ok() && !broken()) {
+    // What the server ended at our deadline is ours to name.
+    ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock_, "PostgreSQL"));
+  }
+  return rows;
+}
+
 absl::Status Transaction::Begin() {
   begun_ = true;
   ABSL_RETURN_IF_ERROR(connection_.Send("BEGIN", {}));
-  const auto left = std::chrono::ceil<milliseconds>(std::min<std::chrono::nanoseconds>(
-      ctx_.Remaining(connection_.clock_.Monotonic()), kLongestStatement));
-  Parameters timeout;
-  timeout.Text(std::to_string(std::max(left, milliseconds(1)).count()));
-  ABSL_RETURN_IF_ERROR(
-      connection_.Send("SELECT set_config('statement_timeout', $1, true)", timeout));
-  if (PQserverVersion(connection_.handle_) < 140000) return absl::OkStatus();
-  return connection_.Send("SELECT set_config('client_connection_check_interval', '500', true)", {});
+  return connection_.SendLimits(ctx_);
 }
 
 absl::StatusOr<Rows> Transaction::Run(const std::string& sql, const Parameters& parameters) {

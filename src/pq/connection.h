@@ -70,6 +70,7 @@ class SIPHEAL_EXPORT Connection {
 
   absl::Status Connect(const Options& options, const CallContext& ctx);
   absl::Status Send(const std::string& sql, const Parameters& parameters);
+  absl::Status SendLimits(const CallContext& ctx);
   // Waits for the answers to all that was sent; gives the last statement's rows. `grace` is added
   // to the context's end.
   absl::StatusOr<Rows> Finish(const CallContext& ctx, std::chrono::milliseconds grace = {});

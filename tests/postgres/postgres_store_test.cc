@@ -455,6 +455,33 @@ TEST_F(PostgresStore, ForgetsNoUnfinishedRecoveryWithANewerOneThatIsOver) {
   EXPECT_TRUE(store->Journal({}, "s").ok());
 }
 
+// A reader that went away leaves nothing on the server that waits for a lock: its connections would
+// soon be all that the server has.
+TEST_F(PostgresStore, AReadThatWasGivenUpEndsOnTheServerToo) {
+  const auto store = *Open();
+  PGconn* const holder = PQconnectdb(server_->Dsn().c_str());
+  for (const std::string& sql : {std::string("BEGIN"), "LOCK TABLE " + schema_ + ".sessions"}) {
+    PGresult* const result = PQexec(holder, sql.c_str());
+    ASSERT_EQ(PQresultStatus(result), PGRES_COMMAND_OK) << PQerrorMessage(holder);
+    PQclear(result);
+  }
+  for (int i = 0; i < 5; ++i) {
+    const CallContext ctx{.deadline = SystemClock().Monotonic() + std::chrono::milliseconds(100)};
+    EXPECT_EQ(store->List(ctx, {}).status().code(), absl::StatusCode::kDeadlineExceeded);
+  }
+  const auto waiting = [&] {
+    return server_->Query(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sipheal' AND"
+        " wait_event_type = 'Lock'");
+  };
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (waiting() != "0" && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  EXPECT_EQ(waiting(), "0");
+  PQfinish(holder);
+}
+
 // A server that accepts and never answers (a hung host): the call ends with its own deadline.
 TEST_F(PostgresStore, EndsWithItsDeadlineWhenTheServerHangs) {
   const auto store = *Open();
