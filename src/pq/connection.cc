@@ -265,6 +265,7 @@ absl::StatusOr<Rows> Connection::Finish(const CallContext& ctx, milliseconds gra
   }
 }
 
+// Each statement must see what it has waited for, whatever the default of the role or database is.
 // The settings hold for this transaction alone. A caller that went away must not leave a statement
 // waiting for a lock on the server: it ends with the deadline, or when the server finds that the
 // socket was closed.
@@ -294,7 +295,7 @@ absl::StatusOr<Rows> Connection::Run(const CallContext& ctx, const std::string& 
 
 absl::Status Transaction::Begin() {
   begun_ = true;
-  ABSL_RETURN_IF_ERROR(connection_.Send("BEGIN", {}));
+  ABSL_RETURN_IF_ERROR(connection_.Send("BEGIN ISOLATION LEVEL READ COMMITTED", {}));
   return connection_.SendLimits(ctx_);
 }
 

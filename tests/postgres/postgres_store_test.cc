@@ -482,6 +482,26 @@ TEST_F(PostgresStore, AReadThatWasGivenUpEndsOnTheServerToo) {
   PQfinish(holder);
 }
 
+// What a role or database has as its default isolation does not change how writers meet.
+TEST_F(PostgresStore, WritersMeetAtTheRowsWhateverTheDefaultIsolationIs) {
+  const std::string dsn =
+      server_->Dsn() + " options='-c default_transaction_isolation=serializable'";
+  const auto store = *Open({.dsn = dsn});
+  ASSERT_TRUE(store->Put({}, {.sessions = {Leg("s")}}).ok());
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 6; ++thread) {
+    threads.emplace_back([&] {
+      const auto mine = Open({.dsn = dsn});
+      ASSERT_TRUE(mine.ok()) << mine.status();
+      for (int round = 0; round < 40; ++round) {
+        const auto put = (*mine)->Put({}, {.sessions = {Leg("s")}});
+        EXPECT_TRUE(put.ok()) << put.status();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+}
+
 // A server that accepts and never answers (a hung host): the call ends with its own deadline.
 TEST_F(PostgresStore, EndsWithItsDeadlineWhenTheServerHangs) {
   const auto store = *Open();
