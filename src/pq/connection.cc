@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdlib>
 #include <functional>
 #include <stop_token>
 #include <utility>
@@ -55,8 +56,19 @@ class StopAlarm {
 };
 
 bool IsHere(std::string_view host) {
+  const bool address = host.find_first_not_of("0123456789.") == host.npos;
   return host.empty() || host.front() == '/' || host == "localhost" || host == "::1" ||
-         host.starts_with("127.");
+         (address && host.starts_with("127."));
+}
+
+// Of a list as libpq takes it.
+bool AreHere(std::string_view hosts) {
+  for (std::size_t at = 0;;) {
+    const std::size_t comma = hosts.find(',', at);
+    if (!IsHere(hosts.substr(at, comma - at))) return false;
+    if (comma == hosts.npos) return true;
+    at = comma + 1;
+  }
 }
 
 // The DSN's own settings, and ours where it says nothing.
@@ -85,9 +97,15 @@ absl::StatusOr<Settings> ReadDsn(const std::string& dsn) {
   bool here = true;
   bool has_mode = false;
   for (const PQconninfoOption* option = options.get(); option->keyword != nullptr; ++option) {
-    if (option->val == nullptr || *option->val == '\0') continue;
     const std::string_view key = option->keyword;
-    if ((key == "host" || key == "hostaddr") && !IsHere(option->val)) here = false;
+    const bool given = option->val != nullptr && *option->val != '\0';
+    if (key == "host" || key == "hostaddr") {
+      // Without one, libpq takes PGHOST or PGHOSTADDR.
+      const char* const environment = std::getenv(option->envvar);
+      const char* const hosts = given ? option->val : environment;
+      if (hosts != nullptr && !AreHere(hosts)) here = false;
+    }
+    if (!given) continue;
     if (key == "sslmode") has_mode = true;
     settings.Set(option->keyword, option->val);
   }

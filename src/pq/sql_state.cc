@@ -70,7 +70,7 @@ absl::Status StatusOfConnect(std::string_view said) {
   if (says("database \"") && says("does not exist")) {
     return absl::InvalidArgumentError(text("make the database, or name another one"));
   }
-  if (says("certificate")) {
+  if (says("certificate") || says("does not support SSL")) {
     return absl::UnauthenticatedError(
         text("give sslrootcert=FILE in the DSN, or another sslmode if that is what you want"));
   }

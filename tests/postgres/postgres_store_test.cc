@@ -502,6 +502,25 @@ TEST_F(PostgresStore, WritersMeetAtTheRowsWhateverTheDefaultIsolationIs) {
   for (std::thread& thread : threads) thread.join();
 }
 
+// One host of a list is elsewhere, or the environment names it: it must prove who it is, too.
+TEST_F(PostgresStore, EveryServerThatMayBeElsewhereMustProveWhoItIs) {
+  const std::string port = std::to_string(server_->port());
+  const std::string rest = " user=sipheal dbname=postgres port=" + port;
+  const auto open = [&](const std::string& dsn) { return Open({.dsn = dsn}).status(); };
+  const std::string none = " sslrootcert=/nonexistent/root.crt";
+  EXPECT_TRUE(open("host=127.0.0.1,localhost" + rest + none).ok());
+  EXPECT_EQ(open("host=127.0.0.1,db.invalid" + rest + none).code(),
+            absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(open("host=127.0.0.1.db.invalid hostaddr=127.0.0.1" + rest + none).code(),
+            absl::StatusCode::kUnauthenticated);
+  setenv("PGHOST", "db.invalid", 1);
+  setenv("PGHOSTADDR", "127.0.0.1", 1);
+  const absl::Status by_environment = open(rest + none);
+  unsetenv("PGHOST");
+  unsetenv("PGHOSTADDR");
+  EXPECT_EQ(by_environment.code(), absl::StatusCode::kUnauthenticated) << by_environment;
+}
+
 // A server that accepts and never answers (a hung host): the call ends with its own deadline.
 TEST_F(PostgresStore, EndsWithItsDeadlineWhenTheServerHangs) {
   const auto store = *Open();

@@ -42,6 +42,10 @@ TEST(SqlState, TellsAConnectThatIsRefusedFromOneThatWillNeverWork) {
   EXPECT_EQ(code("FATAL:  password authentication failed for user \"x\"\n"),
             absl::StatusCode::kPermissionDenied);
   EXPECT_EQ(code("FATAL:  role \"x\" does not exist\n"), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(
+      code("connection to server at \"192.0.2.1\", port 1 failed: server does not support SSL, "
+           "but SSL was required\n"),
+      absl::StatusCode::kUnauthenticated);
   EXPECT_EQ(code("FATAL:  database \"x\" does not exist\n"), absl::StatusCode::kInvalidArgument);
 }
 
