@@ -82,17 +82,26 @@ struct Settings {
   }
 };
 
+// libpq's text may quote the part that it could not read, which may be the password.
+absl::Status NotReadable() {
+  return absl::InvalidArgumentError(
+      "the DSN is not in libpq's form: give \"host=... dbname=... user=...\" or "
+      "\"postgresql://user@host/database\", and what is special in a password as %40 for @, %2F "
+      "for /");
+}
+
+// A part of a password that was taken for it, because its '@' or '/' was not written as %40 or %2F.
+bool IsPartOfAPassword(std::string_view key, std::string_view value) {
+  if (key == "port") return value.find_first_not_of("0123456789,") != value.npos;
+  return (key == "host" || key == "hostaddr") && value.find('@', 1) != value.npos;
+}
+
 absl::StatusOr<Settings> ReadDsn(const std::string& dsn) {
   char* error = nullptr;
   const std::unique_ptr<PQconninfoOption, void (*)(PQconninfoOption*)> options(
       PQconninfoParse(dsn.c_str(), &error), PQconninfoFree);
   const std::unique_ptr<char, void (*)(void*)> said(error, PQfreemem);
-  if (options == nullptr) {
-    // libpq's text may quote the part that it could not read, which may be the password.
-    return absl::InvalidArgumentError(
-        "the DSN is not in libpq's form: give \"host=... dbname=... user=...\" or "
-        "\"postgresql://user@host/database\"");
-  }
+  if (options == nullptr) return NotReadable();
   Settings settings;
   bool here = true;
   bool has_mode = false;
@@ -106,6 +115,7 @@ absl::StatusOr<Settings> ReadDsn(const std::string& dsn) {
       if (hosts != nullptr && !AreHere(hosts)) here = false;
     }
     if (!given) continue;
+    if (IsPartOfAPassword(key, option->val)) return NotReadable();
     if (key == "sslmode") has_mode = true;
     settings.Set(option->keyword, option->val);
   }

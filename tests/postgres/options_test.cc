@@ -30,5 +30,16 @@ TEST(PostgresOptions, ADsnThatCannotBeReadIsNotRepeated) {
   EXPECT_THAT(store.status().ToString(), Not(HasSubstr("s3cret")));
 }
 
+// A password with a character that a URI must not have as it is: the rest of it would be taken for
+// the host or the port, and be named as such.
+TEST(PostgresOptions, APasswordThatIsTakenForTheHostIsNotRepeated) {
+  for (const char* const dsn :
+       {"postgresql://u:pa@s3cret@127.0.0.1/x", "postgresql://u:s3cret/pa@127.0.0.1/x"}) {
+    const auto store = MakePostgresSessionStore({.dsn = dsn});
+    EXPECT_EQ(store.status().code(), absl::StatusCode::kInvalidArgument) << dsn;
+    EXPECT_THAT(store.status().ToString(), Not(HasSubstr("s3cret")));
+  }
+}
+
 }  // namespace
 }  // namespace sipheal
