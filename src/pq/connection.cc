@@ -37,21 +37,26 @@ constexpr char kSerialization[] = "sipheal/serialization_failure";
 class StopAlarm {
  public:
   explicit StopAlarm(const std::stop_token& token)
-      : descriptor_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)), callback_(token, [this] {
+      : callback_(token, [this] {
           const std::uint64_t one = 1;
           // A counter that is full is as good a signal.
-          [[maybe_unused]] const ssize_t written = write(descriptor_, &one, sizeof one);
+          [[maybe_unused]] const ssize_t written = write(descriptor(), &one, sizeof one);
         }) {}
-  ~StopAlarm() {
-    if (descriptor_ >= 0) close(descriptor_);
-  }
   StopAlarm(const StopAlarm&) = delete;
   StopAlarm& operator=(const StopAlarm&) = delete;
 
-  int descriptor() const { return descriptor_; }
+  int descriptor() const { return descriptor_.number; }
 
  private:
-  const int descriptor_;
+  struct Descriptor {
+    const int number = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ~Descriptor() {
+      if (number >= 0) close(number);
+    }
+  };
+  // In this order: the descriptor is closed when the callback has ended, so that it never writes
+  // into what somebody else has opened under the same number.
+  const Descriptor descriptor_;
   std::stop_callback<std::function<void()>> callback_;
 };
 
