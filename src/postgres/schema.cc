@@ -140,7 +140,9 @@ std::string InSchema(std::string_view sql, std::string_view schema) {
     const std::size_t place = sql.find("%s", at);
     text += sql.substr(at, place - at);
     if (place == sql.npos) return text;
+    text += '"';
     text += schema;
+    text += '"';
     at = place + 2;
   }
 }

@@ -19,7 +19,7 @@ using pq::Transaction;
 using Migration = std::span<const char* const>;
 std::span<const Migration> PostgresMigrations();
 
-// `sql` with the schema's name in each place of "%s".
+// `sql` with the schema's name, quoted, in each place of "%s".
 std::string InSchema(std::string_view sql, std::string_view schema);
 
 // Brings the schema to the newest version of `migrations`, wholly or not at all, also when several

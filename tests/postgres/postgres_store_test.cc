@@ -521,6 +521,15 @@ TEST_F(PostgresStore, EveryServerThatMayBeElsewhereMustProveWhoItIs) {
   EXPECT_EQ(by_environment.code(), absl::StatusCode::kUnauthenticated) << by_environment;
 }
 
+// A name that is a word of SQL is a name all the same.
+TEST_F(PostgresStore, ItsSchemaMayBeAWordOfSql) {
+  const auto store = MakePostgresSessionStore({.dsn = server_->Dsn(), .schema = "order"});
+  ASSERT_TRUE(store.ok()) << store.status();
+  EXPECT_TRUE((*store)->Put({}, {.sessions = {Leg("s")}}).ok());
+  EXPECT_EQ(ClaimAll(**store, {{"s", 0}}, "me").size(), 1u);
+  server_->Query("SET client_min_messages = error; DROP SCHEMA \"order\" CASCADE");
+}
+
 // A server that accepts and never answers (a hung host): the call ends with its own deadline.
 TEST_F(PostgresStore, EndsWithItsDeadlineWhenTheServerHangs) {
   const auto store = *Open();
