@@ -36,7 +36,9 @@ struct PostgresOptions {
   // Where the database is, in libpq's form: "host=db1 dbname=sipheal user=sipheal" or
   // "postgresql://sipheal@db1/sipheal" (PostgreSQL documentation, 34.1.1). Give the password by
   // `passfile` there or by ~/.pgpass. Without `sslmode`, a server on another host must prove who it
-  // is (verify-full).
+  // is (verify-full); with `service` give it there. libpq resolves names in the caller's thread,
+  // where no deadline ends it: give `hostaddr` where the resolver may hang. Of several hosts the
+  // next is tried when one refuses, not when it is silent.
   std::string dsn;
   // The schema that holds the tables; made when it is not there. 1 to 63 of a-z 0-9 _, not
   // beginning with a digit.
