@@ -19,6 +19,7 @@ from command_test import CommandCase, Daemon, free_port  # noqa: E402
 from sipheal_lab.asterisk import Asterisk, Endpoint, Hep  # noqa: E402
 from sipheal_lab.phone import Phone  # noqa: E402
 from sipheal_lab.required import require_asterisk  # noqa: E402
+from sipheal_lab.sdp_version import is_version_gap  # noqa: E402
 
 
 class DoctorLabTest(CommandCase):
@@ -158,7 +159,8 @@ class RecoveryLabTest(CommandCase):
             session = self.ask("sessions")["sessions"][0]
             self.assertEqual((session["instance"], session["epoch"]), ("two", 1))
             self.assertEqual(dialog.bye(), 200)
-            self.assertEqual(phone.violations, [], phone.ladder())
+            broken = [v for v in phone.violations if not is_version_gap(v)]
+            self.assertEqual(broken, [], phone.ladder())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ SIPHEAL_COMMAND names the program. Skips loudly without a cached Asterisk.
 import os
 import pathlib
 import random
-import re
 import socket
 import sqlite3
 import sys
@@ -23,6 +22,7 @@ from sipheal_lab.asterisk import Asterisk, Endpoint, Hep, free_port  # noqa: E40
 from sipheal_lab.daemon import Daemon  # noqa: E402
 from sipheal_lab.phone import Answer, Phone  # noqa: E402,F401
 from sipheal_lab.required import require_asterisk  # noqa: E402
+from sipheal_lab.sdp_version import VERSION_MARGIN, is_version_gap  # noqa: E402
 from sipheal_lab.waiting import wait_for  # noqa: E402
 
 LONG = os.environ.get("SIPHEAL_LONG") == "1"
@@ -39,16 +39,6 @@ recovery:
   level: debug
   format: json
 """
-
-
-# What sipheal leaves free above the last version that it saw, since the capture's tail may be lost.
-_VERSION_MARGIN = 1000
-
-
-def _is_gap(violation, most):
-    """Whether it is only that the version of an o= line rose by at most that much."""
-    found = re.fullmatch(r"o= version (\d+) after (\d+)", violation)
-    return found is not None and 1 < int(found[1]) - int(found[2]) <= most
 
 
 class Call:
@@ -259,5 +249,5 @@ class DaemonCase(unittest.TestCase):
         """lost_offers: how many offers may have been lost with the server that made them. Each
         counts in the o= line, since nobody can know that the phone did not see it."""
         broken = [f"{p.user}: {v}" for p in self.phones for v in p.violations
-                  if not _is_gap(v, 1 + _VERSION_MARGIN + lost_offers)]
+                  if not is_version_gap(v, 1 + VERSION_MARGIN + lost_offers)]
         self.assertEqual(broken, [], self.story())
