@@ -153,6 +153,12 @@ void Derivation::DeriveTimer(Draft& draft) const {
       if (!Succeeded(draft, *at)) draft.missing.Add(Field::kSessionTimer);
     }
   }
+  // From elsewhere, to a request that was not captured, anybody may have sent it
+  // (rules 12.2, 12.4).
+  if (success != nullptr && latest->sent && !latest->has_request && !MayBeOnPath(draft, *success)) {
+    draft.missing.Add(Field::kSessionTimer);
+    return;
+  }
   if (success == nullptr || success->session_expires == 0) return;
   SessionTimer& timer = state.session_timer;
   timer.interval = std::chrono::seconds(success->session_expires);

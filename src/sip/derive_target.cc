@@ -189,7 +189,7 @@ void Derivation::DeriveTarget(Draft& draft) const {
   // So may be the answer, from where the peer never spoke, to a request that was not captured: from
   // there anybody may have sent it (rules 12.2, 12.4).
   const bool off_path =
-      latest == &by_server && by_server.asked == INT64_MAX && !OnPath(draft, *by_server.fact);
+      latest == &by_server && by_server.asked == INT64_MAX && !MayBeOnPath(draft, *by_server.fact);
   if (off_path) blind = by_server.fact;
   const auto accepted_unseen = [&](const Transaction& at) {
     if (at.has_request || !refreshes(at.method)) return;

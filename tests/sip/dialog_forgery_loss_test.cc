@@ -275,6 +275,7 @@ TEST(ForgeryAndLoss, Rule12_4_AnAnswerFromElsewhereToNothingThatWasCapturedMakes
     call.messages.pop_back();
     call.Reply(lost, {.contact = "<sip:phone@6.6.6.6>", .branch = "z9hG4bKforged", .peer = kEvil});
     EXPECT_TRUE(call.Only().IsMissing(Field::kRemoteTarget)) << method;
+    EXPECT_TRUE(call.Only().IsMissing(Field::kSessionTimer)) << method;
     EXPECT_FALSE(call.Judge().recoverable()) << method;
     call.Send({.method = "INFO", .cseq = 3, .to_tag = "b", .uri = "sip:phone@6.6.6.6"});
     EXPECT_EQ(call.Only().remote_target, "sip:phone@6.6.6.6");

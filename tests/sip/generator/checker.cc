@@ -250,7 +250,8 @@ class LegChecker {
     // Of a flood, any may be kept of those that were never answered.
     const bool crowded_out = call_.flooded && !lossless() && !leg_.was_confirmed;
     // Which INVITE was refused, the first one or another, nobody can tell without its request.
-    if (found == Stage::kNone && shown == Stage::kEarly && state_.IsMissing(Field::kPhase) &&
+    const bool never_up = shown == Stage::kEarly || (shown == Stage::kOver && !leg_.was_confirmed);
+    if (found == Stage::kNone && never_up && state_.IsMissing(Field::kPhase) &&
         !OpeningSeen(false)) {
       return;
     }
@@ -322,7 +323,8 @@ class LegChecker {
       // Nor which of two branches was that of an INVITE that was lost.
       if (call_.forged_2xx && !OpeningSeen(false)) return;
       // An answer from another host than before may be anybody's while its request is lost.
-      if (fact == Fact::kTarget && !lossless() && leg_.peer_changed_host) return;
+      const bool of_answer = fact == Fact::kTarget || fact == Fact::kTimer;
+      if (of_answer && !lossless() && leg_.peer_changed_host) return;
       // The two halves of hold are one field; it may be missing for the other's sake.
       if (FieldOf(fact) == Field::kHold && !lossless()) return;
       Fail(NameOf(fact), "missing", '\'' + ValueOf(fact, *last) + "', which is proved");
