@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "sipheal/sip/explain.h"
@@ -63,6 +64,24 @@ TEST(DialogIdentity, Rule1_2_TakesNoDialogFrom100Or401) {
   const DialogState dialog = call.Only();
   EXPECT_EQ(dialog.remote.tag, "z");
   EXPECT_EQ(dialog.local_seq, 2u);
+}
+
+// Two versions of one ACK: the one that loses leaves nothing behind, in whatever order they come.
+TEST(DialogIdentity, Rule11_8_ATagInAnotherLetterCaseIsToldOrNotWhateverTheOrder) {
+  for (const char* const later : {"b", "B"}) {
+    CallScript call;
+    const Request invite = call.Send({});
+    call.Reply(invite, {.to_tag = "b"});
+    const Request ack = call.Send({.method = "ACK", .to_tag = *later == 'b' ? "B" : "b"});
+    const sip::CaptureTime at = call.messages.back().time;
+    Request other = ack;
+    other.to_tag = later;
+    call.Send(other);
+    call.messages.back().time = at;
+    const auto dialogs = call.Rebuild();
+    std::reverse(call.messages.begin(), call.messages.end());
+    EXPECT_EQ(call.Rebuild(), dialogs);
+  }
 }
 
 TEST(DialogIdentity, Rule1_3_TellsCallIdsApartByLetterCase) {
