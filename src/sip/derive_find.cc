@@ -38,26 +38,33 @@ void Derivation::Survey() {
 // are sent; the others are somebody's echo.
 void Derivation::CanonicaliseTags() {
   const std::size_t count = std::max<std::size_t>(facts_.tags.size(), 1);
-  // Whoever opened or first answered the call made the tag; later copies are echoes.
+  // Whoever opened or first answered the call made the tag; later copies are echoes. One that no
+  // message has which is kept was left behind, or not, by the order in which versions of one came.
+  constexpr char kEcho = 1;
+  constexpr char kMade = 2;
   std::vector<char>& genuine = work_.genuine;
-  genuine.assign(count, false);
+  genuine.assign(count, 0);
   for (const Transaction& at : facts_.transactions) {
-    if (at.method != Method::kInvite || (at.has_request && at.request.has_to_tag)) continue;
-    genuine[at.from_tag] = true;
-    for (const AnswerFact& answer : at.answers) genuine[answer.to_tag] = true;
+    const bool opens = at.method == Method::kInvite && !(at.has_request && at.request.has_to_tag);
+    const auto mark = [&](TagId tag) {
+      genuine[tag] = std::max(genuine[tag], opens ? kMade : kEcho);
+    };
+    mark(at.from_tag);
+    if (at.has_request) mark(at.request.to_tag);
+    for (const AnswerFact& answer : at.answers) mark(answer.to_tag);
   }
   canonical_.resize(count);
   for (std::size_t i = 0; i < count; ++i) {
     canonical_[i] = static_cast<TagId>(i);
-    if (i == 0) continue;
+    if (i == 0 || genuine[i] == 0) continue;
     const std::string_view tag = facts_.Tag(static_cast<TagId>(i));
     std::size_t best = i;
     for (std::size_t j = 1; j < count; ++j) {
       const std::string_view other = facts_.Tag(static_cast<TagId>(j));
-      if (j == i || !EqualsIgnoreCase(tag, other)) continue;
+      if (j == i || genuine[j] == 0 || !EqualsIgnoreCase(tag, other)) continue;
       tags_differ_in_case_ = true;
       const std::string_view best_tag = facts_.Tag(static_cast<TagId>(best));
-      if (genuine[j] != genuine[best] ? genuine[j] : other < best_tag) best = j;
+      if (genuine[j] != genuine[best] ? genuine[j] > genuine[best] : other < best_tag) best = j;
     }
     canonical_[i] = static_cast<TagId>(best);
   }

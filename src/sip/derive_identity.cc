@@ -60,21 +60,11 @@ const Transaction* Derivation::FirstInviteSeen(const Draft& draft) const {
   return nullptr;
 }
 
-// Whether a message that is kept has this tag: one that lost against another version of the same
-// message may have left it behind, or not, by the order in which they came.
-bool Derivation::IsTagUsed(TagId tag) const {
-  return std::any_of(facts_.transactions.begin(), facts_.transactions.end(), [&](const auto& at) {
-    return at.from_tag == tag || (at.has_request && at.request.to_tag == tag) ||
-           std::any_of(at.answers.begin(), at.answers.end(),
-                       [&](const AnswerFact& answer) { return answer.to_tag == tag; });
-  });
-}
-
 void Derivation::DeriveIdentity(Draft& draft) const {
   DialogState& state = *draft.state;
   if (tags_differ_in_case_) {
     for (std::size_t i = 1; i < canonical_.size(); ++i) {
-      const bool echo = canonical_[i] != i && IsTagUsed(static_cast<TagId>(i));
+      const bool echo = canonical_[i] != i;
       if (echo && (canonical_[i] == draft.local || canonical_[i] == draft.remote)) {
         Warn(state, "a tag was seen in another letter case; its owner's spelling is used");
       }

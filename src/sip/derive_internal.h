@@ -62,7 +62,6 @@ class Derivation {
   void DeriveIdentity(Draft& draft) const;
   // The INVITE that began this dialog or a fork of it, when its request was seen; else nullptr.
   const Transaction* FirstInviteSeen(const Draft& draft) const;
-  bool IsTagUsed(TagId tag) const;
   void DerivePhase(Draft& draft) const;
 
   // --- derive_sequence.cc: sequence numbers ---
