@@ -218,8 +218,6 @@ FoldResult CallFacts::MergeAnswer(Transaction* transaction, const MessageRecord&
                    : PartiesLike(*transaction));
     answer->supported = texts.Intern(record.supported, like.supported);
     answer->allow = record.allow;
-    // Within a dialog nobody reads it (rule 2.4).
-    if (transaction->has_request && transaction->request.has_to_tag) answer->record_route = 0;
   }
   return FoldResult::kFolded;
 }

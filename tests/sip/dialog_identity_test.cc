@@ -84,6 +84,20 @@ TEST(DialogIdentity, Rule11_8_ATagInAnotherLetterCaseIsToldOrNotWhateverTheOrder
   }
 }
 
+// Of the INVITE there is a later version with a To tag: the answer's Record-Route counts whether
+// the first version came before or after it.
+TEST(DialogIdentity, Rule11_8_AVersionWithinTheDialogTakesTheAnswerNoRouteWhateverTheOrder) {
+  CallScript call;
+  const Request invite = call.Send({});
+  Request within = invite;
+  within.to_tag = "b";
+  call.Send(within);
+  call.Reply(invite, {.to_tag = "b", .record_route = {"<sip:198.51.100.7;lr>"}});
+  const auto dialogs = call.Rebuild();
+  std::rotate(call.messages.begin(), call.messages.begin() + 1, call.messages.end());
+  EXPECT_EQ(call.Rebuild(), dialogs);
+}
+
 TEST(DialogIdentity, Rule1_3_TellsCallIdsApartByLetterCase) {
   CallScript first;
   first.call_id = "AbC@h";
