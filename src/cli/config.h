@@ -47,6 +47,8 @@ struct StoreConfig {
 struct DetectorConfig {
   milliseconds silence{900};
   milliseconds probe_interval{50};
+  int quorum = 1;  // controllers on one PostgreSQL that must see a death
+  milliseconds quorum_window{30'000};
 };
 
 struct RecoveryConfig {

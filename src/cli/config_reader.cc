@@ -347,6 +347,12 @@ void CheckTogether(const LoadedConfig& loaded, std::vector<std::string>& errors)
         loaded.Where("detector.probe_interval"), DurationText(config.detector.probe_interval),
         DurationText(config.detector.silence)));
   }
+  if (config.detector.quorum > 1 && config.store.postgres.empty()) {
+    errors.push_back(absl::StrFormat(
+        "%s is %d, but only controllers that share a store.postgres hear each other: set "
+        "store.postgres, or quorum to 1",
+        loaded.Where("detector.quorum"), config.detector.quorum));
+  }
   if (config.pacing.min_rate > config.pacing.rate) {
     errors.push_back(absl::StrFormat("%s is %g, above pacing.rate (%g): make it smaller",
                                      loaded.Where("pacing.min_rate"), config.pacing.min_rate,

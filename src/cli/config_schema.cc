@@ -74,6 +74,8 @@ void DescribeConfig(ConfigVisitor& visitor, Config& config) {
   visitor.Section("detector", [&](ConfigVisitor& v) {
     v.Duration("silence", config.detector.silence, milliseconds(200), kMinute);
     v.Duration("probe_interval", config.detector.probe_interval, milliseconds(10), 10 * kSecond);
+    v.Integer("quorum", config.detector.quorum, 1, 64);
+    v.Duration("quorum_window", config.detector.quorum_window, kSecond, kHour);
   });
   visitor.Section("recovery", [&](ConfigVisitor& v) { DescribeRecovery(v, config.recovery); });
   visitor.Section("pacing", [&](ConfigVisitor& v) { DescribePacing(v, config.pacing); });

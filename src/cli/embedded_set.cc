@@ -70,7 +70,7 @@ class RealSet final : public EmbeddedSet {
     absl::StatusOr<std::shared_ptr<CrashDetector>> made =
         MakeAriCrashDetector(set->connections_, std::move(detector));
     if (!made.ok()) return At(loaded, "detector", made.status());
-    set->detector_ = *std::move(made);
+    ABSL_ASSIGN_OR_RETURN(set->detector_, ShareCrashes(loaded, *std::move(made), log));
     ABSL_ASSIGN_OR_RETURN(set->tracker_, MakeAriTracker(set->connections_, set->store_, {}));
     AriFlowResumerOptions resumer;
     resumer.continue_in_dialplan = loaded.config.recovery.continue_in_dialplan;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/open_store.h"
 
+#include <unistd.h>
+
 #include <filesystem>
+#include <random>
 #include <string_view>
 #include <utility>
 
@@ -66,6 +69,34 @@ Store OpenStore(const LoadedConfig& loaded, std::shared_ptr<LogSink> log, StoreM
       store.status().code(),
       absl::StrFormat("%s: %s", loaded.Where(sqlite ? "store.sqlite" : "store.postgres"),
                       std::string(store.status().message())));
+}
+
+absl::StatusOr<std::shared_ptr<CrashDetector>> ShareCrashes(
+    const LoadedConfig& loaded, std::shared_ptr<CrashDetector> detector,
+    [[maybe_unused]] std::shared_ptr<LogSink> log) {
+  const Config& config = loaded.config;
+  if (config.store.postgres.empty()) return detector;
+#if SIPHEAL_CLI_HAS_POSTGRES
+  PostgresCrashRelayOptions options{.dsn = config.store.postgres,
+                                    .schema = config.store.schema,
+                                    .owner = config.recovery.owner,
+                                    .quorum = config.detector.quorum,
+                                    .window = config.detector.quorum_window,
+                                    .log = std::move(log)};
+  if (options.owner.empty()) {
+    char host[256] = "";
+    gethostname(host, sizeof(host) - 1);
+    options.owner = absl::StrFormat("%s:%d:%08x", host, getpid(), std::random_device{}());
+  }
+  absl::StatusOr<std::shared_ptr<CrashDetector>> shared =
+      MakePostgresCrashRelay(std::move(detector), std::move(options));
+  if (shared.ok()) return shared;
+  return absl::Status(shared.status().code(),
+                      absl::StrFormat("%s: %s", loaded.Where("store.postgres"),
+                                      std::string(shared.status().message())));
+#else
+  return Lacks("postgres", "SIPHEAL_WITH_POSTGRES").status();
+#endif
 }
 
 std::string StoreName(const StoreConfig& store) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The session store that the configuration names.
+// The session store that the configuration names, and what controllers share through it.
 #pragma once
 
 #include <memory>
@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "cli/config_reader.h"
 #include "sipheal/base/log_sink.h"
+#include "sipheal/crash_detector.h"
 #include "sipheal/session_store.h"
 
 namespace sipheal::inline v0_1::cli {
@@ -22,6 +23,11 @@ enum class StoreMaking {
 absl::StatusOr<std::shared_ptr<SessionStore>> OpenStore(const LoadedConfig& loaded,
                                                         std::shared_ptr<LogSink> log,
                                                         StoreMaking making = StoreMaking::kMake);
+
+// `detector`, and what the other controllers on store.postgres see; as it is without one.
+absl::StatusOr<std::shared_ptr<CrashDetector>> ShareCrashes(const LoadedConfig& loaded,
+                                                            std::shared_ptr<CrashDetector> detector,
+                                                            std::shared_ptr<LogSink> log);
 
 // For people: the path of the file, or which schema; never a password.
 std::string StoreName(const StoreConfig& store);

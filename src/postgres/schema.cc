@@ -93,7 +93,54 @@ SELECT seq, to_timestamp(at_us / 1e6) AS at, id, epoch, fence, stage, attempt,
 FROM %s.journal)sql",
 };
 
-constexpr Migration kMigrations[] = {kVersion1};
+// Version 2: what controllers tell each other.
+//
+// `sightings` has one row for each incarnation and controller that saw it die. A row stands until
+// its controller saw the incarnation live again; `seq` tells a second death from the first. While
+// nothing is agreed, the controller affirms its row (`seen_at`), so that the word of one that is
+// gone is worth nothing after a while.
+constexpr const char* kVersion2[] = {
+    R"sql(CREATE SEQUENCE %s.sightings_seq)sql",
+    R"sql(
+CREATE TABLE %s.sightings (
+  instance      bytea  NOT NULL,
+  life          bytea  NOT NULL,
+  observer      bytea  NOT NULL,
+  seq           bigint NOT NULL DEFAULT nextval('%s.sightings_seq'),
+  kind          text   NOT NULL,
+  last_alive_us bigint NOT NULL,         -- microseconds since 1970, by the observer's clock
+  detected_us   bigint NOT NULL,
+  detector      bytea  NOT NULL,
+  evidence      bytea  NOT NULL,         -- one sentence on each line
+  seen_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+  agreed        boolean NOT NULL DEFAULT false,  -- enough controllers saw it: it does not lapse
+  withdrawn     boolean NOT NULL DEFAULT false,  -- the observer saw it live again
+  PRIMARY KEY (instance, life, observer)
+))sql",
+    R"sql(
+CREATE TABLE %s.planned_stops (
+  instance     bytea  PRIMARY KEY,
+  until_us     bigint NOT NULL,          -- microseconds since 1970
+  announced_at timestamptz NOT NULL DEFAULT clock_timestamp()
+))sql",
+    R"sql(
+CREATE TABLE %s.kill_switch (
+  one       boolean PRIMARY KEY DEFAULT true CHECK (one),
+  thrown    boolean NOT NULL DEFAULT false,
+  reason    bytea   NOT NULL DEFAULT '',
+  thrown_by bytea   NOT NULL DEFAULT '',
+  thrown_at timestamptz
+))sql",
+    R"sql(INSERT INTO %s.kill_switch DEFAULT VALUES)sql",
+    R"sql(
+CREATE VIEW %s.sightings_readable AS
+SELECT encode(instance, 'escape') AS instance, encode(life, 'escape') AS life,
+       encode(observer, 'escape') AS observer, kind, to_timestamp(detected_us / 1e6) AS detected_at,
+       encode(evidence, 'escape') AS evidence, seen_at, agreed, withdrawn
+FROM %s.sightings)sql",
+};
+
+constexpr Migration kMigrations[] = {kVersion1, kVersion2};
 
 // "SIPH": a lock of this number is nobody else's.
 constexpr std::int64_t kLock = 0x53495048;

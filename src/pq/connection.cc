@@ -215,6 +215,16 @@ bool Connection::LooksAlive() {
   return PQconsumeInput(handle_) != 0 && !broken();
 }
 
+absl::StatusOr<std::vector<std::string>> Connection::TakeNotifications() {
+  if (broken() || PQconsumeInput(handle_) == 0 || broken()) return Lost("waiting");
+  std::vector<std::string> payloads;
+  while (PGnotify* const notified = PQnotifies(handle_)) {
+    const std::unique_ptr<PGnotify, void (*)(void*)> owned(notified, PQfreemem);
+    payloads.emplace_back(notified->extra);
+  }
+  return payloads;
+}
+
 absl::Status Connection::Wait(const CallContext& ctx, short events, milliseconds grace) {
   const StopAlarm alarm(ctx.stop);
   MonotonicTime end = ctx.deadline;

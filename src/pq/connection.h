@@ -11,6 +11,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -63,6 +64,13 @@ class SIPHEAL_EXPORT Connection {
   // True when nothing has come that says otherwise: a server that restarted while the connection
   // was idle is seen here.
   bool LooksAlive();
+
+  // For a caller that waits for notifications (LISTEN) between its statements: readable when
+  // something has come.
+  int descriptor() const { return PQsocket(handle_); }
+  // Takes what has come; the payloads of the notifications, in order. Unavailable when the
+  // connection is lost.
+  absl::StatusOr<std::vector<std::string>> TakeNotifications();
 
  private:
   friend class Transaction;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The store in PostgreSQL against the store's contract, on a real server.
+// The store in PostgreSQL against the store's contract, and the relay of crashes against that of
+// the detector, on a real server.
 #include "sipheal/conformance/gtest.h"
 
 #include <libpq-fe.h>
@@ -7,8 +8,11 @@
 #include <atomic>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "sipheal/adapters/postgres.h"
+#include "sipheal/testing/fake_clock.h"
+#include "sipheal/testing/fake_crash_detector.h"
 #include "tests/support/pgbouncer.h"
 #include "tests/support/postgres_server.h"
 #include "tests/support/tcp_proxy.h"
@@ -77,7 +81,97 @@ class PostgresHarness final : public conformance::SessionStoreHarness {
   PGconn* holder_ = nullptr;
 };
 
+// A detector that shares what it hears; with a quorum of two there is a second controller that sees
+// the same.
+class RelayHarness final : public conformance::CrashDetectorHarness {
+ public:
+  explicit RelayHarness(int quorum) : quorum_(quorum) {
+    for (int i = 0; i < quorum; ++i) {
+      eyes_.push_back(std::make_shared<testing::FakeCrashDetector>(&clock_, kSilence));
+    }
+  }
+  ~RelayHarness() override {
+    peer_.reset();
+    if (server_ == nullptr) return;
+    server_->Query("SET client_min_messages = error; DROP SCHEMA IF EXISTS " + schema_ +
+                   " CASCADE");
+  }
+
+  absl::StatusOr<Incarnation> AddInstance(const std::string& name) override {
+    for (const auto& eyes : eyes_) eyes->AddInstance({name, "life1"});
+    return Incarnation{name, "life1"};
+  }
+  absl::StatusOr<std::shared_ptr<CrashDetector>> Make() override {
+    if (server_ == nullptr) return absl::UnimplementedError("no PostgreSQL on this machine");
+    if (quorum_ > 1) {
+      auto peer = MakeRelay(1);
+      if (!peer.ok()) return peer.status();
+      peer_ = *std::move(peer);
+      const absl::Status started = peer_->Start(std::make_shared<Deaf>());
+      if (!started.ok()) return started;
+    }
+    return MakeRelay(0);
+  }
+  absl::Status Kill(const std::string& name) override {
+    for (const auto& eyes : eyes_) eyes->Kill(name);
+    return absl::OkStatus();
+  }
+  absl::StatusOr<Incarnation> Restart(const std::string& name) override {
+    for (const auto& eyes : eyes_) eyes->Restart({name, "life2"});
+    return Incarnation{name, "life2"};
+  }
+  absl::Status Stall(const std::string& name) override {
+    for (const auto& eyes : eyes_) eyes->Stall(name);
+    Settle();
+    return absl::OkStatus();
+  }
+  absl::Status Wake(const std::string& name) override {
+    Settle();
+    for (const auto& eyes : eyes_) eyes->Wake(name);
+    return absl::OkStatus();
+  }
+  std::chrono::milliseconds silence() const override { return kSilence; }
+  absl::Status Pass(std::chrono::milliseconds time) override {
+    clock_.Advance(time);
+    Settle();
+    return absl::OkStatus();
+  }
+  WallTime Now() const override { return clock_.Now(); }
+  void Settle() override {
+    for (const auto& eyes : eyes_) eyes->Drain();
+  }
+
+ private:
+  class Deaf final : public CrashListener {
+    void OnCrash(const CrashEvent&) override {}
+    void OnReturned(const ReturnEvent&) override {}
+  };
+
+  absl::StatusOr<std::shared_ptr<CrashDetector>> MakeRelay(std::size_t who) {
+    return MakePostgresCrashRelay(eyes_[who], {.dsn = server_->Dsn(),
+                                               .schema = schema_,
+                                               .owner = "controller-" + std::to_string(who),
+                                               .quorum = quorum_,
+                                               .poll = std::chrono::milliseconds(20),
+                                               .clock = &clock_});
+  }
+
+  static constexpr std::chrono::milliseconds kSilence{400};
+  static inline std::atomic<int> schemas_{0};
+  const int quorum_;
+  PostgresServer* const server_ = PostgresServer::Shared();
+  const std::string schema_ = "r" + std::to_string(++schemas_);
+  testing::FakeClock clock_;
+  std::vector<std::shared_ptr<testing::FakeCrashDetector>> eyes_;
+  std::shared_ptr<CrashDetector> peer_;
+};
+
 const bool registered = [] {
+  for (const int quorum : {1, 2}) {
+    conformance::RegisterCrashDetectorConformance(
+        quorum == 1 ? "PostgresCrashRelay" : "PostgresCrashRelayWithAQuorum",
+        [=] { return std::make_unique<RelayHarness>(quorum); });
+  }
   for (const bool through_bouncer : {false, true}) {
     conformance::RegisterSessionStoreConformance(
         through_bouncer ? "PostgresThroughPgBouncer" : "Postgres",

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// F75, F77: several controllers share the sessions of a dead instance through one PostgreSQL, and
-// one of them dies at a random arrow. The media servers and phones are in memory, the database is
-// real, each controller has threads and connections of its own.
+// F75, F76, F77: several controllers share the sessions of a dead instance through one PostgreSQL,
+// with a quorum of 1 to 3 for its death, and one of them dies at a random arrow. The media servers
+// and phones are in memory, the database is real, each controller has threads and connections of
+// its own.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -45,7 +46,6 @@ class DyingStore final : public testing::ForwardingSessionStore {
         written_(written),
         driver_(std::move(driver)) {}
 
-  bool begun() const { return begun_; }
   bool dead() const { return dead_; }
 
   absl::StatusOr<SessionPage> List(const CallContext& ctx, const ListParams& params) override {
@@ -77,7 +77,6 @@ class DyingStore final : public testing::ForwardingSessionStore {
   static absl::Status Dead() { return absl::UnavailableError("this controller is dead"); }
   // True for the write at which it dies.
   bool Count() {
-    begun_ = true;
     if (--writes_ != 0) return false;
     dead_ = true;
     driver_->Cut();
@@ -87,7 +86,6 @@ class DyingStore final : public testing::ForwardingSessionStore {
   std::atomic<int> writes_;
   const bool written_;
   const std::shared_ptr<testing::SharedMediaServers::Attached> driver_;
-  std::atomic<bool> begun_{false};
   std::atomic<bool> dead_{false};
 };
 
@@ -139,8 +137,9 @@ TEST_F(ManyControllers, BringEachCallBackOnceThoughOneDiesAtAnyArrow) {
     const int victim = static_cast<int>(random() % kControllers);
     const int writes = 1 + static_cast<int>(random() % 5);
     const bool written = random() % 2 == 0;
-    SCOPED_TRACE(absl::StrFormat("round %d: controller %d dies at write %d, %s", round, victim,
-                                 writes, written ? "written" : "not written"));
+    const int quorum = 1 + static_cast<int>(random() % kControllers);
+    SCOPED_TRACE(absl::StrFormat("round %d: controller %d dies at write %d, %s; quorum %d", round,
+                                 victim, writes, written ? "written" : "not written", quorum));
     const auto store = Open(schema);
     ASSERT_NE(store, nullptr);
     const auto capture = MakeMemorySipCapture();
@@ -171,7 +170,11 @@ TEST_F(ManyControllers, BringEachCallBackOnceThoughOneDiesAtAnyArrow) {
       for (const char* const name : {"ast-1", "ast-2", "ast-3"}) {
         detectors.back()->AddInstance({name, "life-1"});
       }
-      parts.detector = detectors.back();
+      const auto relay = MakePostgresCrashRelay(
+          detectors.back(),
+          {.dsn = server_->Dsn(), .schema = schema, .owner = Options(i).owner, .quorum = quorum});
+      ASSERT_TRUE(relay.ok()) << relay.status();
+      parts.detector = *relay;
       parts.capture = capture;
       parts.driver = driver;
       parts.resumer = std::make_shared<testing::FakeFlowResumer>();
@@ -181,13 +184,11 @@ TEST_F(ManyControllers, BringEachCallBackOnceThoughOneDiesAtAnyArrow) {
       healers.push_back(*std::move(healer));
     }
     servers->Kill("ast-1");
-    // In every other round the victim hears of it first, so that it has work to die in.
-    const bool first = round % 2 == 0;
-    if (first) {
-      detectors[static_cast<std::size_t>(victim)]->Kill("ast-1");
-      while (!dying->begun()) std::this_thread::yield();
+    // No more of them than the quorum see it themselves, the victim always: the others hear of it.
+    // With a quorum of one the victim hears of it first, so that it has work to die in.
+    for (int i = 0; i < quorum; ++i) {
+      detectors[static_cast<std::size_t>((victim + i) % kControllers)]->Kill("ast-1");
     }
-    for (const auto& detector : detectors) detector->Kill("ast-1");
 
     const auto all_back = [&] {
       const auto page = store->List({}, {});

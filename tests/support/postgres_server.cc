@@ -10,7 +10,10 @@
 #include <chrono>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <iostream>
+#include <iterator>
+#include <sstream>
 #include <thread>
 #include <vector>
 
@@ -34,6 +37,32 @@ std::string FindPrograms() {
     if (fs::exists(folder / "initdb") && fs::exists(folder / "postgres")) return folder.string();
   }
   return {};
+}
+
+// The parent of a process; 0 when there is no such process, or it is dead and nobody has asked how
+// it ended.
+pid_t ParentOf(const std::string& pid) {
+  std::ifstream file("/proc/" + pid + "/stat");
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  const std::size_t name_end = text.rfind(')');
+  if (name_end == text.npos) return 0;
+  std::istringstream rest(text.substr(name_end + 1));
+  char state = 'Z';
+  pid_t parent = 0;
+  rest >> state >> parent;
+  return state == 'Z' ? 0 : parent;
+}
+
+std::vector<std::string> ChildrenOf(pid_t parent) {
+  std::vector<std::string> children;
+  std::error_code gone;
+  for (const auto& entry : fs::directory_iterator("/proc", gone)) {
+    const std::string pid = entry.path().filename().string();
+    if (pid.find_first_not_of("0123456789") == pid.npos && ParentOf(pid) == parent) {
+      children.push_back(pid);
+    }
+  }
+  return children;
 }
 
 }  // namespace
@@ -128,9 +157,16 @@ void PostgresServer::Signal(int number) {
 
 void PostgresServer::Kill() {
   if (pid_ <= 0) return;
+  // Stopped, it forks no more. Its backends would go on for a moment without it.
+  kill(pid_, SIGSTOP);
+  const std::vector<std::string> backends = ChildrenOf(pid_);
+  for (const std::string& backend : backends) kill(std::stoi(backend), SIGKILL);
   kill(pid_, SIGKILL);
   waitpid(pid_, nullptr, 0);
   pid_ = -1;
+  for (const std::string& backend : backends) {
+    while (ParentOf(backend) != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
 }
 
 std::string PostgresServer::Query(const std::string& sql) {

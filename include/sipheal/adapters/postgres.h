@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// A SessionStore in PostgreSQL (12 or newer): for several controllers that share the work.
+// What several controllers share in PostgreSQL (12 or newer): a SessionStore, and what they see of
+// the media servers (MakePostgresCrashRelay).
 //
-// What is safe against what: what a method returned OK for is on the server's disk, as far as the
-// server's `synchronous_commit` and replication go. Leases end by the server's clock, so the clocks
-// of the controllers do not matter. The fence is checked by the statement that writes, inside the
-// database.
+// The store. What is safe against what: what a method returned OK for is on the server's disk, as
+// far as the server's `synchronous_commit` and replication go. Leases end by the server's clock, so
+// the clocks of the controllers do not matter. The fence is checked by the statement that writes,
+// inside the database.
 //
 // A connection that broke is opened anew; what had not been committed is then done again on it.
 // Only a call whose commit was under way when the connection broke is Unavailable although it may
 // have been done: to say it again is safe for every method (session_store.h).
 //
-// Threads: the store starts none; the caller's thread waits, at most as long as its context says.
+// Threads: it starts none; the caller's thread waits, at most as long as its context says.
 // Calls on one store object share up to `connections` connections; Claim and Advance go before
 // waiting Puts and SaveDialogs.
 //
@@ -27,6 +28,7 @@
 #include "absl/status/statusor.h"
 #include "sipheal/base/clock.h"
 #include "sipheal/base/log_sink.h"
+#include "sipheal/crash_detector.h"
 #include "sipheal/export.h"
 #include "sipheal/session_store.h"
 
@@ -65,5 +67,52 @@ struct PostgresOptions {
 // cannot be reached.
 SIPHEAL_EXPORT absl::StatusOr<std::shared_ptr<SessionStore>> MakePostgresSessionStore(
     PostgresOptions options);
+
+struct PostgresCrashRelayOptions {
+  // As in PostgresOptions.
+  std::string dsn;
+  std::string schema = "sipheal";
+  bool make_schema = true;
+  std::chrono::milliseconds connect_timeout{5000};
+
+  // Names this controller: the same as HealerOptions::owner. 1 to 256 bytes.
+  std::string owner;
+  // How many controllers must see an incarnation dead before any reports it. 1 to 64. With 1, the
+  // word of one counts for all.
+  int quorum = 1;
+  // The word of a controller counts while it stands and was affirmed this recently, so that one
+  // that is gone is not counted for ever. 1 s to 1 h.
+  std::chrono::milliseconds window{30'000};
+  // How often the table is read although no notification came. 10 ms to 60 s.
+  std::chrono::milliseconds poll{1'000};
+  std::shared_ptr<LogSink> log;  // none: silent
+  const Clock* clock = nullptr;  // none: the system's. Must outlive the relay
+
+  // InvalidArgument names the field, what it was and what it may be; never the password.
+  SIPHEAL_EXPORT absl::Status Validate() const;
+};
+
+// A CrashDetector that adds to `inner` what the other controllers see: a death that one of them saw
+// is reported by all, so that they share the work, and with a quorum not before enough of them saw
+// it. The reports of `inner` are written to a table and the others are notified; each reads it.
+//
+// Kinds: of several sightings of one incarnation the report has the kind that proves most (a
+// restart or the end of the process rather than silence), the evidence of all with who says it, and
+// the latest sign of life. Return: what `inner` says has returned has returned, for this
+// controller, at once. One that only knew by others is told when so many of them withdrew that the
+// quorum is not reached any more. Planned stops are announced to all controllers. Instances that
+// `inner` does not know are not reported.
+//
+// Without the database, deaths that `inner` sees are reported when the quorum is 1, as if there
+// were no relay; with a greater one nothing is, and the log says so. Nothing is lost: what was seen
+// is written when the database is back.
+//
+// Threads: Start makes one, with one connection of its own, and Stop joins it. Through PgBouncer in
+// transaction mode no notification comes: news then takes up to `poll`. The clocks of the
+// controllers need to agree only for planned stops.
+//
+// Does not connect: InvalidArgument when the options are wrong.
+SIPHEAL_EXPORT absl::StatusOr<std::shared_ptr<CrashDetector>> MakePostgresCrashRelay(
+    std::shared_ptr<CrashDetector> inner, PostgresCrashRelayOptions options);
 
 }  // namespace sipheal::inline v0_1
