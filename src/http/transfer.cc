@@ -47,6 +47,13 @@ Transfer::~Transfer() {
 std::size_t Transfer::OnBody(char* data, std::size_t size, std::size_t count, void* self) {
   auto& transfer = *static_cast<Transfer*>(self);
   const std::size_t bytes = size * count;
+  if (transfer.on_body_) {
+    long status = 0;
+    curl_easy_getinfo(transfer.easy_, CURLINFO_RESPONSE_CODE, &status);
+    if (transfer.on_body_(static_cast<int>(status), {data, bytes})) return bytes;
+    transfer.refused_by_reader_ = true;
+    return 0;
+  }
   if (transfer.body_.size() + bytes > transfer.max_body_) {
     transfer.too_long_ = true;
     return 0;
@@ -63,6 +70,8 @@ void Transfer::Prepare(const HttpRequest& request, const HttpOptions& options,
   method_ = request.method;
   url_without_query_ = WithoutQuery(request.url);
   request_body_ = request.body;
+  on_body_ = request.on_body;
+  refused_by_reader_ = false;
   body_.clear();
   max_body_ = options.max_body;
   too_long_ = false;
@@ -78,6 +87,14 @@ void Transfer::Prepare(const HttpRequest& request, const HttpOptions& options,
   curl_easy_setopt(easy_, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(options.connect_timeout.count()));
   curl_easy_setopt(easy_, CURLOPT_TIMEOUT_MS, static_cast<long>(timeout.count()));
+  if (!options.ca_file.empty()) curl_easy_setopt(easy_, CURLOPT_CAINFO, options.ca_file.c_str());
+  if (!options.verify_peer) {
+    curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYPEER, 0L);
+    curl_easy_setopt(easy_, CURLOPT_SSL_VERIFYHOST, 0L);
+  }
+  if (options.buffer_bytes != 0) {
+    curl_easy_setopt(easy_, CURLOPT_BUFFERSIZE, static_cast<long>(options.buffer_bytes));
+  }
   // Asterisk drops an idle connection after 15 s: do not begin a request on one that old.
   curl_easy_setopt(easy_, CURLOPT_MAXAGE_CONN, 10L);
   curl_easy_setopt(easy_, CURLOPT_CUSTOMREQUEST, method_.c_str());
@@ -115,6 +132,9 @@ absl::StatusOr<HttpResponse> Transfer::Finish(CURLcode code) {
   if (too_long_) {
     return absl::ResourceExhaustedError(
         absl::StrFormat("%s: the answer is longer than %d bytes", what, max_body_));
+  }
+  if (refused_by_reader_) {
+    return absl::CancelledError(absl::StrFormat("%s: the reader of the answer ended it", what));
   }
   const char* seen = error_[0] != '\0' ? error_ : curl_easy_strerror(code);
   if (code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL) {

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -26,6 +27,9 @@ struct HttpRequest {
   std::vector<std::string> headers;               // "Name: value"
   std::string user;                               // basic authentication; none when empty
   std::string password;
+  // Takes the body piece by piece instead of HttpResponse::body; false ends the transfer as
+  // Cancelled. `max_body` is not its limit.
+  std::function<bool(int status, std::string_view piece)> on_body;
 };
 
 struct HttpResponse {
@@ -37,6 +41,10 @@ struct HttpResponse {
 struct HttpOptions {
   std::chrono::milliseconds connect_timeout{1000};
   std::size_t max_body = 16u << 20;  // a longer answer is ResourceExhausted
+  // Of https: whom to believe (PEM; none: the system's), and whether to ask at all.
+  std::string ca_file;
+  bool verify_peer = true;
+  std::size_t buffer_bytes = 0;  // of one read from the socket; 0: libcurl's own
 };
 
 // Whether the request failed because the peer's kernel refused the connection: nobody listens.
@@ -69,6 +77,8 @@ class Transfer {
   std::string method_;
   std::string url_without_query_;  // for messages
   std::string request_body_;
+  std::function<bool(int, std::string_view)> on_body_;
+  bool refused_by_reader_ = false;
   std::string body_;
   std::size_t max_body_ = 0;
   bool too_long_ = false;
