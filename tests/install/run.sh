@@ -17,7 +17,7 @@ consume() {  # COMPONENT
     cmake --build "$SCRATCH/$1" >>"$SCRATCH/$1.log" 2>&1
 }
 
-for component in core pcap hep sqlite postgres ari; do
+for component in core pcap hep sqlite postgres ari homer; do
   if ! consume "$component" || ! "$SCRATCH/$component/consumer"; then
     cat "$SCRATCH/$component.log" >&2
     echo "the consumer of '$component' failed" >&2

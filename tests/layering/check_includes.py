@@ -54,6 +54,7 @@ THIRD_PARTY = {
     "pcap/": {"pcap"},
     "curl/": {"http", "ari", "homer", "kubernetes"},
     "nlohmann/": {"http", "ari", "homer", "kubernetes", "testing"},
+    "simdjson.h": {"homer"},
     "libwebsockets.h": {"ari", "testing"},
     "prometheus/": {"prometheus"},
     "gtest/": {"conformance"},

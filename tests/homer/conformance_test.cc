@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+// The captures from HOMER against the contract of captures.
+#include "sipheal/conformance/gtest.h"
+
+#include "sipheal/adapters/homer.h"
+#include "sipheal/testing/fake_homer.h"
+
+namespace sipheal {
+namespace {
+
+using std::chrono::milliseconds;
+using testing::FakeHomer;
+
+class HomerHarness final : public conformance::SipCaptureHarness {
+ public:
+  explicit HomerHarness(FakeHomer::Version version)
+      : homer_(*FakeHomer::Start({.version = version})) {
+    // A HOMER that is in use: one that shows nothing at all is not believed.
+    sip::CapturedMessage other;
+    other.bytes =
+        "OPTIONS sip:192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP 192.0.2.2;branch=z9hG4bKo\r\n"
+        "From: <sip:a@example.invalid>;tag=a\r\nTo: <sip:b@example.invalid>\r\n"
+        "Call-ID: other@192.0.2.2\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n";
+    other.time = SystemClock().Now();
+    homer_->Add({.message = other, .profile = "1_call"});
+  }
+
+  absl::StatusOr<std::shared_ptr<SipCapture>> Make() override {
+    return MakeHomerCapture(
+        {.url = homer_->url(),
+         .user = "admin",
+         .password = "sipcapture",
+         .read = {.ingest_delay = milliseconds(0), .requery_interval = milliseconds(10)}});
+  }
+  absl::Status Feed(const std::string&, const sip::CapturedMessage& message) override {
+    homer_->Add(message);
+    return absl::OkStatus();
+  }
+  absl::Status BreakConnection() override {
+    homer_->RefuseConnections(true);
+    return absl::OkStatus();
+  }
+  absl::Status HealConnection() override {
+    homer_->RefuseConnections(false);
+    return absl::OkStatus();
+  }
+  absl::Status BlockSource() override {
+    homer_->Freeze(true);
+    return absl::OkStatus();
+  }
+  absl::Status UnblockSource() override {
+    homer_->Freeze(false);
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::unique_ptr<FakeHomer> homer_;
+};
+
+const bool registered = [] {
+  const std::pair<const char*, FakeHomer::Version> versions[] = {
+      {"HomerApp1515", FakeHomer::Version::kHomerApp1_5_15},
+      {"HomerApp1520", FakeHomer::Version::kHomerApp1_5_20},
+      {"Homer11", FakeHomer::Version::kHomer11}};
+  for (const auto& [name, version] : versions) {
+    conformance::RegisterSipCaptureConformance(
+        name, [version = version] { return std::make_unique<HomerHarness>(version); });
+  }
+  return true;
+}();
+
+}  // namespace
+}  // namespace sipheal
