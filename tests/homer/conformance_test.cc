@@ -2,8 +2,18 @@
 // The captures from HOMER against the contract of captures.
 #include "sipheal/conformance/gtest.h"
 
+#include <gtest/gtest.h>
+#include <libpq-fe.h>
+
+#include <optional>
+#include <string>
+#include <utility>
+
 #include "sipheal/adapters/homer.h"
 #include "sipheal/testing/fake_homer.h"
+#include "tests/homer/homer_tables.h"
+#include "tests/support/postgres_server.h"
+#include "tests/support/tcp_proxy.h"
 
 namespace sipheal {
 namespace {
@@ -57,7 +67,56 @@ class HomerHarness final : public conformance::SipCaptureHarness {
   const std::unique_ptr<FakeHomer> homer_;
 };
 
+// HOMER's own tables on a real server.
+class HomerSqlHarness final : public conformance::SipCaptureHarness {
+ public:
+  ~HomerSqlHarness() override { PQfinish(holder_); }
+
+  absl::StatusOr<std::shared_ptr<SipCapture>> Make() override {
+    if (server_ == nullptr) return absl::UnimplementedError("no PostgreSQL on this machine");
+    tables_.emplace(*server_);
+    proxy_.emplace(server_->port());
+    return MakeHomerSqlCapture(
+        {.dsn = tables_->Dsn(proxy_->port()),
+         .read = {.ingest_delay = milliseconds(0), .requery_interval = milliseconds(10)}});
+  }
+  absl::Status Feed(const std::string&, const sip::CapturedMessage& message) override {
+    tables_->Add(message);
+    return absl::OkStatus();
+  }
+  absl::Status BreakConnection() override {
+    proxy_->Break();
+    return absl::OkStatus();
+  }
+  absl::Status HealConnection() override {
+    proxy_->Mend();
+    return absl::OkStatus();
+  }
+  // Somebody holds the tables.
+  absl::Status BlockSource() override {
+    holder_ = PQconnectdb(tables_->Dsn().c_str());
+    PQclear(PQexec(holder_, "BEGIN"));
+    PGresult* const result = PQexec(holder_, "LOCK TABLE hep_proto_1_call");
+    const bool held = PQresultStatus(result) == PGRES_COMMAND_OK;
+    PQclear(result);
+    return held ? absl::OkStatus() : absl::InternalError(PQerrorMessage(holder_));
+  }
+  absl::Status UnblockSource() override {
+    PQfinish(holder_);
+    holder_ = nullptr;
+    return absl::OkStatus();
+  }
+
+ private:
+  testing::PostgresServer* const server_ = testing::PostgresServer::Shared();
+  std::optional<testing::HomerTables> tables_;
+  std::optional<testing::TcpProxy> proxy_;
+  PGconn* holder_ = nullptr;
+};
+
 const bool registered = [] {
+  conformance::RegisterSipCaptureConformance("HomerSql",
+                                             [] { return std::make_unique<HomerSqlHarness>(); });
   const std::pair<const char*, FakeHomer::Version> versions[] = {
       {"HomerApp1515", FakeHomer::Version::kHomerApp1_5_15},
       {"HomerApp1520", FakeHomer::Version::kHomerApp1_5_20},
