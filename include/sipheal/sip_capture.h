@@ -12,7 +12,9 @@
 //                      Cancelled within 100 ms of ctx.stop being requested.
 //  [Each]        SC-3  One result for each Call-ID asked, in order; a Call-ID never seen is
 //                      kMissing, not an error.
-//  [Errors]      SC-4  A source that cannot be reached or fails is Unavailable, never kMissing.
+//  [Errors]      SC-4  A source that cannot be reached or fails is Unavailable, never kMissing. One
+//                      that knows some of the Call-IDs all the same may say so for the others alone
+//                      (DialogCapture::status).
 //  [Exact]       SC-5  Call-IDs are compared byte by byte; no message of another Call-ID is
 //                      returned.
 //  [Provenance]  SC-6  Messages carry source, destination, transport, time and agent as
@@ -41,10 +43,13 @@ enum class Completeness {
 };
 
 // What is known of one Call-ID. A source that folds fills `dialogs`, one that stores fills
-// `messages`.
+// `messages`; where both are filled, they are two parts of what was seen (sip/combine_dialogs.h).
 struct DialogCapture {
   std::string call_id;
   Completeness completeness = Completeness::kMissing;
+  // Not OK: a source that may know more of this Call-ID did not answer. What is here is true as far
+  // as it goes; what is not here may be there.
+  absl::Status status;
   std::vector<sip::DialogState> dialogs;
   std::vector<sip::CapturedMessage> messages;
 };

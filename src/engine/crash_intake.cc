@@ -318,7 +318,7 @@ void Engine::Rebuild(const std::vector<RecoveryPtr>& recoveries, const std::stri
       },
       [this, recoveries, instance, failures](const Result& inputs) {
         if (inputs.ok()) {
-          Planned(recoveries, *inputs);
+          Planned(recoveries, *inputs, instance, failures);
         } else {
           PlanLater(recoveries, instance, failures, inputs.status());
         }
@@ -346,12 +346,21 @@ void Engine::PlanLater(const std::vector<RecoveryPtr>& recoveries, const std::st
 }
 
 void Engine::Planned(const std::vector<RecoveryPtr>& recoveries,
-                     const std::vector<PlanInput>& inputs) {
+                     const std::vector<PlanInput>& inputs, const std::string& instance,
+                     int failures) {
+  // Of these a part of what was captured is out of reach, and it may change the verdict.
+  std::vector<RecoveryPtr> unclear;
+  absl::Status why;
   for (std::size_t i = 0; i < recoveries.size(); ++i) {
     const RecoveryPtr& recovery = recoveries[i];
     if (!IsOpen(*recovery) || LivesOnUntouched(recovery)) continue;
     const PlanInput& input = inputs[i];
     recovery->plan = MakePlan(input, options_);
+    if (!input.capture.status.ok() && MoreEvidenceMayHelp(recovery->plan.verdict)) {
+      unclear.push_back(recovery);
+      why = input.capture.status;
+      continue;
+    }
     recovery->used_before = input.used;
     recovery->capture_is_complete = input.capture.completeness == Completeness::kOwnInterface;
     recovery->stage = RecoveryStage::kRebuilt;
@@ -382,6 +391,7 @@ void Engine::Planned(const std::vector<RecoveryPtr>& recoveries,
         break;
     }
   }
+  if (!unclear.empty()) PlanLater(unclear, instance, failures, why);
   PlaceAll();
 }
 

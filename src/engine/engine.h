@@ -74,7 +74,8 @@ class Engine final : public Healer {
                int failures);
   void PlanLater(const std::vector<RecoveryPtr>& recoveries, const std::string& instance,
                  int failures, const absl::Status& status);
-  void Planned(const std::vector<RecoveryPtr>& recoveries, const std::vector<PlanInput>& inputs);
+  void Planned(const std::vector<RecoveryPtr>& recoveries, const std::vector<PlanInput>& inputs,
+               const std::string& instance, int failures);
   void TakeOverUnfinished();
   void TakeOver(const UnfinishedRecovery& unfinished, const Lease& lease);
   void ExpectAllStored();

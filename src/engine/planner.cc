@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "base/absl_compat.h"
 #include "base/status_macros.h"
+#include "sipheal/sip/combine_dialogs.h"
 #include "sipheal/sip/dialog_codec.h"
 #include "sipheal/sip/dialog_folder.h"
 
@@ -27,8 +28,8 @@ bool TagsFit(const Session& session, const std::string& local_tag, const std::st
 // The dialogs of the session's Call-ID as the dead incarnation saw them.
 std::vector<DialogState> Candidates(const PlanInput& input) {
   std::vector<DialogState> dialogs = input.capture.dialogs;
-  if (dialogs.empty() && !input.capture.messages.empty()) {
-    dialogs = sip::Rebuild(input.capture.messages, input.identity, {});
+  if (!input.capture.messages.empty()) {
+    sip::CombineDialogs(sip::Rebuild(input.capture.messages, input.identity, {}), dialogs);
   }
   std::erase_if(dialogs, [&](const DialogState& dialog) {
     return dialog.call_id != input.session.call_id ||
@@ -150,6 +151,19 @@ Plan MakePlan(const PlanInput& input, const HealerOptions& options) {
   plan.step = options.end_unrecoverable && MayEndWithBye(*plan.dialog, judge) ? PlannedStep::kBye
                                                                               : PlannedStep::kClose;
   return plan;
+}
+
+bool MoreEvidenceMayHelp(const Verdict& verdict) {
+  switch (verdict.token) {
+    case VerdictToken::kIncomplete:
+    case VerdictToken::kConflicting:
+    case VerdictToken::kForged:
+    case VerdictToken::kEarly:
+    case VerdictToken::kExpired:
+      return true;
+    default:
+      return false;
+  }
 }
 
 absl::StatusOr<RequestVariables> MakeVariables(const DialogState& dialog,

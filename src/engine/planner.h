@@ -56,6 +56,9 @@ struct PlanInput {
 // Pure; may be called from any thread.
 Plan MakePlan(const PlanInput& input, const HealerOptions& options);
 
+// Whether a source that did not answer might still turn this verdict.
+bool MoreEvidenceMayHelp(const sip::Verdict& verdict);
+
 // The variables of the next request in `dialog`.
 struct RequestVariables {
   std::vector<sip::ChannelVariable> variables;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "sip/blind_refresh.h"
 #include "sip/derive_internal.h"
 #include "sip/message_notes.h"
 #include "sipheal/sip/uri.h"
@@ -289,9 +290,9 @@ void Derivation::DeriveTarget(Draft& draft) const {
   if (state.remote_target.empty() || (blind != nullptr && shown == nullptr)) {
     draft.missing.Add(Field::kRemoteTarget);
     if (blind != nullptr && off_path && blind == by_server.fact) {
-      Warn(state, "an answer from elsewhere named the target, and its request was not captured");
+      Warn(state, std::string(kOwnRefreshNotCaptured));
     } else if (blind != nullptr && blind != draft.contested_reinvite) {
-      Warn(state, "a refresh of the peer was answered, but not captured");
+      Warn(state, std::string(kPeersRefreshNotCaptured));
     }
   } else if (proof != nullptr) {
     Cite(draft, Field::kRemoteTarget, *proof, reason);

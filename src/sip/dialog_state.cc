@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "sip/decimal_less.h"
 #include "sipheal/sip/verdict.h"
 
 namespace sipheal::inline v0_1::sip {
@@ -45,13 +46,6 @@ constexpr std::array<std::string_view, 11> kVerdictNames = {
     "recoverable", "ended",       "ending", "early",   "needs_new_flow", "no_endpoint",
     "incomplete",  "conflicting", "forged", "expired", "refused",
 };
-
-// Compares decimal numbers of any length.
-bool DecimalLess(std::string_view a, std::string_view b) {
-  while (a.size() > 1 && a.front() == '0') a.remove_prefix(1);
-  while (b.size() > 1 && b.front() == '0') b.remove_prefix(1);
-  return a.size() != b.size() ? a.size() < b.size() : a < b;
-}
 
 }  // namespace
 

@@ -9,6 +9,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   sip/call_store.cc
   sip/call_table.cc
   sip/codec_fields.cc
+  sip/combine_dialogs.cc
   sip/compact_sdp.cc
   sip/derive.cc
   sip/derive_connected.cc
@@ -59,6 +60,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
 list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/sip/address.h
   sipheal/sip/captured_message.h
+  sipheal/sip/combine_dialogs.h
   sipheal/sip/dialog_codec.h
   sipheal/sip/dialog_folder.h
   sipheal/sip/dialog_state.h
