@@ -234,18 +234,29 @@ class Combination {
            moved_by(kOwnRefreshNotCaptured, Field::kLocalSeq, &DialogState::local_seq);
   }
 
-  // A request of the peer after the one that gave the target, of which it saw no acceptance: the
-  // other may have.
+  // A request of the peer after the one that gave the target, of which it saw no acceptance, or a
+  // Contact that the server had not used yet: the other may have seen more.
   static bool HasOpenRefresh(const DialogState& state) {
     const CaptureTime target = TimeOf(state, Field::kRemoteTarget);
-    return TimeOf(state, Field::kPendingTarget) > target ||
+    return TimeOf(state, Field::kPendingTarget) > target || !state.contact_target.empty() ||
            std::any_of(
                state.conflicts.begin(), state.conflicts.end(), [&](const sip::Conflict& conflict) {
                  return conflict.field == Field::kRemoteTarget && conflict.message.time > target;
                });
   }
 
+  // Whether the other knows that the very request which gave the target was not accepted.
+  static bool Refutes(const DialogState& witness, const DialogState& state) {
+    return std::any_of(witness.conflicts.begin(), witness.conflicts.end(),
+                       [&](const sip::Conflict& conflict) {
+                         return conflict.field == Field::kRemoteTarget &&
+                                conflict.message.time == TimeOf(state, Field::kRemoteTarget) &&
+                                SameTarget(conflict.loser, state.remote_target);
+                       });
+  }
+
   void CombineTarget() {
+    const bool refuted = Refutes(other_, dialog_) || Refutes(dialog_, other_);
     target_is_unknown_ = MovedUnseen(other_, dialog_) || MovedUnseen(dialog_, other_);
     if (!other_.remote_target.empty() && !target_is_unknown_) {
       const auto assign = [this] {
@@ -257,8 +268,8 @@ class Combination {
         assign();
         Cite(Field::kRemoteTarget);
       } else if (!SameTarget(dialog_.remote_target, other_.remote_target)) {
-        Take(Field::kRemoteTarget, WhichIsNewer(Field::kRemoteTarget), other_.remote_target,
-             dialog_.remote_target, assign);
+        Take(Field::kRemoteTarget, refuted ? Newer::kUndecided : WhichIsNewer(Field::kRemoteTarget),
+             other_.remote_target, dialog_.remote_target, assign);
       } else if (TimeOf(other_, Field::kRemoteTarget) > TimeOf(dialog_, Field::kRemoteTarget)) {
         Cite(Field::kRemoteTarget);
       }
@@ -449,6 +460,28 @@ class Combination {
     }
   }
 
+  // A BYE that one of them did not believe, as it came from a host that was new to it: the other
+  // may know the host. When it saw the BYE itself, it has judged already.
+  void DoubtEnds() {
+    const auto doubt = [this](const DialogState& state, const DialogState& without) {
+      for (const sip::Conflict& conflict : state.conflicts) {
+        if (conflict.field != Field::kEnd || conflict.undecided) continue;
+        const bool judged = std::any_of(
+            without.conflicts.begin(), without.conflicts.end(), [&](const sip::Conflict& one) {
+              return one.field == Field::kEnd && one.message.time == conflict.message.time;
+            });
+        if (!judged) doubts_.push_back(conflict);
+      }
+    };
+    doubt(dialog_, other_);
+    doubt(other_, dialog_);
+    for (sip::Conflict& one : doubts_) {
+      one.undecided = true;
+      one.reason = "a BYE that only one of two captures has, and did not believe";
+      dialog_.conflicts.push_back(std::move(one));
+    }
+  }
+
   void CombineRest() {
     for (const DialogUsage& usage : other_.usages) {
       const auto same =
@@ -479,6 +512,7 @@ class Combination {
     dialog_.created_at = Earlier(dialog_.created_at, other_.created_at);
     dialog_.confirmed_at = Earlier(dialog_.confirmed_at, other_.confirmed_at);
     dialog_.last_seen = std::max(dialog_.last_seen, other_.last_seen);
+    DoubtEnds();
     AddNew(other_.conflicts, dialog_.conflicts);
     AddNew(other_.warnings, dialog_.warnings);
     dialog_.quarantined = std::max(dialog_.quarantined, other_.quarantined);
@@ -495,6 +529,7 @@ class Combination {
 
   const DialogState& other_;
   DialogState& dialog_;
+  std::vector<sip::Conflict> doubts_;
   bool target_is_unknown_ = false;
   bool timer_is_theirs_ = false;
   bool timer_differs_ = false;

@@ -293,7 +293,7 @@ bool SameRequest(const std::vector<DialogState>& part, const DialogState& dialog
 
 std::uint64_t Calls() {
   const char* const longer = std::getenv("SIPHEAL_LONG");
-  return longer != nullptr && std::string(longer) == "1" ? 200'000 : 4'000;
+  return longer != nullptr && std::string(longer) == "1" ? 100'000 : 4'000;
 }
 
 // F92: random calls, of which each of two captures got a random part. What both prove together is
