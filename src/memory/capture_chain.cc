@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "sipheal/adapters/capture_chain.h"
+#include "sipheal/capture_chain.h"
 
 #include <algorithm>
 #include <condition_variable>

@@ -3,5 +3,5 @@ list(APPEND SIPHEAL_CORE_SOURCES
   memory/memory_session_store.cc
   memory/memory_sip_capture.cc)
 list(APPEND SIPHEAL_CORE_HEADERS
-  sipheal/adapters/capture_chain.h
+  sipheal/capture_chain.h
   sipheal/adapters/memory.h)

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Several captures as one, with members that fail, hang, throw, and answer what nobody asked.
-#include "sipheal/adapters/capture_chain.h"
+#include "sipheal/capture_chain.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
