@@ -36,8 +36,7 @@ struct LedgerEntry {
   int status = 0;  // of the final answer
   int ack = -1;    // of a 2xx to an INVITE
   int refusal_ack = -1;
-  // The peer moved: what it says from there unanswered need not be believed (rule 12.2).
-  bool from_new_host = false;
+  std::string hop;  // next to the server
   // The peer's reliable provisional answers, and the PRACK for each.
   std::vector<std::pair<int, int>> reliable;
 };
@@ -155,6 +154,9 @@ struct GeneratedCall {
   std::vector<std::unique_ptr<Leg>> legs;
   std::vector<Note> notes;
   std::vector<std::int64_t> times;  // by note
+  std::vector<std::string> hops;    // by note: where it came from or went to
+  // By note: the hosts that its Contact and Record-Route name by address.
+  std::vector<std::vector<std::string>> named_hosts;
   std::vector<LedgerEntry> ledger;
   int opening_trying = -1;  // the 100 to the first INVITE
   sip::Transport transport = sip::Transport::kUdp;

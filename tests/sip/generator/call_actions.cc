@@ -54,6 +54,7 @@ void Simulation::MaybeMove(UserAgent& agent, bool may_change_host) {
   if (!dice_.Chance(25)) return;
   if (may_change_host && !ipv6_ && agent.name.empty() && dice_.Chance(40)) {
     agent.ip = "198.51.100." + std::to_string(dice_.Range(100, 250));
+    agent.host.clear();
   }
   agent.contact = agent.ContactUri("moved" + dice_.Hex(3) + '@');
 }
@@ -65,6 +66,7 @@ void Simulation::Refresh(Leg& leg, bool by_server, bool update) {
   const bool confirmed = leg.stage == Stage::kConfirmed;
   const std::string old_contact = agent.contact;
   const std::string old_ip = agent.ip;
+  const std::string old_host = agent.host;
   const bool held = agent.holds;
   const std::string original_ip = leg.peer.ip;
   if (confirmed) MaybeMove(agent, !by_server);
@@ -122,6 +124,7 @@ void Simulation::Refresh(Leg& leg, bool by_server, bool update) {
     leg.pending_target.clear();
     agent.contact = old_contact;
     agent.ip = old_ip;
+    agent.host = old_host;
     agent.holds = held;  // what was refused was never in force; its version stays used up
     if (update) return;
     // Without the request it may have been there before, and what was agreed on a part of it.

@@ -246,7 +246,7 @@ void Simulation::AnsweredToServer(Leg& leg, const Transaction& invite, const Ses
   leg.server_side.target = leg.peer.contact;
   std::vector<std::vector<int>> proofs = {{id, invite.id}};
   // That there are no routes is shown by a peer that answers itself (rule 2.12).
-  const bool answers_itself = invite.hop == leg.peer.address() && leg.peer.name.empty();
+  const bool answers_itself = invite.hop == leg.peer.address() && leg.peer.gives_address();
   if (!as_seen.record_route.empty() || answers_itself) proofs.push_back({id});
   Record(leg, Fact::kRoute, Joined(leg.server_side.route_set), {id}, proofs, Change::By::kAnybody);
   Record(leg, Fact::kTarget, leg.peer.contact, {id}, {{id}});

@@ -35,11 +35,46 @@ bool TimedOut(const LegCheck& check, const LedgerEntry& entry) {
   return entry.final < 0 && check.call.end_us - check.TimeOf(entry.request) > k64T1;
 }
 
-// It need not be believed (rule 12.2): the peer moved, or the hop that stays in the call is known
-// by one message only, which was lost.
+// What was captured shows this host next to the server in the dialog (rule 12.2): it is that of the
+// opening, or named there by address, or the server spoke to it or agreed with it later.
+bool KnowsHost(const LegCheck& check, const std::string& hop) {
+  const sip::IpAddress host = sip::Endpoint::Parse(hop)->ip;
+  const auto was_at = [&](int id) {
+    return check.Survives(id) &&
+           sip::Endpoint::Parse(check.call.hops[static_cast<std::size_t>(id)])->ip == host;
+  };
+  const auto named = [&](int id) {
+    if (!check.Survives(id)) return false;
+    const auto& hosts = check.call.named_hosts[static_cast<std::size_t>(id)];
+    return std::any_of(hosts.begin(), hosts.end(),
+                       [&](const std::string& one) { return *sip::IpAddress::Parse(one) == host; });
+  };
+  for (const LedgerEntry& entry : check.call.ledger) {
+    if (entry.leg != check.number) continue;
+    const bool opening = check.call.notes[static_cast<std::size_t>(entry.request)].first_invite;
+    std::vector<int> answers = entry.provisional;
+    answers.push_back(entry.final);
+    if (opening) {
+      if (was_at(entry.request) || std::any_of(answers.begin(), answers.end(), was_at)) return true;
+      const bool answered = entry.by_server && std::any_of(answers.begin(), answers.end(), named);
+      if (answered || (!entry.by_server && named(entry.request))) return true;
+    } else if (entry.by_server) {
+      if (check.Any(answers) && was_at(entry.request)) return true;
+      if (check.Survives(entry.request) && std::any_of(answers.begin(), answers.end(), named)) {
+        return true;
+      }
+    } else if (Accepted(entry) && was_at(entry.final)) {
+      return true;
+    }
+    if (entry.by_server && was_at(entry.ack)) return true;
+  }
+  return false;
+}
+
+// It need not be believed: nothing shows that the host is one of this dialog (rule 12.2).
 bool MayBeOffPath(const LegCheck& check, const LedgerEntry& entry) {
   return !entry.by_server &&
-         (entry.from_new_host || (!check.lossless() && !check.leg.was_confirmed));
+         (!KnowsHost(check, entry.hop) || (!check.lossless() && !check.leg.was_confirmed));
 }
 
 std::optional<std::int64_t> ExpiresAt(const LegCheck& check, const LedgerEntry& entry) {
@@ -97,8 +132,12 @@ void Open(LegCheck& check) {
     if (found != nullptr) ++known;
     if (!IsOpen(entry)) {
       // Nobody can tell that it is over when what ended it was not captured.
+      const bool acknowledged =
+          check.Survives(entry.ack) &&
+          (entry.by_server ||
+           KnowsHost(check, check.call.hops[static_cast<std::size_t>(entry.ack)]));
       const bool ended = entry.method == "INVITE" && Accepted(entry)
-                             ? check.Survives(entry.ack)
+                             ? acknowledged
                              : check.Survives(entry.final) || check.Survives(entry.refusal_ack);
       if (found != nullptr && ended) check.Fail("open", Name(entry), "done, as was captured");
       continue;
@@ -177,11 +216,11 @@ void Deadline(LegCheck& check) {
   std::optional<std::int64_t> truth = FirstClock(check, false);
   const std::optional<std::int64_t> timer = TimerClock(check);
   if (timer && (!truth || *timer < *truth)) truth = timer;
-  const bool untold = std::any_of(
-      check.call.ledger.begin(), check.call.ledger.end(), [&](const LedgerEntry& entry) {
-        return entry.leg == check.number && IsOpen(entry) &&
-               (TimedOut(check, entry) || (entry.from_new_host && !entry.by_server));
-      });
+  const bool untold = std::any_of(check.call.ledger.begin(), check.call.ledger.end(),
+                                  [&](const LedgerEntry& entry) {
+                                    return entry.leg == check.number && IsOpen(entry) &&
+                                           (TimedOut(check, entry) || MayBeOffPath(check, entry));
+                                  });
   if (!untold) check.Equal("deadline", text(found), text(truth));
 }
 

@@ -28,6 +28,7 @@ struct Message {
   Party to;
   std::string call_id;
   std::string contact;             // URI; empty: no Contact
+  std::string second_contact;      // another one behind it, which counts for nothing (rule 10.9)
   std::vector<std::string> extra;  // whole header lines
   std::string sdp;
 };
@@ -47,6 +48,8 @@ struct Style {
   bool folds_values = false;   // Via, Call-ID, CSeq and Contact over several lines, too
   bool via_row = false;        // all Via values in one row
   bool bare_contact = false;   // Contact without <> where that is allowed
+  bool any_order = false;      // header rows in any order, those of one name in theirs
+  bool mixed_compact = false;  // some names compact, others not
 };
 
 std::string Render(const Message& message, const Style& style);

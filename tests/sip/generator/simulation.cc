@@ -17,7 +17,10 @@ std::vector<sip::CapturedMessage> GeneratedCall::Messages() const {
 GeneratedCall Generate(std::uint64_t seed) { return Simulation(seed).Run(); }
 
 Simulation::Simulation(std::uint64_t seed)
-    : dice_(seed), wide_(Dice(~seed).Next()), now_us_(1'700'000'000'000'000) {
+    : dice_(seed),
+      wide_(Dice(~seed).Next()),
+      odd_(Dice(~seed ^ 0x5555).Next()),
+      now_us_(1'700'000'000'000'000) {
   call_.seed = seed;
 }
 
@@ -135,6 +138,7 @@ UserAgent Simulation::MakeUserAgent(bool is_server) {
   if (dice_.Chance(10)) agent.identity.params = ";p=\"a;tag=b\"";
   agent.identity.tag = dice_.Hex(8);
   if (secure_) agent.scheme = "sips:";
+  agent.host = OddHost(agent, is_server);
   if (is_server) {
     agent.contact = agent.ContactUri(dice_.Chance(30) ? "" : "asterisk@");
   } else {
@@ -150,6 +154,13 @@ UserAgent Simulation::MakeUserAgent(bool is_server) {
     agent.contact = agent.ContactUri(dice_.Chance(10) ? "" : "u%20s;er@");
     const std::string tail = dice_.Pick(kTails);
     if (!websocket_ || !tail.starts_with(";transport")) agent.contact += tail;
+  }
+  if (odd_.Chance(20)) {
+    // The one of a server behind a NAT, or that of a phone; none of it is where anybody is.
+    static constexpr const char* kSeenAs[] = {";received=203.0.113.200;rport=40000",
+                                              ";rport=5060;received=203.0.113.201", ";rport=61000",
+                                              ";received=203.0.113.202"};
+    agent.seen_as = odd_.Pick(kSeenAs);
   }
   agent.session.user = is_server ? "root" : "-";
   agent.session.id = std::to_string(dice_.Range(1, 4'000'000'000u));
@@ -172,7 +183,23 @@ UserAgent Simulation::MakeUserAgent(bool is_server) {
   style.folds_values = wide_.Chance(5);
   style.via_row = wide_.Chance(10);
   style.bare_contact = wide_.Chance(8);
+  style.any_order = odd_.Chance(10);
+  style.mixed_compact = odd_.Chance(8);
   return agent;
+}
+
+// Names in any letter case, and addresses written otherwise than most would (RFC 4291 2.2).
+std::string Simulation::OddHost(const UserAgent& agent, bool is_server) {
+  if (!odd_.Chance(12)) return "";
+  if (odd_.Chance(50)) {
+    if (is_server) call_.server.host_names.push_back("pbx.Example.COM");
+    return is_server ? "PBX.example.com" : "Phone.EXAMPLE.net";
+  }
+  if (!agent.ipv6) return "";
+  const std::string low = agent.ip.substr(agent.ip.rfind(':') + 1);
+  return odd_.Chance(50)
+             ? "[2001:DB8:" + std::string(is_server ? "0" : "1") + ":0:0:0:0:" + low + ']'
+             : "[2001:0db8:000" + std::string(is_server ? "0" : "1") + "::00" + low + ']';
 }
 
 void Simulation::MakeProxies() {
@@ -245,7 +272,7 @@ int Simulation::LegNumber(const Leg& leg) const {
 std::string Simulation::ViaOf(const UserAgent& agent, const std::string& branch) const {
   std::string transport(sip::ToString(transport_));
   for (char& c : transport) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
-  return "SIP/2.0/" + transport + ' ' + agent.address() + ";rport;branch=" + branch;
+  return "SIP/2.0/" + transport + ' ' + agent.sent_by() + ";rport;branch=" + branch;
 }
 
 // Methods that refresh the target (rule 4.1).
@@ -254,12 +281,31 @@ bool IsRefresh(const std::string& method) {
          method == "NOTIFY";
 }
 
+// By address, in Contact and Record-Route.
+std::vector<std::string> HostsNamedIn(const Message& message) {
+  std::vector<std::string> hosts;
+  std::vector<std::string> uris = message.record_route;
+  if (!message.contact.empty()) uris.push_back(message.contact);
+  for (const std::string& uri : uris) {
+    const std::size_t colon = uri.find(':') + 1;
+    const std::size_t at = uri.find('@');
+    const std::size_t begin = at == std::string::npos ? colon : at + 1;
+    const std::size_t end =
+        uri[begin] == '[' ? uri.find(']', begin) + 1 : uri.find_first_of(":;?", begin);
+    const auto ip = sip::IpAddress::Parse(uri.substr(begin, end - begin));
+    if (ip) hosts.push_back(ip->ToString());
+  }
+  return hosts;
+}
+
 int Simulation::Capture(const Message& message, bool sent, const std::string& hop, Note note) {
   if (static_cast<int>(call_.notes.size()) >= budget_) throw ServerDied{};
   Pause(300, 50'000);
   const int id = static_cast<int>(call_.notes.size());
   call_.notes.push_back(note);
   call_.times.push_back(now_us_);
+  call_.hops.push_back(hop);
+  call_.named_hosts.push_back(HostsNamedIn(message));
   Copy copy;
   copy.note = id;
   sip::CapturedMessage& captured = copy.message;
@@ -300,7 +346,7 @@ LedgerEntry& Simulation::EntryOf(Leg& leg, const Transaction& transaction) {
   added.cseq = request.cseq;
   added.method = request.method;
   added.request = transaction.id;
-  added.from_new_host = transaction.hop == leg.peer.address() && leg.peer.ip != leg.first_ip;
+  added.hop = transaction.hop;
   return added;
 }
 
@@ -392,6 +438,9 @@ int Simulation::Answer(Leg& leg, const Transaction& request, int status,
   const UserAgent& agent = Agent(leg, by_server);
   Message response = ResponseTo(request.received(), status, options.to_tag);
   if (options.contact) response.contact = agent.contact;
+  if (options.contact && !by_server && odd_.Chance(3)) {
+    response.second_contact = "sip:second@203.0.113.99";
+  }
   if (!options.other_contact.empty()) response.contact = options.other_contact;
   if (options.session != nullptr) response.sdp = options.session->Text();
   response.extra = options.extra;
@@ -407,6 +456,12 @@ int Simulation::Answer(Leg& leg, const Transaction& request, int status,
   // Unreliable answers of one status are one message, of which the first counts (rule 11.5).
   if (!by_server && (status >= 200 || options.rseq != 0)) Says(leg, &response);
   response.via = request.at_server.via;
+  // The Via of who asked, filled in by the next one (rule 3.9).
+  const std::string& seen_as = Agent(leg, request.by_server).seen_as;
+  std::string& via = by_server ? response.via.back() : response.via.front();
+  if (const std::size_t at = via.find(";rport;"); at != std::string::npos && !seen_as.empty()) {
+    via.replace(at, 6, seen_as);
+  }
   if (!by_server) leg.chain.Return(&response);
   note.leg = LegNumber(leg);
   if (status > 100) {

@@ -49,6 +49,7 @@ class Simulation {
   void MakeWorld();
   void MakeProxies();
   UserAgent MakeUserAgent(bool is_server);
+  std::string OddHost(const UserAgent& agent, bool is_server);
   std::string MakeUri(const std::string& user, const std::string& host);
   Leg& AddLeg(int like);
   int LegNumber(const Leg& leg) const;
@@ -136,6 +137,7 @@ class Simulation {
 
   Dice dice_;
   Dice wide_;  // what came later draws from here: who replays a seed finds the call that it was
+  Dice odd_;   // and what came later still
   GeneratedCall call_;
   std::int64_t now_us_;
   int budget_ = 0;

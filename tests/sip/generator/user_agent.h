@@ -57,18 +57,28 @@ struct UserAgent {
   int port = 5060;
   std::string scheme = "sip:";  // of its Contact
   std::string name;             // in its Contact instead of the address (RFC 7118 5); empty: none
+  std::string host;             // the address as it is written, or a name for it; empty: as usual
   bool ipv6 = false;
   Party identity;
   std::string contact;
   Session session;  // the last that it wrote
   bool holds = false;
   bool holds_with_zero = false;  // the way of RFC 2543
+  // What stands in for `;rport` in the Via of its requests as they are answered (RFC 3581); empty:
+  // `;rport` itself.
+  std::string seen_as;
   Style style;
 
   std::string address() const { return (ipv6 ? '[' + ip + ']' : ip) + ':' + std::to_string(port); }
+  // As it writes itself into Via and Contact.
+  std::string sent_by() const {
+    return host.empty() ? address() : host + ':' + std::to_string(port);
+  }
+  // Its Contact shows where it is.
+  bool gives_address() const { return name.empty() && (host.empty() || host.front() == '['); }
   // A Contact of its own; with "user@" or nothing.
   std::string ContactUri(const std::string& user) const {
-    return scheme + user + (name.empty() ? address() : name + ";transport=ws");
+    return scheme + user + (name.empty() ? sent_by() : name + ";transport=ws");
   }
   // A description of what it wants now: a new version when that has changed.
   Session Offer();
