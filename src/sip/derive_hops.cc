@@ -71,6 +71,7 @@ void Derivation::DeriveHops(Draft& draft) const {
     }
     for (const AnswerFact& answer : at->answers) {
       if (Canonical(answer.to_tag) != AnswerTag(draft, *at)) continue;
+      if (IsContested(draft, *at)) continue;
       seen(answer);
       if (at->sent) named(answer.contact);
       named(answer.record_route);

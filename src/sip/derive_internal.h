@@ -133,6 +133,10 @@ class Derivation {
   bool HasRivalBranch(const Transaction& invite) const;
   bool IsBorneOut(const Draft& draft, const Transaction& invite) const;
   void ChooseBranch(Draft& draft) const;
+  // Of answers to an INVITE that was lost, under several branches, any may be somebody's invention.
+  static bool IsContested(const Draft& draft, const Transaction& at) {
+    return draft.contested && at.sent && !at.has_request && at.method == Method::kInvite;
+  }
   void DropSentToItself(Draft& draft) const;
   void NoteForeignCredentials(Draft& draft) const;
   void NoteForeignTags(Draft& draft) const;

@@ -347,8 +347,10 @@ void Derivation::DeriveNextHop(Draft& draft) const {
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {
       const AnswerFact* final = FinalOf(draft, *at);
-      // An unanswered request from elsewhere is not where the peer is.
-      const bool accepted = final != nullptr && final->status < 300;
+      // An unanswered request from elsewhere is not where the peer is. The ACK of a 2xx needs none.
+      bool proved = false;
+      const bool accepted = (final != nullptr && final->status < 300) ||
+                            (at->method == Method::kAck && AckIsFor2xx(*at, &proved) && proved);
       const bool believed = accepted || list == &draft.creating;
       if (at->has_request) {
         if (at->sent) {
@@ -357,7 +359,7 @@ void Derivation::DeriveNextHop(Draft& draft) const {
           newest(heard, at->request);
         }
       }
-      if (!at->sent) continue;
+      if (!at->sent || IsContested(draft, *at)) continue;
       for (const AnswerFact& answer : at->answers) {
         if (Canonical(answer.to_tag) == draft.remote && OnPath(draft, answer))
           newest(heard, answer);

@@ -120,9 +120,12 @@ std::string WhyNewFlow(const DialogState& dialog) {
   if (IsSecure(dialog.transport)) return "a TLS connection to the phone ended with the server";
   if (!target) return {};
   if (target->Param("ob")) return "the phone's flow (RFC 5626) ended with the server";
-  // Over TCP the phone can be called back where it listens; behind a NAT it cannot.
+  // Over TCP the phone can be called back where it listens; behind a NAT it cannot. Where the
+  // server spoke to it at its Contact, what was heard from elsewhere came through a proxy that
+  // left.
   std::optional<IpAddress> ip = IpAddress::Parse(host);
   if (ip && !dialog.observed_source.ip.empty() && *ip != dialog.observed_source.ip) {
+    if (*ip == dialog.next_hop.ip) return {};
     return "the phone's TCP connection through a NAT ended with the server";
   }
   const bool transport_named = target->transport() == Transport::kTcp;

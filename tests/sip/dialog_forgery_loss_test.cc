@@ -133,6 +133,9 @@ TEST(ForgeryAndLoss, Rule12_4_WhereNothingTellsWhichBranchWasTheServersNothingIs
     EXPECT_THAT(dialog.conflicts, Not(IsEmpty()));
     EXPECT_FALSE(sip::Judge(dialog).recoverable());
     EXPECT_THAT(dialog.open_transactions, SizeIs(1)) << "it is one INVITE";
+    EXPECT_THAT(dialog.seen_hosts, IsEmpty()) << "the attacker's may be one of them";
+    EXPECT_EQ(dialog.observed_source, sip::Endpoint());
+    EXPECT_EQ(dialog.next_hop, sip::Endpoint());
   }
 }
 

@@ -222,6 +222,51 @@ TEST(NextRequest, ATcpPhoneThatListensCanBeCalledBack) {
   EXPECT_TRUE(call.Judge().recoverable()) << sip::Explain(call.Only(), call.Judge());
 }
 
+// The proxy that brought the answer did not stay, and the phone has not been heard without it
+// since.
+TEST(NextRequest, ATcpPhoneBehindAProxyThatLeftIsWhereTheServerSpokeToIt) {
+  CallScript call;
+  call.transport = sip::Transport::kTcp;
+  const Request invite = call.Send({.peer = "203.0.113.1:5060"});
+  call.Reply(invite, {.to_tag = "b", .contact = "<sip:u@198.51.100.7:5070;transport=tcp>"});
+  call.Send({.method = "ACK",
+             .to_tag = "b",
+             .uri = "sip:u@198.51.100.7:5070;transport=tcp",
+             .peer = "198.51.100.7:5070"});
+  EXPECT_TRUE(call.Judge().recoverable()) << sip::Explain(call.Only(), call.Judge());
+}
+
+// Its ACK is the first message that came without the proxy.
+TEST(NextRequest, Rule3_8_AfterTheAckThePeerIsWhereThatCameFrom) {
+  CallScript call;
+  const Request invite =
+      call.Receive({.contact = "<sip:u@198.51.100.7:5070>", .peer = "203.0.113.1:5060"});
+  call.Reply(invite, {.to_tag = "b"});
+  EXPECT_EQ(call.Only().next_hop.ToString(), "203.0.113.1:5060");
+  call.Receive({.method = "ACK", .to_tag = "b", .peer = "198.51.100.7:5070"});
+  EXPECT_EQ(call.Only().next_hop.ToString(), "198.51.100.7:5070");
+  EXPECT_EQ(call.Only().observed_source.ToString(), "198.51.100.7:5070");
+}
+
+// Somebody who has seen the tags, but is nowhere in the dialog (rule 12.2).
+TEST(NextRequest, Rule3_8_AnAckFromAHostThatTheDialogNeverNamedShowsNoHop) {
+  CallScript call;
+  const Request invite = call.Receive({});
+  call.Reply(invite, {.to_tag = "b"});
+  call.Receive({.method = "ACK", .to_tag = "b", .peer = "6.6.6.6:5060"});
+  EXPECT_EQ(call.Only().next_hop.ToString(), kPeer);
+  EXPECT_EQ(call.Only().observed_source.ToString(), kPeer);
+}
+
+TEST(NextRequest, ATcpPhoneThatSpeaksFromElsewhereThanItsContactNeedsANewFlow) {
+  CallScript call;
+  call.transport = sip::Transport::kTcp;
+  const Request invite = call.Receive(
+      {.contact = "<sip:u@10.0.0.7:5060;transport=tcp>", .peer = "198.51.100.7:41000"});
+  call.Reply(invite, {.to_tag = "b"});
+  EXPECT_EQ(call.Judge().token, VerdictToken::kNeedsNewFlow);
+}
+
 TEST(NextRequest, Rule3_14_AGruuIsKeptAsItIs) {
   CallScript call;
   Request invite = call.Send({});
