@@ -5,6 +5,7 @@
 //   SIPHEAL_LONG=1           ten times as many (a million dialogs)
 //   SIPHEAL_DIALOG_SEED=N    this one alone, with all of it printed
 //   SIPHEAL_DIALOG_SEEDS=N-M the calls of these seeds
+//   SIPHEAL_DIALOG_FAILURES  after how many wrong ones to stop; else five
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -41,6 +42,11 @@ std::size_t InFull(std::size_t plain) {
   return (full ? plain * 10 : plain) / (kSanitized ? 20 : 1);
 }
 
+int Most() {
+  const char* const most = std::getenv("SIPHEAL_DIALOG_FAILURES");
+  return most != nullptr ? std::stoi(most) : 5;
+}
+
 TEST(GeneratedDialogs, AreEqualToTheTruthOrUnknownForWantOfEvidence) {
   generator::Tally tally;
   if (const char* seed = std::getenv("SIPHEAL_DIALOG_SEED"); seed != nullptr) {
@@ -62,7 +68,7 @@ TEST(GeneratedDialogs, AreEqualToTheTruthOrUnknownForWantOfEvidence) {
   const bool counted = last == UINT64_MAX;
   int failures = 0;
   std::uint64_t seed = first - 1;
-  while ((counted ? tally.dialogs < wanted : seed < last) && failures < 5) {
+  while ((counted ? tally.dialogs < wanted : seed < last) && failures < Most()) {
     const GeneratedCall call = generator::Generate(++seed);
     const auto rebuilt = sip::Rebuild(call.Messages(), call.server);
     const auto problems = generator::Check(call, rebuilt, &tally);

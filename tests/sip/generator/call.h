@@ -52,7 +52,10 @@ struct Note {
   std::uint32_t remote_seq = 0;   // the server accepted this number
   std::uint64_t sdp_version = 0;  // the server wrote this version
   bool over = false;              // the dialog is over or ending
+  bool sent = false;              // by the server
   bool first_invite = false;
+  bool reliable = false;   // a provisional answer with a number of its own (RFC 3262)
+  bool described = false;  // an answer with a session description
 };
 
 // Facts that replace each other in the course of the dialog.
@@ -155,11 +158,13 @@ struct GeneratedCall {
   std::vector<Note> notes;
   std::vector<std::int64_t> times;  // by note
   std::vector<std::string> hops;    // by note: where it came from or went to
+  std::vector<int> statuses;        // by note; 0: a request
   // By note: the hosts that its Contact and Record-Route name by address.
   std::vector<std::vector<std::string>> named_hosts;
   std::vector<LedgerEntry> ledger;
   int opening_trying = -1;  // the 100 to the first INVITE
   sip::Transport transport = sip::Transport::kUdp;
+  bool connects = false;       // whoever opens a connection has a port of its own for it
   bool secure = false;         // RFC 3261 12.1
   std::vector<Copy> copies;    // in the order of capture; what was lost is gone
   std::vector<bool> survives;  // by note

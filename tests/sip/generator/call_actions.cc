@@ -233,13 +233,12 @@ void Simulation::OutOfOrder(Leg& leg) {
 
 void Simulation::Hangup(Leg& leg, bool by_server) {
   Note over;
-  over.over = by_server || !leg.peer_changed_host;
+  over.over = true;
   const Transaction bye = Send(leg, by_server, DialogOf(leg, by_server).Request("BYE"), over);
   leg.end = by_server ? sip::DialogEnd::kByeSent : sip::DialogEnd::kByeUnanswered;
   if (by_server) Reached(leg, Stage::kOver, {bye.id});
   if (dice_.Chance(15)) return;
   const int status = dice_.Chance(90) ? 200 : 481;
-  over.over = true;
   const int id = Answer(leg, bye, by_server ? status : 200, {}, over);
   if (by_server) return;
   leg.end = sip::DialogEnd::kByeAnswered;

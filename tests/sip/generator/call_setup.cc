@@ -45,8 +45,8 @@ void Simulation::RefusedAttempt(std::uint32_t cseq, const Session* offer) {
   const std::string branch = Branch();
   Message invite = FirstInvite(cseq, branch, offer);
   if (!call_.server_called) invite = chain_.Forward(invite, true, true, branch);
-  std::string hop = chain_.Neighbour(call_.server_called, true);
-  if (hop.empty()) hop = peer_.address();
+  const std::string hop =
+      Hop(chain_.Neighbour(call_.server_called, true), peer_, call_.server_called);
   Note note;
   note.first_invite = true;
   if (call_.server_called) note.local_seq = cseq;
@@ -87,8 +87,7 @@ void Simulation::ServerCalls() {
   first.by_server = true;
   first.at_server = invite;
   first.at_peer = chain_.Forward(invite, true, true, branch);
-  first.hop = chain_.Neighbour(true, true);
-  if (first.hop.empty()) first.hop = peer_.address();
+  first.hop = Hop(chain_.Neighbour(true, true), peer_, true);
   Note note;
   note.first_invite = true;
   note.local_seq = cseq;
@@ -246,7 +245,7 @@ void Simulation::AnsweredToServer(Leg& leg, const Transaction& invite, const Ses
   leg.server_side.target = leg.peer.contact;
   std::vector<std::vector<int>> proofs = {{id, invite.id}};
   // That there are no routes is shown by a peer that answers itself (rule 2.12).
-  const bool answers_itself = invite.hop == leg.peer.address() && leg.peer.gives_address();
+  const bool answers_itself = leg.chain.Neighbour(true, true).empty() && leg.peer.gives_address();
   if (!as_seen.record_route.empty() || answers_itself) proofs.push_back({id});
   Record(leg, Fact::kRoute, Joined(leg.server_side.route_set), {id}, proofs, Change::By::kAnybody);
   Record(leg, Fact::kTarget, leg.peer.contact, {id}, {{id}});
@@ -300,8 +299,7 @@ void Simulation::PeerCalls() {
   Transaction first;
   first.at_peer = invite;
   first.at_server = chain_.Forward(invite, true, true, branch);
-  first.hop = chain_.Neighbour(false, true);
-  if (first.hop.empty()) first.hop = peer_.address();
+  first.hop = Hop(chain_.Neighbour(false, true), peer_, false);
   Note note;
   note.first_invite = true;
   first.id = Capture(first.at_server, false, first.hop, note);

@@ -12,8 +12,6 @@ using sip::OpenTransaction;
 
 constexpr std::int64_t k64T1 = 32'000'000;
 
-bool Accepted(const LedgerEntry& entry) { return entry.final >= 0 && entry.status < 300; }
-
 // Its last message was never sent.
 bool IsOpen(const LedgerEntry& entry) {
   if (entry.final < 0) return true;
@@ -35,46 +33,10 @@ bool TimedOut(const LegCheck& check, const LedgerEntry& entry) {
   return entry.final < 0 && check.call.end_us - check.TimeOf(entry.request) > k64T1;
 }
 
-// What was captured shows this host next to the server in the dialog (rule 12.2): it is that of the
-// opening, or named there by address, or the server spoke to it or agreed with it later.
-bool KnowsHost(const LegCheck& check, const std::string& hop) {
-  const sip::IpAddress host = sip::Endpoint::Parse(hop)->ip;
-  const auto was_at = [&](int id) {
-    return check.Survives(id) &&
-           sip::Endpoint::Parse(check.call.hops[static_cast<std::size_t>(id)])->ip == host;
-  };
-  const auto named = [&](int id) {
-    if (!check.Survives(id)) return false;
-    const auto& hosts = check.call.named_hosts[static_cast<std::size_t>(id)];
-    return std::any_of(hosts.begin(), hosts.end(),
-                       [&](const std::string& one) { return *sip::IpAddress::Parse(one) == host; });
-  };
-  for (const LedgerEntry& entry : check.call.ledger) {
-    if (entry.leg != check.number) continue;
-    const bool opening = check.call.notes[static_cast<std::size_t>(entry.request)].first_invite;
-    std::vector<int> answers = entry.provisional;
-    answers.push_back(entry.final);
-    if (opening) {
-      if (was_at(entry.request) || std::any_of(answers.begin(), answers.end(), was_at)) return true;
-      const bool answered = entry.by_server && std::any_of(answers.begin(), answers.end(), named);
-      if (answered || (!entry.by_server && named(entry.request))) return true;
-    } else if (entry.by_server) {
-      if (check.Any(answers) && was_at(entry.request)) return true;
-      if (check.Survives(entry.request) && std::any_of(answers.begin(), answers.end(), named)) {
-        return true;
-      }
-    } else if (Accepted(entry) && was_at(entry.final)) {
-      return true;
-    }
-    if (entry.by_server && was_at(entry.ack)) return true;
-  }
-  return false;
-}
-
 // It need not be believed: nothing shows that the host is one of this dialog (rule 12.2).
 bool MayBeOffPath(const LegCheck& check, const LedgerEntry& entry) {
   return !entry.by_server &&
-         (!KnowsHost(check, entry.hop) || (!check.lossless() && !check.leg.was_confirmed));
+         (!check.KnowsHost(entry.hop) || (!check.lossless() && !check.leg.was_confirmed));
 }
 
 std::optional<std::int64_t> ExpiresAt(const LegCheck& check, const LedgerEntry& entry) {
@@ -133,9 +95,7 @@ void Open(LegCheck& check) {
     if (!IsOpen(entry)) {
       // Nobody can tell that it is over when what ended it was not captured.
       const bool acknowledged =
-          check.Survives(entry.ack) &&
-          (entry.by_server ||
-           KnowsHost(check, check.call.hops[static_cast<std::size_t>(entry.ack)]));
+          check.Survives(entry.ack) && (entry.by_server || check.KnowsHost(check.HopOf(entry.ack)));
       const bool ended = entry.method == "INVITE" && Accepted(entry)
                              ? acknowledged
                              : check.Survives(entry.final) || check.Survives(entry.refusal_ack);

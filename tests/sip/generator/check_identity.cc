@@ -6,20 +6,6 @@ namespace sipheal::testing::generator {
 using sip::DialogRole;
 using sip::Field;
 
-bool LegCheck::OpeningSeen(bool or_attempt) const {
-  const auto is_attempt = [this](std::size_t id) {
-    return std::any_of(call.attempts.begin(), call.attempts.end(), [id](const auto& attempt) {
-      return static_cast<std::size_t>(attempt.first) == id;
-    });
-  };
-  for (std::size_t i = 0; i < call.notes.size(); ++i) {
-    if (call.notes[i].first_invite && call.survives[i] && (or_attempt || !is_attempt(i))) {
-      return true;
-    }
-  }
-  return false;
-}
-
 void CheckIdentity(LegCheck& check) {
   check.Equal("call_id", check.state.call_id, check.call.call_id);
   const auto party = [&](const char* name, const sip::DialogParty& found, const Party& truth) {

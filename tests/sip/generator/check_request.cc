@@ -71,7 +71,9 @@ void Verdict(LegCheck& check) {
     const Note& note = check.call.notes[i];
     const bool of_leg =
         note.leg == check.number || (note.leg == kAllLegs && check.leg.stage != Stage::kConfirmed);
-    over |= note.over && check.call.survives[i] && of_leg;
+    // From a host that the dialog never used, nothing ends it (rule 12.2).
+    const bool believed = note.sent || check.KnowsHost(check.call.hops[i]);
+    over |= note.over && check.call.survives[i] && of_leg && believed;
   }
   if (verdict.recoverable() && over)
     check.Fail("verdict", "recoverable", "that of a call that is over");
@@ -85,9 +87,20 @@ void Verdict(LegCheck& check) {
                          check.call.transport != sip::Transport::kTcp;
   if (verdict.recoverable() && flow_died)
     check.Fail("verdict", "recoverable", "that of a flow that died");
-  // Over TCP it depends on who connected.
-  const bool reachable =
-      check.call.transport == sip::Transport::kUdp || !check.leg.server_side.route_set.empty();
+  // Over TCP the phone listens where its Contact says, unless it says that it does not (RFC 5626).
+  // Who connected where it has spoken from that port itself, is not kept.
+  // Nor whether there is a proxy between, as long as all went through one that then leaves.
+  const sip::IpAddress peer = sip::Endpoint::Parse(check.leg.peer.address())->ip;
+  const bool met =
+      std::any_of(check.call.hops.begin(), check.call.hops.end(),
+                  [&](const std::string& hop) { return sip::Endpoint::Parse(hop)->ip == peer; });
+  const bool spoke_from_there =
+      check.state.observed_source.port == sip::Endpoint::Parse(check.leg.peer.address())->port;
+  const bool listens = check.call.transport == sip::Transport::kTcp && check.call.connects && met &&
+                       !spoke_from_there &&
+                       check.leg.server_side.target.find(";ob") == std::string::npos;
+  const bool reachable = check.call.transport == sip::Transport::kUdp || listens ||
+                         !check.leg.server_side.route_set.empty();
   if (check.lossless() && flow_died && check.leg.stage == Stage::kConfirmed &&
       check.leg.end == sip::DialogEnd::kNone) {
     check.Equal("verdict", std::string(sip::ToString(verdict.token)), "needs_new_flow");

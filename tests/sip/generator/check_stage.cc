@@ -55,8 +55,14 @@ void CheckStage(LegCheck& check) {
                    std::to_string(static_cast<int>(shown)) + " was seen");
   }
   if (check.lossless() && !LostAgainstAFork(check)) {
+    // A BYE that nobody answered, from a host that the dialog never used, ends nothing (rule 12.2).
+    const bool believed =
+        check.leg.end != sip::DialogEnd::kByeUnanswered ||
+        std::any_of(check.call.ledger.begin(), check.call.ledger.end(), [&](const auto& entry) {
+          return entry.leg == check.number && entry.method == "BYE" && check.KnowsHost(entry.hop);
+        });
     check.Equal("end", std::string(sip::ToString(check.state.end)),
-                std::string(sip::ToString(check.leg.end)));
+                std::string(sip::ToString(believed ? check.leg.end : sip::DialogEnd::kNone)));
   }
 }
 

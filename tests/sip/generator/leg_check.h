@@ -17,16 +17,13 @@
 
 namespace sipheal::testing::generator {
 
+inline bool Accepted(const LedgerEntry& entry) { return entry.final >= 0 && entry.status < 300; }
+inline std::int64_t Us(sip::CaptureTime time) { return time.time_since_epoch().count(); }
+
 class LegCheck {
  public:
   LegCheck(const GeneratedCall& of, int leg_number, const sip::DialogState& rebuilt, Tally* counts,
-           std::vector<std::string>* problems)
-      : call(of),
-        leg(*of.legs[static_cast<std::size_t>(leg_number)]),
-        number(leg_number),
-        state(rebuilt),
-        tally(counts),
-        problems_(problems) {}
+           std::vector<std::string>* problems);
 
   const GeneratedCall& call;
   const Leg& leg;
@@ -47,8 +44,19 @@ class LegCheck {
     return std::any_of(sets.begin(), sets.end(), [this](const auto& set) { return All(set); });
   }
   std::int64_t TimeOf(int id) const { return call.times[static_cast<std::size_t>(id)]; }
+  // When its first copy was captured; of one that was not, never.
+  std::int64_t SeenAt(int id) const {
+    return id < 0 ? INT64_MAX : seen_at_[static_cast<std::size_t>(id)];
+  }
+  const std::string& HopOf(int id) const { return call.hops[static_cast<std::size_t>(id)]; }
+  // Those provisional answers that were captured and that make a difference to a dialog: no 100
+  // (rule 1.2), and of unreliable ones with the same status, which nothing tells apart, the first.
+  std::vector<int> Provisional(const LedgerEntry& entry) const;
   // A first INVITE was captured; `or_attempt`: or one that was refused before it.
   bool OpeningSeen(bool or_attempt) const;
+  // What was captured shows this host next to the server in the dialog (rule 12.2): it is that of
+  // the opening, or named there by address, or the server spoke to it or agreed with it later.
+  bool KnowsHost(const std::string& hop) const;
 
   void Fail(const std::string& field, const std::string& found, const std::string& truth) {
     problems_->push_back("dialog " + std::to_string(number) + ": " + field + " is " + found +
@@ -68,13 +76,13 @@ class LegCheck {
   }
 
  private:
+  std::vector<std::int64_t> seen_at_;  // by note
   std::vector<std::string>* const problems_;
 };
 
 // By which nothing is refused for where it is.
 sip::VerdictOptions Anywhere();
 const char* NameOf(Fact fact);
-inline std::int64_t Us(sip::CaptureTime time) { return time.time_since_epoch().count(); }
 
 void CheckIdentity(LegCheck& check);   // who is who
 void CheckSequence(LegCheck& check);   // the numbers of both directions

@@ -100,6 +100,7 @@ void Simulation::MakeWorld() {
   renames_ = wide_.Chance(10);
   websocket_ = transport_ == sip::Transport::kWs || transport_ == sip::Transport::kWss;
   call_.transport = transport_;
+  call_.connects = sip::IsStream(transport_) && odd_.Chance(60);
   server_ = MakeUserAgent(true);
   peer_ = MakeUserAgent(false);
   const UserAgent& callee = call_.server_called ? peer_ : server_;
@@ -302,16 +303,18 @@ int Simulation::Capture(const Message& message, bool sent, const std::string& ho
   if (static_cast<int>(call_.notes.size()) >= budget_) throw ServerDied{};
   Pause(300, 50'000);
   const int id = static_cast<int>(call_.notes.size());
+  note.sent = sent;
   call_.notes.push_back(note);
   call_.times.push_back(now_us_);
   call_.hops.push_back(hop);
+  call_.statuses.push_back(message.status);
   call_.named_hosts.push_back(HostsNamedIn(message));
   Copy copy;
   copy.note = id;
   sip::CapturedMessage& captured = copy.message;
   captured.bytes = Render(message, sent ? server_.style : peer_.style);
-  captured.source = *sip::Endpoint::Parse(sent ? server_.address() : hop);
-  captured.destination = *sip::Endpoint::Parse(sent ? hop : server_.address());
+  captured.source = *sip::Endpoint::Parse(sent ? OwnEnd(hop) : hop);
+  captured.destination = *sip::Endpoint::Parse(sent ? hop : OwnEnd(hop));
   captured.transport = transport_;
   captured.time = sip::CaptureTime(std::chrono::microseconds(now_us_));
   const bool again = dice_.Chance(8);
@@ -378,6 +381,29 @@ void Simulation::Says(Leg& leg, Message* message) {
   }
 }
 
+std::string Simulation::Hop(const std::string& proxy, const UserAgent& peer, bool by_server) {
+  const std::string listens = proxy.empty() ? peer.address() : proxy;
+  if (!call_.connects) return listens;
+  Connection& connection = connections_[listens];
+  // A WebSocket lasts as long as the phone is there.
+  if (connection.hop.empty() || (!websocket_ && odd_.Chance(8))) {
+    const std::string port = std::to_string(odd_.Range(32'768, 60'999));
+    const auto from_port = [&port](const std::string& address) {
+      return address.substr(0, address.rfind(':') + 1) + port;
+    };
+    connection = by_server ? Connection{listens, from_port(server_.address())}
+                           : Connection{from_port(listens), server_.address()};
+  }
+  return connection.hop;
+}
+
+std::string Simulation::OwnEnd(const std::string& hop) const {
+  for (const auto& [listens, connection] : connections_) {
+    if (connection.hop == hop) return connection.own;
+  }
+  return server_.address();
+}
+
 Transaction Simulation::Send(Leg& leg, bool by_server, Message request, Note note) {
   Transaction transaction;
   transaction.by_server = by_server;
@@ -394,8 +420,7 @@ Transaction Simulation::Send(Leg& leg, bool by_server, Message request, Note not
     throw std::logic_error("the generated request does not arrive: " + arrived.uri +
                            " instead of " + RequestUriOf(DialogOf(leg, by_server).target));
   }
-  transaction.hop = leg.chain.Neighbour(call_.server_called, false);
-  if (transaction.hop.empty()) transaction.hop = leg.peer.address();
+  transaction.hop = Hop(leg.chain.Neighbour(call_.server_called, false), leg.peer, by_server);
   transaction.at_server = by_server ? std::move(request) : arrived;
   transaction.at_peer = by_server ? std::move(arrived) : request;
   note.leg = LegNumber(leg);
@@ -464,6 +489,8 @@ int Simulation::Answer(Leg& leg, const Transaction& request, int status,
   }
   if (!by_server) leg.chain.Return(&response);
   note.leg = LegNumber(leg);
+  note.reliable = options.rseq != 0;
+  note.described = options.session != nullptr;
   if (status > 100) {
     if (request.by_server) note.local_seq = request.at_server.cseq;
     if (!request.by_server && status != 500) note.remote_seq = request.at_server.cseq;

@@ -3,6 +3,7 @@
 // the server, at which it is captured (simulation.cc).
 #pragma once
 
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,6 +50,11 @@ class Simulation {
   void MakeWorld();
   void MakeProxies();
   UserAgent MakeUserAgent(bool is_server);
+  // As it stands in the capture who is next to the server: this proxy, or else the peer. Over a
+  // connection, the port is that of whoever opened it, which is another each time.
+  std::string Hop(const std::string& proxy, const UserAgent& peer, bool by_server);
+  // The server's end of the connection to such a hop.
+  std::string OwnEnd(const std::string& hop) const;
   std::string OddHost(const UserAgent& agent, bool is_server);
   std::string MakeUri(const std::string& user, const std::string& host);
   Leg& AddLeg(int like);
@@ -153,6 +159,11 @@ class Simulation {
   ProxyChain chain_;
   Style proxy_style_;
   std::string first_branch_;
+  struct Connection {
+    std::string hop;
+    std::string own;
+  };
+  std::map<std::string, Connection> connections_;  // the last with whoever listens there
   std::uint32_t rseq_ = 0;
 };
 
