@@ -33,6 +33,7 @@
 #include "sipheal/export.h"
 #include "sipheal/flow_resumer.h"
 #include "sipheal/healer_options.h"
+#include "sipheal/kill_switch.h"
 #include "sipheal/media_server_driver.h"
 #include "sipheal/model/recovery.h"
 #include "sipheal/session_store.h"
@@ -59,6 +60,8 @@ struct HealerParts {
   // sessions reads that incarnation's anew, with the records that the store has of them now
   // (AriTracker::Resync). Must return at once.
   std::function<void(const Incarnation&)> resync_sessions;
+  // Asked right before each re-INVITE and BYE. None: there is nothing to throw.
+  std::shared_ptr<KillSwitch> kill_switch;
 };
 
 enum class HealerEventKind {
@@ -127,6 +130,7 @@ struct HealerStatus {
   std::size_t recoveries = 0;          // under way
   std::vector<std::string> instances;  // configured now
   std::vector<Incarnation> lost;       // crashes whose recovery is not done
+  std::string halted;                  // why the kill switch stops all sending; empty: it does not
 };
 
 class SIPHEAL_EXPORT Healer {
@@ -141,8 +145,10 @@ class SIPHEAL_EXPORT Healer {
   // Starts detector, driver and loop; takes over unfinished recoveries whose lease has expired, and
   // finds deaths that happened while nobody looked.
   virtual absl::Status Start() = 0;
-  // Ends all work where it stands; what is under way is taken over by the next controller, or by
-  // Start. Idempotent.
+  // Ends all work where it stands. What is under way is handed over: another controller, or the
+  // next Start, takes it over within a second or so, without waiting for the leases. Waits up to
+  // 2 s for calls into plug-ins; when one does not end, the leases run out as after a crash.
+  // Idempotent.
   virtual void Stop() = 0;
 
   virtual void AddListener(std::shared_ptr<HealerListener> listener) = 0;

@@ -34,6 +34,8 @@ struct Arguments {
   std::string colour = "auto";
   std::string instance;
   std::string duration = "10m";
+  std::string kill_switch;
+  std::string reason;
   std::size_t limit = 1'000;
   bool print_config = false;
   bool dry_run = false;
@@ -203,6 +205,16 @@ int RunCommandLine(std::vector<std::string> arguments, Console console) {
        [&](const DaemonPlace& place) { return PauseCommand(place, true, console); });
   asks(app.add_subcommand("resume", "go on after pause"),
        [&](const DaemonPlace& place) { return PauseCommand(place, false, console); });
+  CLI::App* kill_switch =
+      asks(app.add_subcommand("kill-switch",
+                              "stop all controllers from sending any re-INVITE or BYE, at once"),
+           [&](const DaemonPlace& place) {
+             return KillSwitchCommand(place, given.kill_switch == "on", given.reason, console);
+           });
+  kill_switch->add_option("STATE", given.kill_switch, "on or off")
+      ->required()
+      ->check(CLI::IsMember({"on", "off"}));
+  kill_switch->add_option("--reason", given.reason, "why, for the logs of all controllers");
   asks(app.add_subcommand("reload", "read the list of media servers again, as SIGHUP does"),
        [&](const DaemonPlace& place) { return ReloadCommand(place, console); });
   CLI::App* planned =

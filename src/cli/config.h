@@ -66,6 +66,7 @@ struct RecoveryConfig {
   bool end_unrecoverable = true;
   bool dry_run = false;
   bool paused = false;
+  std::string kill_switch;  // a file; with store.postgres the switch is there
   int threads = 8;
 };
 

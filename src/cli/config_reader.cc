@@ -347,6 +347,12 @@ void CheckTogether(const LoadedConfig& loaded, std::vector<std::string>& errors)
         loaded.Where("detector.probe_interval"), DurationText(config.detector.probe_interval),
         DurationText(config.detector.silence)));
   }
+  if (!config.recovery.kill_switch.empty() && !config.store.postgres.empty()) {
+    errors.push_back(
+        loaded.Where("recovery.kill_switch") +
+        " is given beside store.postgres, which has a kill switch for all controllers: "
+        "remove it");
+  }
   if (config.detector.quorum > 1 && config.store.postgres.empty()) {
     errors.push_back(absl::StrFormat(
         "%s is %d, but only controllers that share a store.postgres hear each other: set "

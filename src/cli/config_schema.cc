@@ -42,6 +42,7 @@ void DescribeRecovery(ConfigVisitor& v, RecoveryConfig& c) {
   v.Flag("end_unrecoverable", c.end_unrecoverable);
   v.Flag("dry_run", c.dry_run);
   v.Flag("paused", c.paused);
+  v.Text("kill_switch", c.kill_switch, {.check = CheckFilePath});
   v.Integer("threads", c.threads, 1, 256);
 }
 

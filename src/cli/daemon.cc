@@ -185,12 +185,14 @@ class RealDaemon final : public Daemon {
       out["paused"] = healer_->status().paused;
       return out;
     }
+    if (command == "kill_switch") return ThrowOrClear(request);
     if (command == "reload") {
       ABSL_RETURN_IF_ERROR(Reload());
       return Json::object();
     }
     return absl::UnimplementedError(absl::StrFormat(
-        "unknown command '%s': status, sessions, recover, pause, resume, planned_stop, reload",
+        "unknown command '%s': status, sessions, recover, pause, resume, kill_switch, "
+        "planned_stop, reload",
         command));
   }
 
@@ -208,6 +210,7 @@ class RealDaemon final : public Daemon {
     out["uptime_s"] =
         std::chrono::duration_cast<std::chrono::seconds>(SystemClock().Now() - started_).count();
     out["paused"] = healer.paused;
+    if (!healer.halted.empty()) out["halted"] = healer.halted;
     out["dry_run"] = options_.loaded.config.recovery.dry_run;
     out["recoveries"] = healer.recoveries;
     Json lost = Json::array();
@@ -251,6 +254,26 @@ class RealDaemon final : public Daemon {
                          "recover_by_hand",
                          "an operator declared " + instance + " dead",
                          {{"instance", instance}}});
+    return out;
+  }
+
+  absl::StatusOr<Json> ThrowOrClear(const nlohmann::json& request) {
+    if (parts_.kill_switch == nullptr) {
+      return absl::FailedPreconditionError(
+          "there is no kill switch: set recovery.kill_switch to the path of a file, or use "
+          "store.postgres");
+    }
+    const bool on = request.value("on", false);
+    const std::string reason = NeededText(request, "reason");
+    const CallContext ctx = CallContext::WithTimeout(kStoreTimeout);
+    ABSL_RETURN_IF_ERROR(on ? parts_.kill_switch->Throw(ctx, reason.empty() ? "by hand" : reason)
+                            : parts_.kill_switch->Clear(ctx));
+    options_.log->Write({LogLevel::kWarning,
+                         "kill_switch",
+                         on ? "an operator threw the kill switch" : "an operator cleared it",
+                         {{"reason", reason}}});
+    Json out;
+    out["thrown"] = on;
     return out;
   }
 

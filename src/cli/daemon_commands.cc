@@ -51,6 +51,9 @@ void PrintStatus(const Json& status, const Console& console) {
               << ", up " << AgeText(std::chrono::seconds(status.value("uptime_s", 0)))
               << (status.value("paused", false) ? ", " + console.Red("paused") : "")
               << (status.value("dry_run", false) ? ", dry run" : "") << "\n";
+  if (status.contains("halted")) {
+    console.out << console.Red("nothing is sent: ") << Printable(TextOf(status, "halted")) << "\n";
+  }
   console.out << "recoveries under way: " << TextOf(status, "recoveries") << "\n";
   for (const Json& lost : status.value("lost", Json::array())) {
     console.out << console.Red("lost: ") << Printable(TextOf(lost, "instance")) << "\n";
@@ -238,6 +241,20 @@ int PauseCommand(const DaemonPlace& place, bool pause, const Console& console) {
   } else {
     console.out << (pause ? "paused: crashes are noted; 'sipheal resume' begins their recovery\n"
                           : "resumed\n");
+  }
+  return kExitOk;
+}
+
+int KillSwitchCommand(const DaemonPlace& place, bool on, const std::string& reason,
+                      const Console& console) {
+  const absl::StatusOr<Json> result =
+      AskDaemon(place.socket, {{"command", "kill_switch"}, {"on", on}, {"reason", reason}});
+  if (!result.ok()) return Fail(console, result.status());
+  if (console.format == OutputFormat::kJson) {
+    console.out << Dump(*result) << "\n";
+  } else {
+    console.out << (on ? "thrown: no re-INVITE and no BYE is sent until 'sipheal kill-switch off'\n"
+                       : "cleared\n");
   }
   return kExitOk;
 }

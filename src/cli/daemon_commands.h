@@ -27,6 +27,8 @@ int SessionsCommand(const DaemonPlace& place, const std::string& instance, std::
 int RecoverCommand(const DaemonPlace& place, const std::string& instance, bool dry_run,
                    const Console& console);
 int PauseCommand(const DaemonPlace& place, bool pause, const Console& console);
+int KillSwitchCommand(const DaemonPlace& place, bool on, const std::string& reason,
+                      const Console& console);
 int PlannedStopCommand(const DaemonPlace& place, const std::string& instance,
                        std::chrono::seconds duration, const Console& console);
 int ReloadCommand(const DaemonPlace& place, const Console& console);

@@ -43,6 +43,8 @@ class RealSet final : public EmbeddedSet {
     set->log_ = log;
     ABSL_ASSIGN_OR_RETURN(set->store_, OpenStore(loaded, log));
 
+    ABSL_ASSIGN_OR_RETURN(set->kill_switch_, OpenKillSwitch(loaded));
+
     HepOptions hep = ToHepOptions(loaded.config);
     hep.store = set->store_;
     hep.log = log;
@@ -85,6 +87,7 @@ class RealSet final : public EmbeddedSet {
     HealerParts parts;
     parts.detector = detector_;
     parts.store = store_;
+    parts.kill_switch = kill_switch_;
     parts.capture = receiver_;
     parts.driver = driver_;
     parts.resumer = resumer_;
@@ -167,6 +170,7 @@ class RealSet final : public EmbeddedSet {
   std::shared_ptr<LogSink> log_;
   std::shared_ptr<TelemetrySink> telemetry_;
   std::shared_ptr<SessionStore> store_;
+  std::shared_ptr<KillSwitch> kill_switch_;
   std::shared_ptr<HepReceiver> receiver_;
   std::shared_ptr<AriConnections> connections_;
   std::shared_ptr<MediaServerDriver> driver_;

@@ -29,6 +29,14 @@ using Store = absl::StatusOr<std::shared_ptr<SessionStore>>;
       component, option));
 }
 
+// Names this process to the other controllers.
+[[maybe_unused]] std::string OwnerOf(const Config& config) {
+  if (!config.recovery.owner.empty()) return config.recovery.owner;
+  char host[256] = "";
+  gethostname(host, sizeof(host) - 1);
+  return absl::StrFormat("%s:%d:%08x", host, getpid(), std::random_device{}());
+}
+
 Store OpenSqlite([[maybe_unused]] const StoreConfig& store,
                  [[maybe_unused]] std::shared_ptr<LogSink> log,
                  [[maybe_unused]] StoreMaking making) {
@@ -79,21 +87,30 @@ absl::StatusOr<std::shared_ptr<CrashDetector>> ShareCrashes(
 #if SIPHEAL_CLI_HAS_POSTGRES
   PostgresCrashRelayOptions options{.dsn = config.store.postgres,
                                     .schema = config.store.schema,
-                                    .owner = config.recovery.owner,
+                                    .owner = OwnerOf(config),
                                     .quorum = config.detector.quorum,
                                     .window = config.detector.quorum_window,
                                     .log = std::move(log)};
-  if (options.owner.empty()) {
-    char host[256] = "";
-    gethostname(host, sizeof(host) - 1);
-    options.owner = absl::StrFormat("%s:%d:%08x", host, getpid(), std::random_device{}());
-  }
   absl::StatusOr<std::shared_ptr<CrashDetector>> shared =
       MakePostgresCrashRelay(std::move(detector), std::move(options));
   if (shared.ok()) return shared;
   return absl::Status(shared.status().code(),
                       absl::StrFormat("%s: %s", loaded.Where("store.postgres"),
                                       std::string(shared.status().message())));
+#else
+  return Lacks("postgres", "SIPHEAL_WITH_POSTGRES").status();
+#endif
+}
+
+absl::StatusOr<std::shared_ptr<KillSwitch>> OpenKillSwitch(const LoadedConfig& loaded) {
+  const Config& config = loaded.config;
+  if (config.store.postgres.empty()) {
+    if (config.recovery.kill_switch.empty()) return std::shared_ptr<KillSwitch>();
+    return MakeFileKillSwitch(config.recovery.kill_switch);
+  }
+#if SIPHEAL_CLI_HAS_POSTGRES
+  return MakePostgresKillSwitch({.dsn = config.store.postgres, .schema = config.store.schema},
+                                OwnerOf(config));
 #else
   return Lacks("postgres", "SIPHEAL_WITH_POSTGRES").status();
 #endif

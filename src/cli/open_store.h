@@ -9,6 +9,7 @@
 #include "cli/config_reader.h"
 #include "sipheal/base/log_sink.h"
 #include "sipheal/crash_detector.h"
+#include "sipheal/kill_switch.h"
 #include "sipheal/session_store.h"
 
 namespace sipheal::inline v0_1::cli {
@@ -28,6 +29,9 @@ absl::StatusOr<std::shared_ptr<SessionStore>> OpenStore(const LoadedConfig& load
 absl::StatusOr<std::shared_ptr<CrashDetector>> ShareCrashes(const LoadedConfig& loaded,
                                                             std::shared_ptr<CrashDetector> detector,
                                                             std::shared_ptr<LogSink> log);
+
+// That of store.postgres, or the file recovery.kill_switch; null when there is neither.
+absl::StatusOr<std::shared_ptr<KillSwitch>> OpenKillSwitch(const LoadedConfig& loaded);
 
 // For people: the path of the file, or which schema; never a password.
 std::string StoreName(const StoreConfig& store);

@@ -156,6 +156,10 @@ std::string CheckSchema(const std::string& value) {
   return "is no schema name: use up to 63 of a-z, 0-9 and '_', not beginning with a digit";
 }
 
+std::string CheckFilePath(const std::string& value) {
+  return value.starts_with('/') ? "" : "is no absolute path: begin it with '/'";
+}
+
 std::string CheckSocketPath(const std::string& value) {
   if (value.empty() || value.front() != '/') return "is no absolute path: begin it with '/'";
   if (value.size() >= sizeof(sockaddr_un{}.sun_path)) {

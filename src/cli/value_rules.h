@@ -30,6 +30,7 @@ std::string CheckSipAddress(const std::string& value);
 std::string CheckListen(const std::string& value);
 std::string CheckNetwork(const std::string& value);
 std::string CheckUrl(const std::string& value);
+std::string CheckFilePath(const std::string& value);
 std::string CheckSocketPath(const std::string& value);
 std::string CheckSchema(const std::string& value);
 

@@ -95,11 +95,13 @@ void Engine::CreateChannel(const RecoveryPtr& recovery,
   const MonotonicTime began = clock_.Monotonic();
   calls_->Call<absl::Status>(
       "MediaServerDriver::Create", options_.plugin_timeout,
-      [driver = parts_.driver, resumer = parts_.resumer, params, session = recovery->session,
-       died_at = recovery->crash->event.last_alive](const CallContext& ctx) mutable {
+      [driver = parts_.driver, resumer = parts_.resumer, kill_switch = parts_.kill_switch, params,
+       session = recovery->session, died_at = recovery->crash->event.last_alive](
+          const CallContext& ctx) mutable -> absl::Status {
         if (params.action == DialogAction::kReinvite) {
           params.flow_variables = resumer->Prepare(session, died_at);
         }
+        ABSL_RETURN_IF_ERROR(MaySend(kill_switch.get(), ctx));
         return driver->Create(ctx, params);
       },
       [this, recovery, attempt, began](const absl::Status& status) {
@@ -117,12 +119,19 @@ void Engine::Created(const RecoveryPtr& recovery, std::uint32_t attempt, const a
     if (target != targets_.end()) CreateOver(*target->second);
     SchedulePlacing(clock_.Monotonic());
   }
-  if (target != targets_.end()) {
+  if (target != targets_.end() && !WasHeld(status)) {
     if (status.ok()) {
       target->second->pacer.Succeeded(took);
     } else if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
       target->second->pacer.Overloaded();
     }
+  }
+  if (WasHeld(status)) {
+    if (IsOpen(*recovery) && recovery->attempt == attempt && recovery->waiting == Waiting::kAnswer)
+      Held(recovery, status);
+    else
+      Halt(status);
+    return;
   }
   // Whether the channel has what Prepare gave is not known.
   if (!status.ok() && recovery->attempt == attempt) recovery->flow_begun = true;
@@ -226,7 +235,8 @@ void Engine::HandleChannel(const ChannelEvent& event) {
       recovery->last_failure =
           absl::StrFormat("%s; BYE not sent: %s", recovery->end_reason, event.reason);
       recovery->avoid.insert(recovery->target.instance);
-      if (recovery->attempt < static_cast<std::uint32_t>(options_.max_attempts) + 1) {
+      if (recovery->attempt - recovery->held <
+          static_cast<std::uint32_t>(options_.max_attempts) + 1) {
         Retry(recovery, options_.retry_backoff);
       } else {
         Finish(recovery, Outcome::kClosed, recovery->last_failure);
@@ -255,7 +265,7 @@ void Engine::AttemptFailed(const RecoveryPtr& recovery, const ChannelEvent& even
   LeaveTarget(*recovery);
 
   AnswerContext context;
-  context.attempts = recovery->attempt;
+  context.attempts = recovery->attempt - recovery->held;
   context.max_attempts = static_cast<std::uint32_t>(options_.max_attempts);
   if (recovery->plan.dialog) context.role = recovery->plan.dialog->role;
   context.backoff = options_.retry_backoff;

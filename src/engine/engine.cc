@@ -20,7 +20,8 @@ Healer::~Healer() = default;
 namespace internal {
 namespace {
 
-constexpr std::chrono::milliseconds kStopGrace{2'000};
+// For calls into plug-ins that run, and then for the threads that they hold.
+constexpr std::chrono::milliseconds kStopGrace{1'000};
 constexpr std::size_t kMostThreads = 256;
 
 std::string MakeOwner() {
@@ -122,10 +123,11 @@ void Engine::Stop() {
   parts_.detector->Stop();
   parts_.driver->Stop();
   calls_->RequestStop();
+  // The answers of the calls that ran come to the loop before it ends.
+  const bool quiet = calls_->AwaitQuiet(kStopGrace);
   loop_->Quit();
   if (thread_.joinable()) thread_.join();
-  // What was under way stays in the store as it is: the lease runs out, and the next controller
-  // takes it over.
+  if (quiet) HandOver();
   recoveries_.clear();
   placing_.clear();
   legs_up_.clear();

@@ -9,6 +9,7 @@
 //   placing.cc         which session goes to which target, and when
 //   attempts.cc        creating the channel, the phone's answer, the death of the target
 //   resuming.cc        after the answer: partners, the flow
+//   halting.cc         the kill switch; the orderly end
 //   outcomes.cc        ending with BYE, outcomes and reports, the journal
 #pragma once
 
@@ -31,6 +32,11 @@
 #include "sipheal/healer.h"
 
 namespace sipheal::inline v0_1::internal {
+
+// Asked on the executor right before something is sent; OK without a switch.
+absl::Status MaySend(KillSwitch* kill_switch, const CallContext& ctx);
+// Whether it is MaySend that said no: nothing was sent.
+bool WasHeld(const absl::Status& status);
 
 class Engine final : public Healer {
  public:
@@ -126,6 +132,13 @@ class Engine final : public Healer {
   void WantResume(const RecoveryPtr& recovery);
   void BeginResumes(const std::string& instance);
   void ResumeFlow(const RecoveryPtr& recovery, int failures);
+  void HangUp(const RecoveryPtr& recovery);
+
+  // --- halting.cc ---
+  void Held(const RecoveryPtr& recovery, const absl::Status& status);
+  void Halt(const absl::Status& why);
+  void LookAtSwitch();
+  void HandOver();
 
   // --- outcomes.cc ---
   void End(const RecoveryPtr& recovery, std::string reason);
@@ -191,6 +204,7 @@ class Engine final : public Healer {
   std::optional<Loop::TimerId> placing_timer_;
   MonotonicTime placing_at_{};
   bool paused_ = false;
+  bool halted_ = false;  // the kill switch was seen thrown
   std::mt19937_64 random_{std::random_device{}()};
 
   void PublishStatus();

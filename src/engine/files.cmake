@@ -4,6 +4,7 @@ list(APPEND SIPHEAL_CORE_SOURCES
   engine/by_hand.cc
   engine/crash_intake.cc
   engine/engine.cc
+  engine/halting.cc
   engine/healer_options.cc
   engine/journal_writer.cc
   engine/known.cc

@@ -21,6 +21,14 @@ void JournalWriter::Append(SessionStore::AdvanceParams::Step step, Done done) {
   Schedule();
 }
 
+std::vector<SessionStore::AdvanceParams::Step> JournalWriter::TakeWaiting() {
+  std::vector<SessionStore::AdvanceParams::Step> steps;
+  steps.reserve(waiting_.size());
+  for (Entry& entry : waiting_) steps.push_back(std::move(entry.step));
+  waiting_.clear();
+  return steps;
+}
+
 void JournalWriter::Schedule() {
   if (scheduled_ || writing_ || waiting_.empty()) return;
   scheduled_ = true;

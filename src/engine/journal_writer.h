@@ -33,6 +33,8 @@ class JournalWriter {
 
   // Steps of one session are written in the order of Append.
   void Append(SessionStore::AdvanceParams::Step step, Done done);
+  // What is not known to be written, in order; it is forgotten here, and nobody is told.
+  std::vector<SessionStore::AdvanceParams::Step> TakeWaiting();
 
  private:
   struct Entry {

@@ -130,7 +130,7 @@ bool Engine::MayGoTo(const Recovery& recovery, const Target& target) const {
 }
 
 void Engine::PlaceAll() {
-  if (paused_ || placing_.empty()) return;
+  if (paused_ || halted_ || placing_.empty()) return;
   const MonotonicTime now = clock_.Monotonic();
   const std::vector<RecoveryPtr> waiting = std::exchange(placing_, {});
   std::vector<RecoveryPtr> kept;  // in order, as `waiting` is

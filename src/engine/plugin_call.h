@@ -3,9 +3,12 @@
 // and with an answer on the loop even when the plug-in never comes back.
 #pragma once
 
+#include <chrono>
+#include <condition_variable>
 #include <exception>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -56,28 +59,64 @@ class PluginCalls {
     CallContext context;
     context.deadline = clock_.Monotonic() + timeout;
     context.stop = stop_.get_token();
-    executor_->Post([what, context, call = std::move(call), pending, loop = loop_] {
-      auto result = std::make_shared<Result>(Guarded<Result>(what, [&] { return call(context); }));
-      // By pointer: the loop owns what is posted to it, and a late answer may never be run.
-      loop->Post([pending, result, loop = loop.get()] {
-        if (!pending->done) return;  // gave up on it already
-        loop->Cancel(pending->timer);
-        auto finish = std::exchange(pending->done, nullptr);
-        finish(std::move(*result));
-      });
-    });
+    executor_->Post(
+        [what, context, call = std::move(call), pending, loop = loop_, running = running_] {
+          const Running::Scope scope(*running);
+          // Once stopping, none begins: who waits for quiet can rely on it.
+          auto result = std::make_shared<Result>(
+              context.stop.stop_requested()
+                  ? Result(absl::CancelledError(absl::StrFormat("%s: the Healer stops", what)))
+                  : Guarded<Result>(what, [&] { return call(context); }));
+          // By pointer: the loop owns what is posted to it, and a late answer may never be run.
+          loop->Post([pending, result, loop = loop.get()] {
+            if (!pending->done) return;  // gave up on it already
+            loop->Cancel(pending->timer);
+            auto finish = std::exchange(pending->done, nullptr);
+            finish(std::move(*result));
+          });
+        });
   }
 
-  // Asks everything that runs to end. Calls made after this are asked to end at once.
+  // Asks everything that runs to end. No call begins after this.
   void RequestStop() { stop_.request_stop(); }
+  // After RequestStop: waits until no call runs; false when one still does after `grace`.
+  bool AwaitQuiet(std::chrono::milliseconds grace) {
+    std::unique_lock lock(running_->mutex);
+    return running_->none.wait_for(lock, grace, [this] { return running_->count == 0; });
+  }
 
  private:
+  // Shared with calls that may outlive this.
+  struct Running {
+    std::mutex mutex;
+    std::condition_variable none;
+    int count = 0;  // guarded by mutex
+
+    class Scope {
+     public:
+      explicit Scope(Running& running) : running_(running) {
+        const std::lock_guard lock(running_.mutex);
+        ++running_.count;
+      }
+      ~Scope() {
+        const std::lock_guard lock(running_.mutex);
+        if (--running_.count == 0) running_.none.notify_all();
+      }
+      Scope(const Scope&) = delete;
+      Scope& operator=(const Scope&) = delete;
+
+     private:
+      Running& running_;
+    };
+  };
+
   static constexpr std::chrono::milliseconds kGrace{250};
 
   const std::shared_ptr<Loop> loop_;
   const std::shared_ptr<Executor> executor_;
   const Clock& clock_;
   std::stop_source stop_;
+  const std::shared_ptr<Running> running_ = std::make_shared<Running>();
 };
 
 }  // namespace sipheal::inline v0_1::internal

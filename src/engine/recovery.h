@@ -60,6 +60,7 @@ struct Recovery {
   std::string end_reason;  // why it is ended with BYE
 
   std::uint32_t attempt = 0;  // channels made so far
+  std::uint32_t held = 0;     // of these, by the kill switch: never sent
   UsedUp used;
   UsedUp used_before;        // by the recoveries of earlier epochs
   std::uint32_t deaths = 0;  // targets that died with it

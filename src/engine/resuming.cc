@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/absl_compat.h"
+#include "base/status_macros.h"
 #include "engine/engine.h"
 
 namespace sipheal::inline v0_1::internal {
@@ -13,6 +14,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kFirstResumeBackoff{100};
+constexpr milliseconds kHeldHangUp{1'000};  // the kill switch holds it back
 constexpr int kMostResumeTries = 8;
 // How long an answered call may wait for its flow while its server is busy with creating channels.
 constexpr milliseconds kLongestHold{2'000};
@@ -145,20 +147,33 @@ void Engine::ResumeFlow(const RecoveryPtr& recovery, int failures) {
         // dialog, says BYE.
         recovery->end_reason = absl::StrFormat("flow: %s", status.message());
         recovery->waiting = Waiting::kFinish;  // the end of its channel is our own doing now
-        MediaServerDriver::ChannelParams channel{recovery->target.instance, recovery->channel_id};
-        calls_->Call<absl::Status>(
-            "MediaServerDriver::HangUp", options_.plugin_timeout,
-            [driver = parts_.driver, channel](const CallContext& ctx) {
-              return driver->HangUp(ctx, channel);
-            },
-            [this, recovery](const absl::Status& hung_up) {
-              if (!IsOpen(*recovery)) return;
-              Finish(recovery, Outcome::kEnded,
-                     hung_up.ok() || absl::IsNotFound(hung_up)
-                         ? recovery->end_reason
-                         : absl::StrFormat("%s; hang-up failed: %s", recovery->end_reason,
-                                           hung_up.message()));
-            });
+        HangUp(recovery);
+      });
+}
+
+void Engine::HangUp(const RecoveryPtr& recovery) {
+  MediaServerDriver::ChannelParams channel{recovery->target.instance, recovery->channel_id};
+  calls_->Call<absl::Status>(
+      "MediaServerDriver::HangUp", options_.plugin_timeout,
+      [driver = parts_.driver, kill_switch = parts_.kill_switch,
+       channel](const CallContext& ctx) -> absl::Status {
+        ABSL_RETURN_IF_ERROR(MaySend(kill_switch.get(), ctx));
+        return driver->HangUp(ctx, channel);
+      },
+      [this, recovery](const absl::Status& hung_up) {
+        if (!IsOpen(*recovery)) return;
+        if (WasHeld(hung_up)) {
+          Halt(hung_up);
+          loop_->After(kHeldHangUp, [this, recovery] {
+            if (IsOpen(*recovery)) HangUp(recovery);
+          });
+          return;
+        }
+        Finish(recovery, Outcome::kEnded,
+               hung_up.ok() || absl::IsNotFound(hung_up)
+                   ? recovery->end_reason
+                   : absl::StrFormat("%s; hang-up failed: %s", recovery->end_reason,
+                                     hung_up.message()));
       });
 }
 

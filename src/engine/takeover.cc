@@ -14,6 +14,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
+constexpr milliseconds kLookForUnfinished{1'000};
+
 }  // namespace
 
 // --- taking over, starting up
@@ -67,7 +69,9 @@ void Engine::TakeOverUnfinished() {
               "Unfinished recoveries could not be listed; trying again",
               {{"status", std::string(found.status().message())}});
         }
-        loop_->After(options_.lease / 2, [this] { TakeOverUnfinished(); });
+        // What a controller that stopped in order gave back is not left lying for half a lease.
+        loop_->After(std::min<milliseconds>(options_.lease / 2, kLookForUnfinished),
+                     [this] { TakeOverUnfinished(); });
       });
 }
 

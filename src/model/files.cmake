@@ -1,6 +1,7 @@
 list(APPEND SIPHEAL_CORE_SOURCES
   model/crash_event.cc
   model/interfaces.cc
+  model/kill_switch.cc
   model/recovery.cc
   model/session.cc
   model/session_codec.cc
@@ -14,6 +15,7 @@ list(APPEND SIPHEAL_CORE_HEADERS
   sipheal/model/session.h
   sipheal/crash_detector.h
   sipheal/flow_resumer.h
+  sipheal/kill_switch.h
   sipheal/media_server_driver.h
   sipheal/session_store.h
   sipheal/sip_capture.h)

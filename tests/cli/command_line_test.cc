@@ -54,7 +54,7 @@ class CommandLine : public ::testing::Test {
 TEST_F(CommandLine, ShowsHelpAndVersion) {
   EXPECT_EQ(Run({"--help"}), 0);
   for (const char* command : {"run", "status", "sessions", "recover", "doctor", "pause", "resume",
-                              "planned-stop", "version"}) {
+                              "kill-switch", "planned-stop", "version"}) {
     EXPECT_THAT(out_.str(), HasSubstr(command));
   }
   EXPECT_EQ(Run({"run", "--help"}), 0);

@@ -132,6 +132,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "s.yaml:15: detector.probe_interval is 200ms, more than a third of "
                 "detector.silence (300ms): a live instance could not answer three times in that "
                 "silence; make it shorter"},
+        BadCase{"KillSwitchThatIsNoPath", "", "recovery: {kill_switch: here}\n",
+                "s.yaml:13: recovery.kill_switch 'here' is no absolute path: begin it with '/'"},
         BadCase{"QuorumWithoutADatabaseToShare", "", "detector: {quorum: 2}\n",
                 "s.yaml:13: detector.quorum is 2, but only controllers that share a store.postgres "
                 "hear each other: set store.postgres, or quorum to 1"},

@@ -30,6 +30,24 @@ struct SetLog {
   std::vector<std::string> steps;
 };
 
+class SwitchInMemory final : public KillSwitch {
+ public:
+  absl::Status Check(const CallContext&) override {
+    const std::lock_guard lock(mutex_);
+    return reason_.empty() ? absl::OkStatus() : absl::FailedPreconditionError(reason_);
+  }
+  absl::Status Throw(const CallContext&, const std::string& reason) override {
+    const std::lock_guard lock(mutex_);
+    reason_ = reason;
+    return absl::OkStatus();
+  }
+  absl::Status Clear(const CallContext&) override { return Throw({}, ""); }
+
+ private:
+  std::mutex mutex_;
+  std::string reason_;
+};
+
 class FakeSet final : public EmbeddedSet {
  public:
   explicit FakeSet(SetLog& log) : log_(log) {
@@ -38,6 +56,7 @@ class FakeSet final : public EmbeddedSet {
     parts_.capture = MakeMemorySipCapture();
     parts_.driver = driver = std::make_shared<testing::FakeMediaServer>();
     parts_.resumer = std::make_shared<testing::FakeFlowResumer>();
+    parts_.kill_switch = kill_switch = std::make_shared<SwitchInMemory>();
   }
 
   HealerParts parts() override { return parts_; }
@@ -63,6 +82,7 @@ class FakeSet final : public EmbeddedSet {
     return {{"hep", {{"udp", "127.0.0.1:9060"}}}, {"instances", Json::object()}};
   }
 
+  std::shared_ptr<SwitchInMemory> kill_switch;
   std::shared_ptr<testing::FakeCrashDetector> detector;
   std::shared_ptr<testing::FakeMediaServer> driver;
   absl::Status capture_status;
@@ -101,6 +121,7 @@ class DaemonTest : public ::testing::Test {
     auto set = std::make_unique<FakeSet>(log_);
     set->capture_status = std::move(capture);
     detector_ = set->detector;
+    kill_switch_ = set->kill_switch;
     store_ = set->parts().store;
     for (const InstanceConfig& instance : config_.instances) {
       set->detector->AddInstance({instance.name, "life1"});
@@ -164,6 +185,7 @@ class DaemonTest : public ::testing::Test {
   std::string folder_;
   SetLog log_;
   std::shared_ptr<testing::FakeCrashDetector> detector_;
+  std::shared_ptr<SwitchInMemory> kill_switch_;
   std::shared_ptr<SessionStore> store_;
   std::mutex mutex_;
   std::condition_variable changed_;
@@ -229,6 +251,16 @@ TEST_F(DaemonTest, PausesAndResumesAndRefusesWhatItDoesNotKnow) {
   EXPECT_TRUE(Ask({{"command", "planned_stop"}, {"instance", "pbx1"}, {"seconds", 60}}).ok());
   EXPECT_EQ(Ask({{"command", "sessions"}, {"limit", "many"}}).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(DaemonTest, ThrowsAndClearsTheKillSwitch) {
+  ASSERT_TRUE(Start().ok());
+  EXPECT_EQ((*Ask({{"command", "kill_switch"}, {"on", true}}))["thrown"], true);
+  EXPECT_EQ(kill_switch_->Check({}).message(), "by hand");
+  EXPECT_TRUE(Ask({{"command", "kill_switch"}, {"on", true}, {"reason", "wrong numbers"}}).ok());
+  EXPECT_EQ(kill_switch_->Check({}).message(), "wrong numbers");
+  EXPECT_EQ((*Ask({{"command", "kill_switch"}, {"on", false}}))["thrown"], false);
+  EXPECT_TRUE(kill_switch_->Check({}).ok());
 }
 
 TEST_F(DaemonTest, WritesEventsFromCrashToDone) {

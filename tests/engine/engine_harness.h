@@ -144,6 +144,7 @@ class World {
   std::shared_ptr<testing::FakeMediaServer> servers;
   std::shared_ptr<testing::FakeFlowResumer> resumer;
   std::shared_ptr<FlowResumer> flow;  // in place of `resumer`, when there is one
+  std::shared_ptr<KillSwitch> kill_switch;
 };
 
 // One controller. Several may share the world.
@@ -164,6 +165,7 @@ class Controller {
     parts.resumer = world.flow ? world.flow : world.resumer;
     parts.executor = std::move(executor);
     parts.clock = &world.clock;
+    parts.kill_switch = world.kill_switch;
     for (const char* name : {"ast-1", "ast-2", "ast-3"}) detector->AddInstance({name, "life-1"});
     engine = std::make_unique<internal::Engine>(std::move(options), std::move(parts), false);
     engine->AddListener(heard);

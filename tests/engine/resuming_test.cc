@@ -57,8 +57,11 @@ TEST_F(FlowsAfterChannels, NoFlowIsResumedWhileItsTargetCreatesAChannel) {
 
 TEST_F(FlowsAfterChannels, ButNoCallWaitsForOthersForLongerThanTwoSeconds) {
   world_.clock.Advance(milliseconds(1'999));
-  controller_->Settle();
-  EXPECT_EQ(executor_->waiting(), 1u);
+  // What the engine looks for now and then goes on without the second create, too.
+  for (controller_->Settle(); executor_->waiting() > 1; controller_->Settle()) {
+    executor_->RunNewest();
+  }
+  EXPECT_THAT(world_.resumer->calls(), IsEmpty());
   world_.clock.Advance(milliseconds(1));
   controller_->Settle();
   ASSERT_EQ(executor_->waiting(), 2u);

@@ -38,6 +38,7 @@ TOP_HEADERS = {
     "capture_chain.h": "memory",
     "crash_detector.h": "model",
     "flow_resumer.h": "model",
+    "kill_switch.h": "model",
     "media_server_driver.h": "model",
     "session_store.h": "model",
     "sip_capture.h": "model",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What several controllers share in PostgreSQL (12 or newer): a SessionStore, and what they see of
-// the media servers (MakePostgresCrashRelay).
+// What several controllers share in PostgreSQL (12 or newer): a SessionStore, what they see of the
+// media servers (MakePostgresCrashRelay), and a KillSwitch.
 //
 // The store. What is safe against what: what a method returned OK for is on the server's disk, as
 // far as the server's `synchronous_commit` and replication go. Leases end by the server's clock, so
@@ -30,6 +30,7 @@
 #include "sipheal/base/log_sink.h"
 #include "sipheal/crash_detector.h"
 #include "sipheal/export.h"
+#include "sipheal/kill_switch.h"
 #include "sipheal/session_store.h"
 
 namespace sipheal::inline v0_1 {
@@ -67,6 +68,13 @@ struct PostgresOptions {
 // cannot be reached.
 SIPHEAL_EXPORT absl::StatusOr<std::shared_ptr<SessionStore>> MakePostgresSessionStore(
     PostgresOptions options);
+
+// A KillSwitch in the schema of the store, for all controllers that use it. What is sent later than
+// 50 ms after Throw returned is stopped. It is one row: UPDATE sipheal.kill_switch SET thrown =
+// true, reason = 'why' throws it as well. `who` is noted with it; of `options` are used dsn,
+// schema, make_schema, connect_timeout and clock. Connects with its first use.
+SIPHEAL_EXPORT absl::StatusOr<std::shared_ptr<KillSwitch>> MakePostgresKillSwitch(
+    PostgresOptions options, std::string who);
 
 struct PostgresCrashRelayOptions {
   // As in PostgresOptions.
