@@ -17,7 +17,7 @@ consume() {  # COMPONENT
     cmake --build "$SCRATCH/$1" >>"$SCRATCH/$1.log" 2>&1
 }
 
-for component in core pcap hep sqlite postgres ari homer; do
+for component in core pcap hep sqlite postgres ari homer grpc; do
   if ! consume "$component" || ! "$SCRATCH/$component/consumer"; then
     cat "$SCRATCH/$component.log" >&2
     echo "the consumer of '$component' failed" >&2
@@ -26,14 +26,21 @@ for component in core pcap hep sqlite postgres ari homer; do
   echo "consumer of $component: ok"
 done
 
-if ldd "$SCRATCH/core/consumer" | grep -E 'libcurl|libwebsockets|libsqlite|libpq|libpcap'; then
+for proto in session flow_resumer crash_detector recovery; do
+  if [[ ! -f "$SCRATCH/prefix/share/sipheal/proto/sipheal/v1/$proto.proto" ]]; then
+    echo "$proto.proto is not installed" >&2
+    exit 1
+  fi
+done
+
+if ldd "$SCRATCH/core/consumer" | grep -E 'libcurl|libwebsockets|libsqlite|libpq|libpcap|libgrpc|libprotobuf'; then
   echo "a host that uses only the core must link nothing but Abseil" >&2
   exit 1
 fi
-if consume grpc; then
+if consume kubernetes; then
   echo "a component that is not there was found" >&2
   exit 1
 fi
-grep -q "component 'grpc' is not part of this sipheal build" "$SCRATCH/grpc.log" ||
-  { cat "$SCRATCH/grpc.log" >&2; echo "the missing component is not named plainly" >&2; exit 1; }
+grep -q "component 'kubernetes' is not part of this sipheal build" "$SCRATCH/kubernetes.log" ||
+  { cat "$SCRATCH/kubernetes.log" >&2; echo "the missing component is not named plainly" >&2; exit 1; }
 echo "a missing component is named plainly: ok"

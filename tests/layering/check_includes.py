@@ -29,6 +29,7 @@ ALLOWED = {
     "testing": CORE,
     "conformance": {"base", "sip", "model"},
     "umbrella": CORE,
+    "grpc_healer": CORE | {"grpc"},  # joins the two; nothing of it is compiled into the adapter
 }
 ADAPTER_ALLOWED = {"base", "sip", "model", "http", "pq"}
 LEAVES = {"cli", "python"}  # may include everything
@@ -87,6 +88,8 @@ def unit_of(path):
         return None if rest[0] in EVERYBODYS else TOP_HEADERS.get(rest[0], "unknown")
     if rest[0] == "adapters":
         return pathlib.PurePath(rest[1]).stem
+    if rest[0] == "v1":
+        return "grpc"  # made of src/grpc/proto
     return rest[0]
 
 
@@ -189,6 +192,10 @@ SAMPLES = [
     ("src/hep/p.cc", HEAD + '#include "cli/config.h"\n', "hep may not include cli"),
     ("include/sipheal/adapters/hep.h", PUBLIC + '#include "hep/receiver.h"\n', "includes the private"),
     ("src/cli/q.cc", HEAD + '#include "sipheal/healer.h"\n#include <iostream>\n#include <CLI/CLI.hpp>\n', None),
+    ("src/grpc/x.cc", HEAD + '#include "sipheal/v1/session.pb.h"\n#include <grpcpp/server.h>\n', None),
+    ("src/ari/y.cc", HEAD + '#include "sipheal/v1/session.pb.h"\n', "ari may not include grpc"),
+    ("include/sipheal/adapters/grpc_healer.h", PUBLIC + '#include "sipheal/healer.h"\n', None),
+    ("src/grpc/z.cc", HEAD + '#include "sipheal/healer.h"\n', "grpc may not include engine"),
     ("src/hep/r.cc", HEAD + "#include <iostream>\n", "prints nothing"),
     ("src/hep/s.cc", HEAD + 'void F() { fprintf(stderr, "x"); }\n', "prints nothing"),
     ("src/hep/t.cc", HEAD + "// fprintf(stderr) would be wrong\n", None),
