@@ -185,15 +185,14 @@ void Derivation::Publish(Draft& draft) const {
   sip::Assign(draft.record_route, &state.record_route);
   draft.proofs.WriteTo(&state.evidence);
   draft.missing.ForEach([&state](Field field) { state.missing.push_back(field); });
-  auto conflict_key = [](const Conflict& conflict) {
-    return std::tie(conflict.field, conflict.message.time, conflict.message.sequence,
-                    conflict.loser, conflict.reason);
-  };
-  std::sort(
-      state.conflicts.begin(), state.conflicts.end(),
-      [&](const Conflict& a, const Conflict& b) { return conflict_key(a) < conflict_key(b); });
+  std::sort(state.conflicts.begin(), state.conflicts.end(), PublishedBefore);
   std::sort(state.warnings.begin(), state.warnings.end());
   std::sort(state.seen_hosts.begin(), state.seen_hosts.end());
+}
+
+bool PublishedBefore(const Conflict& a, const Conflict& b) {
+  return std::tie(a.field, a.message.time, a.message.sequence, a.loser, a.reason) <
+         std::tie(b.field, b.message.time, b.message.sequence, b.loser, b.reason);
 }
 
 Deriver::Deriver() : work_(std::make_unique<Workspace>()) {}

@@ -14,6 +14,9 @@ namespace sipheal::inline v0_1::sip {
 
 struct Workspace;
 
+// The order in which a dialog's conflicts stand.
+bool PublishedBefore(const Conflict& a, const Conflict& b);
+
 // Keeps the memory that it needs from one call to the next. Not thread-safe.
 class Deriver {
  public:

@@ -6,7 +6,10 @@
 #include <string_view>
 #include <tuple>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
+#include "sip/derive.h"
 #include "sip/text.h"
 #include "sipheal/sip/dialog_codec.h"
 #include "sipheal/sip/link_legs.h"
@@ -262,7 +265,29 @@ std::string KeepReferences(const DialogState& dialog, std::string_view named) {
 }
 
 void ApplyReferences(std::span<DialogState> dialogs) {
-  if (std::none_of(dialogs.begin(), dialogs.end(), RefersToOthers)) return;
+  // What one dialog says may depend on what another said before, so they speak in an order of their
+  // own: who was accepted first, and the lowest number first.
+  std::vector<const DialogState*> replacing;
+  std::vector<std::pair<const ToldDialog*, const DialogState*>> telling;
+  for (const DialogState& dialog : dialogs) {
+    if (!dialog.references.replaces.empty() && IsAccepted(dialog)) replacing.push_back(&dialog);
+    for (const ToldDialog& told : dialog.references.told) telling.emplace_back(&told, &dialog);
+  }
+  if (replacing.empty() && telling.empty()) return;
+  const auto identity = [](const DialogState& dialog) {
+    return std::tie(dialog.call_id, dialog.local.tag, dialog.remote.tag);
+  };
+  std::sort(replacing.begin(), replacing.end(), [&](const DialogState* a, const DialogState* b) {
+    return std::tuple(a->confirmed_at, identity(*a)) < std::tuple(b->confirmed_at, identity(*b));
+  });
+  std::sort(telling.begin(), telling.end(), [&](const auto& a, const auto& b) {
+    const auto key = [&](const auto& one) {
+      const ToldDialog& told = *one.first;
+      return std::tuple(told.other_seq, told.message.time, told.message.sequence,
+                        identity(*one.second));
+    };
+    return key(a) < key(b);
+  });
   std::unordered_map<std::string_view, std::vector<DialogState*>> by_call;
   for (DialogState& dialog : dialogs) by_call[dialog.call_id].push_back(&dialog);
   const auto for_each_of = [&](std::string_view call_id, auto&& fn) {
@@ -270,15 +295,20 @@ void ApplyReferences(std::span<DialogState> dialogs) {
     if (found == by_call.end()) return;
     for (DialogState* dialog : found->second) fn(*dialog);
   };
-  for (const DialogState& call : dialogs) {
-    if (!RefersToOthers(call)) continue;
-    if (IsAccepted(call)) {
-      for_each_of(CallIdInReplaces(call.references.replaces), [&](DialogState& named) {
-        if (&named != &call && NamesInReplaces(call, named)) EndReplaced(call, named);
-      });
-    }
-    for (const ToldDialog& told : call.references.told) {
-      for_each_of(told.call_id, [&](DialogState& named) { RaiseByTold(call, told, named); });
+  for (const DialogState* call : replacing) {
+    for_each_of(CallIdInReplaces(call->references.replaces), [call](DialogState& named) {
+      if (&named != call && NamesInReplaces(*call, named)) EndReplaced(*call, named);
+    });
+  }
+  for (const auto& [told, notifier] : telling) {
+    for_each_of(told->call_id, [told = told, notifier = notifier](DialogState& named) {
+      RaiseByTold(*notifier, *told, named);
+    });
+  }
+  for (DialogState& dialog : dialogs) {
+    auto& conflicts = dialog.conflicts;
+    if (!std::is_sorted(conflicts.begin(), conflicts.end(), PublishedBefore)) {
+      std::sort(conflicts.begin(), conflicts.end(), PublishedBefore);
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -84,6 +85,27 @@ TEST(Replaces, Rule7_6_AnAcceptedInviteEndsTheDialogThatItNames) {
       }
     }
   }
+}
+
+// The call under whichever Call-ID was accepted first, however they stand and came.
+TEST(Replaces, Rule11_8_OfSeveralTheFirstIsNamedWhateverCameFirst) {
+  const auto replacing = [](const std::string& call_id, int after) {
+    CallScript next;
+    next.call_id = call_id;
+    next.Wait(after);
+    const Request invite = next.Receive(
+        {.from_tag = "x", .extra = "Replaces: old@example.com;to-tag=a;from-tag=b\r\n"});
+    next.Reply(invite, {.to_tag = "y"});
+    return next;
+  };
+  const CallScript early = replacing("z@example.com", 10);
+  const CallScript late = replacing("k@example.com", 20);
+  Capture capture;
+  for (const CallScript& call : {OldCall(), early, late}) capture.Add(call);
+  const DialogState expected = capture.Of("old@example.com");
+  EXPECT_EQ(expected.FindEvidence(Field::kEnd)->named, early.call_id);
+  std::reverse(capture.messages.begin(), capture.messages.end());
+  EXPECT_EQ(capture.Of("old@example.com"), expected);
 }
 
 TEST(Replaces, Rule10_2_AFoldedValueIsTheSameValue) {
@@ -206,6 +228,32 @@ TEST(DialogPackage, Rule7_8_ANumberBehindWhichNoneIsLeftTakesNoCallAway) {
   EXPECT_EQ(dialog.local_seq, std::nullopt);
   EXPECT_TRUE(sip::Judge(dialog).recoverable()) << sip::Explain(dialog, sip::Judge(dialog));
   EXPECT_THAT(dialog.conflicts, SizeIs(1));
+}
+
+TEST(DialogPackage, Rule11_8_NumbersThatRiseTogetherAreTakenInAnyOrder) {
+  const auto told = [](const char* call_id, const char* cseq) {
+    CallScript notification = Notification(kPeer, 200, DialogInfo("b", "a", cseq));
+    for (sip::CapturedMessage& message : notification.messages) {
+      const std::string name = "subscription@example.com";
+      message.bytes.replace(message.bytes.find(name), name.size(), call_id);
+    }
+    return notification;
+  };
+  Capture capture;
+  capture.Add(OldCall());
+  capture.Add(told("s1@example.com", "1400000"));
+  capture.Add(told("s2@example.com", "500000"));
+  capture.Add(told("s3@example.com", "2000000000"));
+  capture.Add(told("s4@example.com", "1900000000"));
+  const DialogState expected = capture.Of("old@example.com");
+  EXPECT_EQ(expected.local_seq, 1'400'000u);
+  EXPECT_THAT(expected.conflicts, SizeIs(2));
+  // The calls in the other order, but each by itself in its own: a folder takes no call from an
+  // answer to a NOTIFY on.
+  auto& messages = capture.messages;
+  std::reverse(messages.begin(), messages.end());
+  for (std::size_t i = 0; i < 8; i += 2) std::swap(messages[i], messages[i + 1]);
+  EXPECT_EQ(capture.Of("old@example.com"), expected);
 }
 
 // Were the cost more than that of the bytes, this would run for hours.
