@@ -41,14 +41,16 @@ bool MayBecomeKnown(std::string_view bytes) {
   if (std::string_view("HEP3").starts_with(bytes)) return true;
   if (bytes.find('\n') != std::string_view::npos) return false;
   const std::string_view word = bytes.substr(0, bytes.find(' '));
-  if (std::string_view("SIP/2.0").starts_with(word)) return true;
+  constexpr std::string_view kVersion = "SIP/2.0";
+  if (word.size() <= kVersion.size() && BeginsIgnoringCase(word, kVersion.substr(0, word.size()))) {
+    return true;
+  }
   return word.size() <= 32 &&
          std::all_of(word.begin(), word.end(), [](char c) { return c >= 'A' && c <= 'Z'; });
 }
 
 // The first line, not the first bytes, that begins a message; npos: none does.
 std::size_t FindStartLine(std::string_view bytes) {
-  if (bytes.find("SIP/2.0") == bytes.npos) return bytes.npos;
   for (std::size_t line = bytes.find('\n'); line != bytes.npos; line = bytes.find('\n', line + 1)) {
     const std::string_view rest = bytes.substr(line + 1);
     if (rest.empty() || rest.front() == '\r' || rest.front() == '\n') continue;

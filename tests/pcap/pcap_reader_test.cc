@@ -155,6 +155,22 @@ TEST(PcapReader, ACaptureThatBeginsInsideAConnectionIsReadFromTheNextMessageOn) 
   }
 }
 
+// RFC 3261 7.1: the version is compared without its letter case, though all write it in capitals.
+TEST(PcapReader, TheVersionBehindAHoleMayBeInSmallLetters) {
+  std::string second = Message(2);
+  second.replace(second.find("SIP/2.0"), 7, "sip/2.0");
+  std::string answer = Message(3);
+  answer.replace(0, answer.find("\r\n"), "sip/2.0 200 OK");
+  for (const std::string& next : {second, answer}) {
+    const std::string stream = Message(1) + next;
+    for (std::size_t cut = 31; cut < stream.size(); ++cut) {
+      std::vector<std::string> frames = Segments(stream, {30, cut}, 500);
+      frames.erase(frames.begin());
+      EXPECT_THAT(Texts(Read(PcapFile(frames))), ElementsAre(next)) << "cut at " << cut;
+    }
+  }
+}
+
 TEST(PcapReader, AnotherConnectionOnTheSamePortsIsAnotherStream) {
   std::vector<std::string> frames = Segments(Message(1).substr(0, 60), {}, 500);
   frames.push_back(Ethernet(Ip4(1, 2, kProtoTcp, Tcp(40000, 5060, 77, "", kSyn))));
