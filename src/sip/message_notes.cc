@@ -4,6 +4,7 @@
 #include <array>
 
 #include "sip/dialog_info.h"
+#include "sip/sdp_lines.h"
 #include "sip/text.h"
 #include "sip/unfold.h"
 #include "sipheal/sip/uri.h"
@@ -116,7 +117,7 @@ void ReadLinks(const MessageView& view, std::string* out) {
 void ReadDialogInfo(const MessageView& view, std::string* out) {
   constexpr std::string_view kType = "application/dialog-info+xml";
   constexpr int kMaxDialogs = 8;
-  if (view.body_truncated() ||
+  if (IsBodyCut(view) ||
       !EqualsIgnoreCase(view.Get(HeaderId::kContentType).substr(0, kType.size()), kType)) {
     return;
   }

@@ -10,6 +10,7 @@
 #include "sip/kernel/method_table.h"
 #include "sip/message_notes.h"
 #include "sip/party_text.h"
+#include "sip/sdp_lines.h"
 #include "sip/text.h"
 #include "sip/unfold.h"
 #include "sipheal/sip/sdp.h"
@@ -285,7 +286,8 @@ ParseResult MessageReader::Read(const CapturedMessageView& message, const Messag
   notes_.clear();
   ReadNotes(view, &notes_);
   record->notes = notes_;
-  if (const std::string_view sdp = FindSdp(view); !sdp.empty()) {
+  const bool cut = IsBodyCut(view);
+  if (const std::string_view sdp = cut ? std::string_view() : FindSdp(view); !sdp.empty()) {
     if (sdp_.size() < CompactSdpRoom(sdp)) sdp_.resize(CompactSdpRoom(sdp));
     record->sdp = {sdp_.data(), WriteCompactSdp(sdp, sdp_.data())};
   }
@@ -295,9 +297,8 @@ ParseResult MessageReader::Read(const CapturedMessageView& message, const Messag
   record->sighting.sequence = message.sequence;
   // A 100 leaves nothing but that it was there.
   if (record->status != 100) record->sighting.hash = HashMessage(view.bytes());
-  // A copy that the capture cut short is the worse witness.
-  record->sighting.rank =
-      static_cast<std::uint8_t>(adjacency.rank + (view.body_truncated() ? 2 : 0));
+  // A copy that was cut short is the worse witness.
+  record->sighting.rank = static_cast<std::uint8_t>(adjacency.rank + (cut ? 2 : 0));
   return {};
 }
 

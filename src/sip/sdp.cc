@@ -176,6 +176,17 @@ std::optional<ParsedSdp> ParseSdp(std::string_view body) {
   return result;
 }
 
+bool IsBodyCut(const MessageView& message) {
+  if (message.body_truncated()) return true;
+  std::string_view rest = message.rest();
+  if (rest.empty() || message.body().empty()) return false;
+  const auto ends_line = [](char c) { return c == '\r' || c == '\n' || c == '\0'; };
+  if (!ends_line(message.body().back()) && !ends_line(rest.front())) return true;
+  while (!rest.empty() && ends_line(rest.front())) rest.remove_prefix(1);
+  // As lines of a session description begin, and no others of a SIP message.
+  return rest.size() > 1 && rest[0] >= 'a' && rest[0] <= 'z' && rest[1] == '=';
+}
+
 std::string_view FindSdp(const MessageView& message) {
   if (message.body().empty() || message.body_truncated() ||
       (message.Has(HeaderId::kContentEncoding) &&

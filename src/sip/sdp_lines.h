@@ -7,6 +7,7 @@
 
 #include "sip/find_line_end.h"
 #include "sip/text.h"
+#include "sipheal/sip/message_view.h"
 
 namespace sipheal::inline v0_1::sip {
 
@@ -28,6 +29,10 @@ inline bool NextLine(std::string_view* text, std::string_view* line) {
   *text = {next, static_cast<std::size_t>(end - next)};
   return true;
 }
+
+// The body is not all that its sender wrote: the capture ends within it, or Content-Length does,
+// behind which it goes on. What follows a whole one is padding, or another message.
+bool IsBodyCut(const MessageView& message);
 
 // "101 telephone-event/8000": whether the payload type is a dynamic one (RFC 3551 6).
 inline bool IsDynamicRtpmap(std::string_view rtpmap) {

@@ -15,6 +15,7 @@ namespace {
 using sip::DialogEnd;
 using sip::DialogPhase;
 using sip::DialogState;
+using sip::Field;
 using sip::SdpDirection;
 using sip::VerdictToken;
 using std::chrono::seconds;
@@ -475,6 +476,33 @@ TEST(SessionDescription, Rule11_9_ALostReinviteWhoseAnswerWasSeenLeavesNoStaleHo
   EXPECT_EQ(dialog.local_sdp.origin_version, "2");
   EXPECT_TRUE(dialog.IsMissing(sip::Field::kRemoteSdp));
   EXPECT_TRUE(dialog.IsMissing(sip::Field::kHold));
+}
+
+// What stands behind Content-Length is not the message's (RFC 3261 18.3), but a description that
+// goes on there was cut: what the receiver made of the rest is not known.
+TEST(Sdp, Rule10_10_ADescriptionThatGoesOnBehindContentLengthIsNotKnown) {
+  const std::string sdp = Sdp("198.51.100.9", 40000, "2", "sendonly");
+  for (std::size_t size = 0; size <= sdp.size(); ++size) {
+    for (const bool padded : {true, false}) {
+      CallScript call;
+      call.AnsweredByPeer();
+      const Request hold = call.Receive({.cseq = 3, .from_tag = "b", .to_tag = "a", .sdp = sdp});
+      std::string& bytes = call.messages.back().bytes;
+      const std::size_t at = bytes.find("Content-Length: ");
+      bytes.replace(at, bytes.find("\r\n", at) - at, "Content-Length: " + std::to_string(size));
+      if (padded) bytes += std::string("\r\n\0", 3);
+      call.Reply(hold, {.sdp = Sdp("192.0.2.10", 20000, "2", "recvonly")});
+      call.Receive({.method = "ACK", .cseq = 3, .from_tag = "b", .to_tag = "a"});
+      const DialogState dialog = call.Only();
+      // Without the last line end, which some do not count.
+      const bool whole = size + 2 >= sdp.size();
+      EXPECT_EQ(dialog.IsMissing(Field::kRemoteSdp), !whole) << size;
+      EXPECT_EQ(dialog.IsMissing(Field::kHold), !whole) << size;
+      if (!whole) continue;
+      EXPECT_TRUE(dialog.held_by_remote);
+      EXPECT_EQ(dialog.remote_sdp.address, "198.51.100.9");
+    }
+  }
 }
 
 }  // namespace

@@ -139,6 +139,8 @@ class SIPHEAL_EXPORT MessageView {
   std::string_view body() const { return parsed_.body; }
   // Content-Length promised more than was captured: the body is not to be believed.
   bool body_truncated() const { return parsed_.body_truncated; }
+  // What follows the message in the bytes that it was read from; mostly nothing.
+  std::string_view rest() const { return parsed_.bytes.substr(parsed_.size); }
   // Bytes of this message, without what follows it.
   std::size_t size() const { return parsed_.size; }
   std::string_view bytes() const { return {parsed_.bytes.data(), parsed_.size}; }
