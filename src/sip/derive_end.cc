@@ -42,12 +42,21 @@ void Derivation::DeriveEnd(Draft& draft) const {
           at.from_tag != opening->from_tag || at.branch != opening->branch || !at.has_request) {
         continue;
       }
-      if (!at.sent && !OnPath(draft, at.request)) continue;
       // Its To is that of its INVITE (RFC 3261 9.1), which was a re-INVITE then (rule 7.3).
       if (!opening->has_request && at.request.has_to_tag) continue;
       // Too late to cancel anything: it touched nothing but itself.
       const AnswerFact* answer = at.FinalAnswer();
       if (answer != nullptr && answer->status == 481) continue;
+      // It goes where its INVITE went (RFC 3261 9.1); one from elsewhere needs the answer of the
+      // side that it was for.
+      const bool accepted = answer != nullptr && answer->status < 300 &&
+                            (at.sent ? OnPath(draft, *answer) : answer->first.rank % 2 == 0);
+      if (!OnPath(draft, at.request) && !accepted) {
+        ++state.quarantined;
+        state.conflicts.push_back({Field::kEnd, RefOf(at.request), "CANCEL",
+                                   "a CANCEL that did not go where its INVITE went", false});
+        continue;
+      }
       ended(DialogEnd::kCancelled, at.request, Reason::kCancelled);
     }
   }

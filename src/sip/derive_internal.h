@@ -90,7 +90,32 @@ class Derivation {
   void DeriveRoute(Draft& draft) const;
 
   // --- derive_target.cc: target, next hop ---
+  struct PeersRefreshes {
+    TargetClaim latest;  // that the server accepted
+    // The peer acknowledges it, but no answer of the server to it was captured.
+    const Transaction* acknowledged = nullptr;
+    const MessageFact* ack = nullptr;
+  };
+  struct AnsweredRefreshes {
+    TargetClaim latest;
+    TargetClaim latest_asked;  // of those that the server is seen to have asked for
+  };
+  TargetClaim OpeningTarget(const Draft& draft) const;
+  const AnswerFact* TargetAccepted(const Draft& draft, const Transaction& at) const;
+  void JudgeOpenRefresh(Draft& draft, const Transaction& at, PeersRefreshes* refreshes) const;
+  PeersRefreshes FindPeersRefreshes(Draft& draft) const;
+  AnsweredRefreshes FindAnsweredRefreshes(const Draft& draft) const;
+  bool OpenedBothWays(const Draft& draft) const;
+  static const TargetClaim& LaterRefresh(const TargetClaim& by_peer, const TargetClaim& by_server,
+                                         bool* crossed);
+  const MessageFact* FindBlindRefresh(const Draft& draft, const PeersRefreshes& refreshes,
+                                      std::string_view target) const;
+  const Transaction* ShownSince(const Draft& draft, std::int64_t since,
+                                const Transaction* own) const;
+  std::string RewrittenTarget(std::string_view target, const MessageFact* proof) const;
   void DeriveTarget(Draft& draft) const;
+  void DeriveRedirect(Draft& draft) const;
+  void DeriveLocalTarget(Draft& draft) const;
   void DeriveNextHop(Draft& draft) const;
 
   // --- derive_sdp.cc: session descriptions and hold ---
@@ -111,6 +136,8 @@ class Derivation {
   const Transaction* AckOfFailure(const Transaction& invite) const;
   const Transaction* AckSeen(const Draft& draft, const Transaction& invite) const;
   bool Succeeded(const Draft& draft, const Transaction& ack) const;
+  struct TimerSetting;
+  bool WentOnSince(const Draft& draft, CaptureTime time) const;
   void DeriveTimer(Draft& draft) const;
   void DeriveOpen(Draft& draft) const;
   void DeriveDeadline(Draft& draft) const;
@@ -130,6 +157,9 @@ class Derivation {
   bool IsOutOfProportion(const Draft& draft, const Transaction& at) const;
   bool MayBeMadeUp(const Transaction& request, const AnswerFact& answer) const;
   bool IsAgreedTo(const Transaction& at) const;
+  bool IsUnasked(const Draft& draft, const Transaction& at) const;
+  bool MayBeForged(const Draft& draft, const Transaction& at, const MessageFact& answer) const;
+  bool LeadsElsewhere(const Draft& draft, std::string_view target, std::string_view before) const;
   bool HasRivalBranch(const Transaction& invite) const;
   bool IsBorneOut(const Draft& draft, const Transaction& invite) const;
   void ChooseBranch(Draft& draft) const;

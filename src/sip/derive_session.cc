@@ -83,13 +83,16 @@ const Transaction* Derivation::AckOfFailure(const Transaction& invite) const {
   return nullptr;
 }
 
-// The ACK for a 2xx to this INVITE, as far as it may be believed.
+// The ACK for a 2xx to this INVITE, as far as it may be believed. Where another INVITE had this
+// number and is seen to have been accepted, it is the ACK of that one.
 const Transaction* Derivation::AckSeen(const Draft& draft, const Transaction& invite) const {
   if (invite.method != Method::kInvite) return nullptr;
   for (const Transaction* at : invite.sent ? draft.own : draft.theirs) {
     if (at->method == Method::kAck && at->cseq == invite.cseq && at->has_request &&
         (at->sent || OnPath(draft, at->request))) {
-      return at;
+      const AnswerFact* const final = FinalOf(draft, invite);
+      const bool accepted = final != nullptr && final->status < 300;
+      return accepted || !Succeeded(draft, *at) ? at : nullptr;
     }
   }
   return nullptr;
@@ -107,12 +110,28 @@ bool Derivation::Succeeded(const Draft& draft, const Transaction& ack) const {
   return false;
 }
 
+// The most recent 2xx to an INVITE or UPDATE (rule 8.1).
+struct Derivation::TimerSetting {
+  const Transaction* transaction = nullptr;
+  const AnswerFact* success = nullptr;
+  std::int64_t settled_us = INT64_MIN;
+
+  bool IsBefore(const Transaction& at, std::int64_t at_us) const {
+    if (success == nullptr) return true;
+    // Refreshes of one side follow each other; but an INVITE is answered after UPDATEs within it.
+    const bool by_number = transaction->sent == at.sent && transaction->method == at.method;
+    return by_number ? at.cseq > transaction->cseq : at_us > settled_us;
+  }
+  // uac and uas are those of this transaction. Not said: the server must refresh (rules 8.2, 8.5).
+  bool local_refreshes() const {
+    return success->refresher == 0 || (success->refresher == 1) == transaction->sent;
+  }
+};
+
 // From the most recent 2xx to an INVITE or UPDATE alone (rules 8.1, 8.2).
 void Derivation::DeriveTimer(Draft& draft) const {
   DialogState& state = *draft.state;
-  const Transaction* latest = nullptr;
-  const AnswerFact* success = nullptr;
-  std::int64_t latest_us = INT64_MIN;
+  TimerSetting latest;
   const bool limits = Has(Note::kMinInterval);
   auto asked = [&](const MessageFact& fact) {
     if (!limits) return;
@@ -128,19 +147,11 @@ void Derivation::DeriveTimer(Draft& draft) const {
       if (at->has_request && (at->sent || final != nullptr)) asked(at->request);
       if (final != nullptr && final->status == 422) asked(*final);
       if (final == nullptr || final->status >= 300) continue;
-      // Refreshes of one side follow each other; but an INVITE is answered after UPDATEs within it.
-      const bool by_number =
-          success != nullptr && latest->sent == at->sent && latest->method == at->method;
       const std::int64_t settled = SettledAt(draft, *at, *final, true);
-      const bool newer =
-          success == nullptr || (by_number ? at->cseq > latest->cseq : settled > latest_us);
-      if (newer) latest_us = settled;
-      if (newer) {
-        latest = at;
-        success = final;
-      }
+      if (latest.IsBefore(*at, settled)) latest = {at, final, settled};
     }
   }
+  const AnswerFact* const success = latest.success;
   // A later 2xx of which only the ACK is left may have set another.
   const std::int64_t known_us = success != nullptr ? success->first.time_us : INT64_MIN;
   for (const auto* list : {&draft.own, &draft.theirs}) {
@@ -149,24 +160,54 @@ void Derivation::DeriveTimer(Draft& draft) const {
         continue;
       }
       if (!at->sent && !MayBeOnPath(draft, at->request)) continue;
-      if (latest != nullptr && latest->sent == at->sent && latest->cseq == at->cseq) continue;
+      if (success != nullptr && latest.transaction->sent == at->sent &&
+          latest.transaction->cseq == at->cseq) {
+        continue;
+      }
       if (!Succeeded(draft, *at)) draft.missing.Add(Field::kSessionTimer);
     }
   }
-  // From elsewhere, to a request that was not captured, anybody may have sent it
-  // (rules 12.2, 12.4).
-  if (success != nullptr && latest->sent && !latest->has_request && !MayBeOnPath(draft, *success)) {
+  if (success == nullptr) return;
+  if (MayBeForged(draft, *latest.transaction, *success)) {
     draft.missing.Add(Field::kSessionTimer);
     return;
   }
-  if (success == nullptr || success->session_expires == 0) return;
+  if (success->session_expires == 0) return;
+  const CaptureTime since = TimeOf(*success);
+  const CaptureTime expires_at = since + std::chrono::seconds(success->session_expires);
+  // Whoever is not refreshed SHOULD send BYE (RFC 4028 10). When nobody did, the refresh was not
+  // captured, or nobody keeps the timer (rule 7.9).
+  if (WentOnSince(draft, expires_at)) {
+    draft.missing.Add(Field::kSessionTimer);
+    Warn(state, "the session timer ran out, and both sides went on");
+    return;
+  }
   SessionTimer& timer = state.session_timer;
   timer.interval = std::chrono::seconds(success->session_expires);
-  timer.since = TimeOf(*success);
-  timer.expires_at = timer.since + timer.interval;
-  // uac and uas are those of this transaction. Not said: the server must refresh (rule 8.5).
-  timer.local_refreshes = success->refresher == 0 || (success->refresher == 1) == latest->sent;
-  Cite(draft, Field::kSessionTimer, *success, {Reason::kSessionExpires, latest->method});
+  timer.since = since;
+  timer.expires_at = expires_at;
+  timer.local_refreshes = latest.local_refreshes();
+  Cite(draft, Field::kSessionTimer, *success,
+       {Reason::kSessionExpires, latest.transaction->method});
+}
+
+// Both sides had a part in a request within the dialog that was sent after that time.
+bool Derivation::WentOnSince(const Draft& draft, CaptureTime time) const {
+  const std::int64_t us = time.time_since_epoch().count();
+  if (facts_.newest_us <= us) return false;
+  for (const auto* list : {&draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      if (!at->has_request || at->request.first.time_us <= us) continue;
+      const AnswerFact* const final = FinalOf(draft, *at);
+      // As for floors: what the server refuses for its number, it did not take (rule 5.11).
+      if (final == nullptr || (!at->sent && final->status == 500)) continue;
+      if (at->sent ? MayBeOnPath(draft, *final) : OnPath(draft, at->request)) return true;
+    }
+  }
+  return std::any_of(facts_.floors.begin(), facts_.floors.end(), [&](const Floor& floor) {
+    return floor.sighting.time_us > us && IsOf(draft, floor) &&
+           MayBeHost(draft, facts_.EndpointOf(floor.peer).ip);
+  });
 }
 
 void Derivation::DeriveOpen(Draft& draft) const {
@@ -339,12 +380,13 @@ void Derivation::DeriveDeadline(Draft& draft) const {
   if (timer.active() && set != nullptr) {
     const MessageRef message = set->message;
     using std::chrono::seconds;
-    if (timer.local_refreshes) {
-      const seconds margin = std::min(seconds(32), timer.interval / 3);
-      clock(timer.expires_at - margin, message, Reason::kServerHadToRefresh);
-    } else {
-      clock(timer.since + timer.interval / 2 + seconds(32), message, Reason::kPeerRefreshes);
-    }
+    const seconds margin = std::min(seconds(32), timer.interval / 3);
+    CaptureTime at = timer.local_refreshes ? timer.expires_at - margin
+                                           : timer.since + timer.interval / 2 + seconds(32);
+    // Who went on by then has more time than he might have taken.
+    if (WentOnSince(draft, at)) at = std::max(at, timer.expires_at);
+    clock(at, message,
+          timer.local_refreshes ? Reason::kServerHadToRefresh : Reason::kPeerRefreshes);
   }
 }
 

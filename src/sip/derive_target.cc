@@ -19,106 +19,114 @@ bool IsNewer(const MessageFact& fact, const MessageFact* than) {
   return fact.first.hash < than->first.hash;
 }
 
+// Requests that tell where their sender is to be reached from now on (rule 4.1).
+bool RefreshesTarget(Method method) {
+  return method == Method::kInvite || method == Method::kUpdate || method == Method::kSubscribe ||
+         method == Method::kNotify || method == Method::kRefer;
+}
+
 }  // namespace
 
-void Derivation::DeriveTarget(Draft& draft) const {
-  DialogState& state = *draft.state;
-  TextId target = 0;
-  const MessageFact* proof = nullptr;
-  EvidenceReason reason;
-  std::int64_t since = INT64_MIN;  // when the target became that
-  // The server's own transaction that made it so, if one did: what the server sent later is told by
-  // the number, which no clock can disturb.
-  bool since_is_own = false;
-  std::uint32_t since_cseq = 0;
-  Method since_method = Method::kInvite;
-
-  // --- where it started (rules 2.6, 2.7) ---
-  if (draft.created_in != nullptr && !draft.contested) {
-    const Transaction& opening = *draft.created_in;
-    if (!opening.sent) {
-      if (opening.has_request && opening.request.contact != 0) {
-        target = opening.request.contact;
-        proof = &opening.request;
-        reason = Reason::kContactOfInvite;
-        since = opening.request.first.time_us;
-      }
-    } else {
-      const AnswerFact* source = draft.created_by_2xx;
-      if (source == nullptr || source->contact == 0) {
-        // The first provisional answer opens the dialog; a later one counts only when reliable.
-        const AnswerFact* first = nullptr;
-        const AnswerFact* reliable = nullptr;
-        for (const AnswerFact& answer : opening.answers) {
-          if (answer.status >= 200 || Canonical(answer.to_tag) != draft.remote) continue;
-          if (answer.contact == 0) continue;
-          if (first == nullptr || answer.first.Better(first->first)) first = &answer;
-          if (answer.rseq != 0 && (reliable == nullptr || answer.rseq > reliable->rseq)) {
-            reliable = &answer;
-          }
-        }
-        source = reliable != nullptr ? reliable : first;
-      }
-      if (source != nullptr && source->contact != 0) {
-        target = source->contact;
-        proof = source;
-        reason = source->status >= 200 ? Reason::kContactOf2xx : Reason::kContactOfProvisional;
-        since = SettledAt(draft, opening, *source);
-        since_is_own = true;
-        since_cseq = opening.cseq;
-      }
-    }
+// Where the target started (rules 2.6, 2.7).
+TargetClaim Derivation::OpeningTarget(const Draft& draft) const {
+  if (draft.created_in == nullptr || draft.contested) return {};
+  const Transaction& opening = *draft.created_in;
+  if (!opening.sent) {
+    if (!opening.has_request || opening.request.contact == 0) return {};
+    return {&opening.request, &opening, opening.request.first.time_us, Reason::kContactOfInvite};
   }
-
-  // --- refreshes (rules 4.1 to 4.5) ---
-  auto refreshes = [](Method method) {
-    return method == Method::kInvite || method == Method::kUpdate || method == Method::kSubscribe ||
-           method == Method::kNotify || method == Method::kRefer;
-  };
-  struct Refresh {
-    const MessageFact* fact = nullptr;  // whose Contact
-    std::int64_t at = INT64_MIN;        // when it took effect
-    Method method = Method::kOther;
-    std::uint32_t cseq = 0;
-    std::int64_t asked = INT64_MAX;  // when its request was captured
-  };
-  Refresh by_peer;
-  Refresh by_server;
-  // A refresh of the peer that it acknowledges, while the server's 2xx was not captured.
-  std::pair<const Transaction*, const MessageFact*> unproved;
-  for (const Transaction* at : draft.theirs) {
-    if (!refreshes(at->method) || !at->has_request || at->request.contact == 0) continue;
-    const AnswerFact* accepted = nullptr;
-    for (const AnswerFact& answer : at->answers) {
-      if (Canonical(answer.to_tag) != draft.local || answer.status >= 300 || !answer.reliable()) {
-        continue;
+  const AnswerFact* source = draft.created_by_2xx;
+  if (source == nullptr || source->contact == 0) {
+    // The first provisional answer opens the dialog; a later one counts only when reliable.
+    const AnswerFact* first = nullptr;
+    const AnswerFact* reliable = nullptr;
+    for (const AnswerFact& answer : opening.answers) {
+      if (answer.status >= 200 || Canonical(answer.to_tag) != draft.remote) continue;
+      if (answer.contact == 0) continue;
+      if (first == nullptr || answer.first.Better(first->first)) first = &answer;
+      if (answer.rseq != 0 && (reliable == nullptr || answer.rseq > reliable->rseq)) {
+        reliable = &answer;
       }
-      if (accepted == nullptr || answer.first.Better(accepted->first)) accepted = &answer;
     }
-    if (accepted != nullptr) {
-      by_peer = {&at->request, SettledAt(draft, *at, *accepted), at->method, at->cseq};
+    source = reliable != nullptr ? reliable : first;
+  }
+  if (source == nullptr || source->contact == 0) return {};
+  return {source, &opening, SettledAt(draft, opening, *source),
+          source->status >= 200 ? Reason::kContactOf2xx : Reason::kContactOfProvisional};
+}
+
+// The server's answer that accepts a refresh of the peer, also of its target alone (rule 4.3).
+const AnswerFact* Derivation::TargetAccepted(const Draft& draft, const Transaction& at) const {
+  const AnswerFact* accepted = nullptr;
+  for (const AnswerFact& answer : at.answers) {
+    if (Canonical(answer.to_tag) != draft.local || answer.status >= 300 || !answer.reliable()) {
       continue;
     }
-    const std::string_view offered = facts_.Text(at->request.contact);
+    if (accepted == nullptr || answer.first.Better(accepted->first)) accepted = &answer;
+  }
+  return accepted;
+}
+
+// What becomes of a refresh of the peer that the server is not seen to have accepted (rule 4.2).
+void Derivation::JudgeOpenRefresh(Draft& draft, const Transaction& at,
+                                  PeersRefreshes* refreshes) const {
+  DialogState& state = *draft.state;
+  const auto quarantine = [&](const char* why) {
+    ++state.quarantined;
+    state.conflicts.push_back({Field::kRemoteTarget, RefOf(at.request),
+                               std::string(facts_.Text(at.request.contact)), why, false});
+  };
+  if (FinalOf(draft, at) != nullptr || !OnPath(draft, at.request)) {
+    return quarantine("a refresh that the server did not accept");
+  }
+  const Transaction* rival = nullptr;
+  for (const Transaction* other : draft.theirs) {
+    if (other == &at || other->cseq != at.cseq || other->method != at.method) continue;
+    // A number is used once: no other can be accepted under it (RFC 3261 12.2.2).
+    if (TargetAccepted(draft, *other) != nullptr) {
+      return quarantine("a refresh under the number of one that the server accepted");
+    }
+    if (other->has_request && other->request.contact != at.request.contact) rival = other;
+  }
+  if (const Transaction* ack = AckSeen(draft, at)) {
+    refreshes->acknowledged = &at;
+    refreshes->ack = &ack->request;
+  }
+  // Which of two the peer sent, nobody can tell.
+  if (rival != nullptr) return quarantine("one of two refreshes under one number");
+  state.pending_remote_target = facts_.Text(at.request.contact);
+  Cite(draft, Field::kPendingTarget, at.request, Reason::kContactNotAnswered);
+}
+
+Derivation::PeersRefreshes Derivation::FindPeersRefreshes(Draft& draft) const {
+  PeersRefreshes refreshes;
+  for (const Transaction* at : draft.theirs) {
+    if (!RefreshesTarget(at->method) || !at->has_request || at->request.contact == 0) continue;
+    const EvidenceReason reason(Reason::kContactOfPeersRefresh, at->method);
+    if (const AnswerFact* accepted = TargetAccepted(draft, *at)) {
+      refreshes.latest = {&at->request, at, SettledAt(draft, *at, *accepted), reason};
+      continue;
+    }
     // The server used it: as good as an answer (RFC 6141 4.6).
+    const std::string_view offered = facts_.Text(at->request.contact);
     const bool used = std::any_of(draft.own.begin(), draft.own.end(), [&](const Transaction* own) {
       return own->has_request && own->request.first.time_us > at->request.first.time_us &&
              !IsOutOfProportion(draft, *own) && SameUri(facts_.Text(own->request.uri), offered);
     });
     if (used) {
-      by_peer = {&at->request, at->request.first.time_us, at->method, at->cseq};
-    } else if (FinalOf(draft, *at) == nullptr && OnPath(draft, at->request)) {
-      state.pending_remote_target = offered;
-      if (const Transaction* ack = AckSeen(draft, *at)) unproved = {at, &ack->request};
-      Cite(draft, Field::kPendingTarget, at->request, Reason::kContactNotAnswered);
+      refreshes.latest = {&at->request, at, at->request.first.time_us, reason};
     } else {
-      ++state.quarantined;
-      state.conflicts.push_back({Field::kRemoteTarget, RefOf(at->request), std::string(offered),
-                                 "a refresh that the server did not accept", false});
+      JudgeOpenRefresh(draft, *at, &refreshes);
     }
   }
-  const auto answered_by_peer = [&](const Transaction* at) {
-    if (!refreshes(at->method)) return;
+  return refreshes;
+}
+
+// What the peer answered to refreshes of the server (rule 4.4).
+Derivation::AnsweredRefreshes Derivation::FindAnsweredRefreshes(const Draft& draft) const {
+  AnsweredRefreshes refreshes;
+  const auto look = [&](const Transaction* at, bool asked) {
+    if (!RefreshesTarget(at->method)) return;
     const AnswerFact* source = nullptr;
     for (const AnswerFact& answer : at->answers) {
       if (Canonical(answer.to_tag) != draft.remote || answer.status >= 300 || answer.contact == 0 ||
@@ -131,132 +139,170 @@ void Derivation::DeriveTarget(Draft& draft) const {
         source = &answer;
       }
     }
-    if (source != nullptr) {
-      const std::int64_t settled = SettledAt(draft, *at, *source, true);
+    if (source == nullptr) return;
+    const TargetClaim claim = {
+        source, at, SettledAt(draft, *at, *source, true), {Reason::kContactOfAnswer, at->method}};
+    const auto take = [&](TargetClaim& latest) {
       // An INVITE is answered after what was made within it.
-      if (by_server.fact != nullptr && by_server.method == Method::kInvite &&
-          at->method != Method::kInvite && settled < by_server.at) {
-        return;
-      }
-      by_server = {source, settled, at->method, at->cseq,
-                   at->has_request ? at->request.first.time_us : INT64_MAX};
-    }
+      const bool within = latest && latest.transaction->method == Method::kInvite &&
+                          at->method != Method::kInvite && claim.since < latest.since;
+      if (!within) latest = claim;
+    };
+    take(refreshes.latest);
+    if (asked || !IsUnasked(draft, *at)) take(refreshes.latest_asked);
   };
-  // Where an INVITE of each side passes for the opening, one was a re-INVITE.
-  const bool both_ways =
-      std::any_of(draft.creating.begin(), draft.creating.end(),
-                  [&](const Transaction* at) { return at->sent != draft.created_in->sent; });
   for (const Transaction* at : draft.creating) {
-    if (both_ways && at->sent && at != draft.created_in) answered_by_peer(at);
+    // What passes for the opening is believed without its request (rule 2.12).
+    if (at->sent && at != draft.created_in && OpenedBothWays(draft)) look(at, true);
   }
-  for (const Transaction* at : draft.own) answered_by_peer(at);
-  const Refresh* latest = by_peer.fact != nullptr ? &by_peer : nullptr;
-  if (by_server.fact != nullptr && (latest == nullptr || by_server.at > by_peer.at)) {
-    latest = &by_server;
-  }
-  if (by_peer.fact != nullptr && by_server.fact != nullptr &&
-      by_peer.fact->contact != by_server.fact->contact) {
+  for (const Transaction* at : draft.own) look(at, false);
+  return refreshes;
+}
+
+// Where an INVITE of each side passes for the opening, one was a re-INVITE.
+bool Derivation::OpenedBothWays(const Draft& draft) const {
+  return std::any_of(draft.creating.begin(), draft.creating.end(),
+                     [&](const Transaction* at) { return at->sent != draft.created_in->sent; });
+}
+
+// Which of two claims came last; `crossed` is set when nothing tells (rule 4.5).
+const TargetClaim& Derivation::LaterRefresh(const TargetClaim& by_peer,
+                                            const TargetClaim& by_server, bool* crossed) {
+  *crossed = false;
+  if (!by_peer || !by_server) return by_peer ? by_peer : by_server;
+  if (by_peer.fact->contact != by_server.fact->contact) {
     // The peer sent its request after the server's, and about when it sent the answer: either may
     // have overtaken the other. What came before the server asked was no answer to that.
     constexpr std::int64_t kCrossing = 5'000;  // us
     const std::int64_t requested = by_peer.fact->first.time_us;
     const std::int64_t answered = by_server.fact->first.time_us;
-    if (by_server.asked < requested && std::abs(requested - answered) <= kCrossing) {
-      // They crossed; a conforming peer means its request (RFC 6141 4.8).
-      latest = &by_peer;
-      state.conflicts.push_back({Field::kRemoteTarget, RefOf(*by_server.fact),
-                                 std::string(facts_.Text(by_server.fact->contact)),
-                                 "two refreshes crossed; the peer's request was taken", false});
-    }
+    const Transaction& asked = *by_server.transaction;
+    *crossed = asked.has_request && asked.request.first.time_us < requested &&
+               std::abs(requested - answered) <= kCrossing;
+    // A conforming peer means its request (RFC 6141 4.8).
+    if (*crossed) return by_peer;
   }
-  // The answer to the first INVITE came after what was refreshed while it rang.
-  if (latest != nullptr && draft.created_by_2xx != nullptr && draft.created_in->sent &&
-      draft.created_by_2xx->contact != 0 && latest->at < since) {
-    latest = nullptr;
-  }
-  if (latest != nullptr) {
-    target = latest->fact->contact;
-    proof = latest->fact;
-    since = latest->at;
-    since_is_own = latest == &by_server;
-    since_cseq = latest->cseq;
-    since_method = latest->method;
-    reason = {latest == &by_peer ? Reason::kContactOfPeersRefresh : Reason::kContactOfAnswer,
-              latest->method};
-  }
-  // A refresh of the peer that the server accepted, and whose request was lost: the target may be
-  // another since then, unless the server shows it (rule 11.9).
+  return by_server.since > by_peer.since ? by_server : by_peer;
+}
+
+// What may have moved the target to where nothing shows: the newest such message, or nullptr.
+const MessageFact* Derivation::FindBlindRefresh(const Draft& draft, const PeersRefreshes& refreshes,
+                                                std::string_view target) const {
   const MessageFact* blind = nullptr;
-  // So may be the answer, from where the peer never spoke, to a request that was not captured: from
-  // there anybody may have sent it (rules 12.2, 12.4).
-  const bool off_path =
-      latest == &by_server && by_server.asked == INT64_MAX && !MayBeOnPath(draft, *by_server.fact);
-  if (off_path) blind = by_server.fact;
+  const auto newest = [&blind](const MessageFact& fact) {
+    if (blind == nullptr || blind->first.time_us < fact.first.time_us) blind = &fact;
+  };
+  const auto settled_since = [&](const Transaction& at) {
+    return refreshes.latest && at.cseq < refreshes.latest.transaction->cseq;
+  };
+  // A refresh of the peer that the server accepted, and whose request was lost (rule 11.9).
   const auto accepted_unseen = [&](const Transaction& at) {
-    if (at.has_request || !refreshes(at.method)) return;
-    if (by_peer.fact != nullptr && at.cseq < by_peer.cseq) return;
-    // A reliable provisional answer accepts the target, whatever comes of the rest (rule 4.3).
-    const AnswerFact* accepted = nullptr;
-    for (const AnswerFact& answer : at.answers) {
-      if (Canonical(answer.to_tag) != draft.local || answer.status >= 300 || !answer.reliable()) {
-        continue;
-      }
-      if (accepted == nullptr || answer.first.time_us < accepted->first.time_us) accepted = &answer;
-    }
-    if (accepted == nullptr) return;
-    if (blind == nullptr || blind->first.time_us < accepted->first.time_us) blind = accepted;
+    if (at.has_request || !RefreshesTarget(at.method) || settled_since(at)) return;
+    if (const AnswerFact* accepted = TargetAccepted(draft, at)) newest(*accepted);
   };
   for (const Transaction* at : draft.theirs) accepted_unseen(*at);
   // What passes for the opening may be one, too.
   for (const Transaction* at : draft.creating) {
-    if (!at->sent && (both_ways || MayBeReinvite(draft, *at))) accepted_unseen(*at);
+    if (!at->sent && (OpenedBothWays(draft) || MayBeReinvite(draft, *at))) accepted_unseen(*at);
   }
   // Of another only the ACK is left: it may have been one, too.
   for (const Transaction* at : draft.theirs) {
-    if (at->method != Method::kAck || !at->has_request || !MayBeOnPath(draft, at->request))
-      continue;
-    if (IsOfSeenInvite(draft, *at)) continue;
-    if (by_peer.fact != nullptr && at->cseq < by_peer.cseq) continue;
-    if (blind == nullptr || blind->first.time_us < at->request.first.time_us) blind = &at->request;
+    if (at->method != Method::kAck || !at->has_request || settled_since(*at)) continue;
+    if (MayBeOnPath(draft, at->request) && !IsOfSeenInvite(draft, *at)) newest(at->request);
   }
-  if (unproved.first != nullptr &&
-      !SameUri(facts_.Text(unproved.first->request.contact), facts_.Text(target)) &&
-      (blind == nullptr || blind->first.time_us < unproved.second->first.time_us)) {
-    blind = unproved.second;
+  // The peer acknowledges a refresh of its own, and the server's 2xx was not captured.
+  if (refreshes.acknowledged != nullptr &&
+      !SameUri(facts_.Text(refreshes.acknowledged->request.contact), target)) {
+    newest(*refreshes.ack);
   }
-  if (draft.contested_reinvite != nullptr &&
-      (blind == nullptr || blind->first.time_us < draft.contested_reinvite->first.time_us)) {
-    blind = draft.contested_reinvite;
-  }
-  if (blind != nullptr && blind->first.time_us < since) blind = nullptr;
-  if (blind != nullptr) {
-    since = blind->first.time_us;
-    since_is_own = false;
-  }
-  if (target != 0) {
-    state.remote_target = facts_.Text(target);
-    state.contact_target = state.remote_target;
-  }
-  const MessageFact* const contact_proof = proof;
-  if (proof != nullptr && Has(Note::kSeveralContacts) &&
-      HasNote(NotesOf(*proof), Note::kSeveralContacts)) {
-    Warn(state, "a message named several Contacts; the first one was taken");
-  }
+  if (draft.contested_reinvite != nullptr) newest(*draft.contested_reinvite);
+  return blind;
+}
 
-  // --- what the server itself sent to (rules 2.13, 3.10, 3.11) ---
+// What the server itself sent to since the target was told last; nullptr: nothing. What it sent
+// after a transaction of its own is told by the number, which no clock can disturb.
+const Transaction* Derivation::ShownSince(const Draft& draft, std::int64_t since,
+                                          const Transaction* own) const {
   const Transaction* shown = nullptr;
   for (const Transaction* at : draft.own) {
     if (!at->has_request || at->method == Method::kPrack) continue;
     if (IsOutOfProportion(draft, *at)) continue;
-    if (at->method == Method::kAck && state.phase != DialogPhase::kConfirmed) continue;
-    // What was sent while an INVITE ran has a higher number, and came before its 2xx.
-    const bool within = since_method == Method::kInvite && at->request.first.time_us < since;
-    const bool later = since_is_own ? (at->cseq > since_cseq && !within) ||
-                                          (at->method == Method::kAck && at->cseq == since_cseq)
-                                    : at->request.first.time_us >= since;
+    if (at->method == Method::kAck && draft.state->phase != DialogPhase::kConfirmed) continue;
+    bool later = at->request.first.time_us >= since;
+    if (own != nullptr) {
+      // What was sent while an INVITE ran has a higher number, and came before its 2xx.
+      const bool within = own->method == Method::kInvite && !later;
+      later = (at->cseq > own->cseq && !within) ||
+              (at->method == Method::kAck && at->cseq == own->cseq);
+    }
     if (!later) continue;
     if (shown == nullptr || shown->request.first.time_us <= at->request.first.time_us) shown = at;
   }
+  return shown;
+}
+
+// The packet's source in place of host and port, for a direct flow through a NAT (rule 3.10); empty
+// when that is not known.
+std::string Derivation::RewrittenTarget(std::string_view target, const MessageFact* proof) const {
+  const Endpoint& source = proof != nullptr ? facts_.EndpointOf(proof->peer) : Endpoint();
+  const std::optional<UriView> uri = UriView::Parse(target);
+  if (!uri || !uri->is_sip || source.ip.empty() || source.port == 0) return {};
+  std::string rewritten(uri->scheme);
+  rewritten += ':';
+  if (!uri->user.empty()) rewritten += std::string(uri->user) + '@';
+  rewritten += source.ToString();
+  rewritten += uri->params;
+  return rewritten;
+}
+
+void Derivation::DeriveTarget(Draft& draft) const {
+  DialogState& state = *draft.state;
+  const TargetClaim opening = OpeningTarget(draft);
+  const PeersRefreshes by_peer = FindPeersRefreshes(draft);
+  const AnsweredRefreshes answered = FindAnsweredRefreshes(draft);
+  bool crossed = false;
+  const auto last_of = [&](const TargetClaim& by_server) {
+    const TargetClaim& latest = LaterRefresh(by_peer.latest, by_server, &crossed);
+    // The answer to the first INVITE came after what was refreshed while it rang.
+    const bool before_2xx = latest && draft.created_by_2xx != nullptr && draft.created_in->sent &&
+                            draft.created_by_2xx->contact != 0 && latest.since < opening.since;
+    return latest && !before_2xx ? &latest : &opening;
+  };
+  const TargetClaim& claim = *last_of(answered.latest);
+  if (crossed) {
+    const MessageFact& other = *answered.latest.fact;
+    state.conflicts.push_back({Field::kRemoteTarget, RefOf(other),
+                               std::string(facts_.Text(other.contact)),
+                               "two refreshes crossed; the peer's request was taken", false});
+  }
+  const std::string_view target = claim ? facts_.Text(claim.fact->contact) : std::string_view();
+
+  const MessageFact* blind = FindBlindRefresh(draft, by_peer, target);
+  if (&claim == &answered.latest && !claim.transaction->has_request &&
+      (blind == nullptr || blind->first.time_us <= claim.fact->first.time_us)) {
+    // The peer's own address can be forged, too: by the answer alone, the call does not go to a
+    // host that it never knew (rule 12.1).
+    const TargetClaim& asked = *last_of(answered.latest_asked);
+    const bool unasked = asked && claim.fact->contact != asked.fact->contact &&
+                         LeadsElsewhere(draft, target, facts_.Text(asked.fact->contact));
+    if (unasked || MayBeForged(draft, *claim.transaction, *claim.fact)) blind = claim.fact;
+  }
+  if (blind != nullptr && blind->first.time_us < claim.since) blind = nullptr;
+
+  if (claim) {
+    state.remote_target = target;
+    state.contact_target = target;
+    if (Has(Note::kSeveralContacts) && HasNote(NotesOf(*claim.fact), Note::kSeveralContacts)) {
+      Warn(state, "a message named several Contacts; the first one was taken");
+    }
+  }
+  // What the server itself sent to is the best witness (rules 2.13, 3.10, 3.11).
+  const MessageFact* proof = claim.fact;
+  EvidenceReason reason = claim.reason;
+  const bool own = blind == nullptr && claim && claim.transaction->sent;
+  const Transaction* const shown =
+      ShownSince(draft, blind != nullptr ? blind->first.time_us : claim.since,
+                 own ? claim.transaction : nullptr);
   if (shown != nullptr) {
     const WireAddress* const wire = ReadWire(draft, shown->request, draft.route_set);
     // Parameters that an old stack left out are kept; another host or port was on purpose.
@@ -264,32 +310,23 @@ void Derivation::DeriveTarget(Draft& draft) const {
         !SameUserHostPort(wire->target, state.remote_target)) {
       state.remote_target = wire->target;
       proof = &shown->request;
-      reason = {target == 0 ? Reason::kOwnRequestUri : Reason::kNotTheContact, shown->method};
+      reason = {claim ? Reason::kNotTheContact : Reason::kOwnRequestUri, shown->method};
     }
   } else if (options_.contact_rewrite == ContactRewrite::kAlways && draft.route_set.empty() &&
              !state.remote_target.empty()) {
-    // A direct flow through a NAT: the packet's source replaces host and port.
-    const Endpoint& source = proof != nullptr ? facts_.EndpointOf(proof->peer) : Endpoint();
-    std::optional<UriView> uri = UriView::Parse(state.remote_target);
-    if (uri && uri->is_sip && !source.ip.empty() && source.port != 0) {
-      std::string rewritten(uri->scheme);
-      rewritten += ':';
-      if (!uri->user.empty()) rewritten += std::string(uri->user) + '@';
-      rewritten += source.ToString();
-      rewritten += uri->params;
-      if (!SameUri(rewritten, state.remote_target)) {
-        state.remote_target = rewritten;
-        reason = Reason::kContactRewrite;
-      }
+    const std::string rewritten = RewrittenTarget(state.remote_target, proof);
+    if (!rewritten.empty() && !SameUri(rewritten, state.remote_target)) {
+      state.remote_target = rewritten;
+      reason = Reason::kContactRewrite;
     }
   }
   if (SameUri(state.contact_target, state.remote_target)) state.contact_target.clear();
-  if (!state.contact_target.empty() && contact_proof != nullptr) {
-    Cite(draft, Field::kContactTarget, *contact_proof, Reason::kContactNotUsed);
+  if (!state.contact_target.empty()) {
+    Cite(draft, Field::kContactTarget, *claim.fact, Reason::kContactNotUsed);
   }
   if (state.remote_target.empty() || (blind != nullptr && shown == nullptr)) {
     draft.missing.Add(Field::kRemoteTarget);
-    if (blind != nullptr && off_path && blind == by_server.fact) {
+    if (blind != nullptr && blind == claim.fact) {
       Warn(state, std::string(kOwnRefreshNotCaptured));
     } else if (blind != nullptr && blind != draft.contested_reinvite) {
       Warn(state, std::string(kPeersRefreshNotCaptured));
@@ -297,8 +334,13 @@ void Derivation::DeriveTarget(Draft& draft) const {
   } else if (proof != nullptr) {
     Cite(draft, Field::kRemoteTarget, *proof, reason);
   }
+  DeriveRedirect(draft);
+  DeriveLocalTarget(draft);
+}
 
-  // --- where a 3xx to the server's last re-INVITE pointed (rule 6.12) ---
+// Where a 3xx to the server's last re-INVITE pointed (rule 6.12).
+void Derivation::DeriveRedirect(Draft& draft) const {
+  DialogState& state = *draft.state;
   for (const Transaction* at : draft.own) {
     if (at->method != Method::kInvite) continue;
     state.redirect_targets.clear();
@@ -315,15 +357,17 @@ void Derivation::DeriveTarget(Draft& draft) const {
       Cite(draft, Field::kRedirectTargets, *final, Reason::kRedirected);
     }
   }
+}
 
-  // --- the server's own Contact (rule 4.9) ---
+// The server's own last Contact (rule 4.9).
+void Derivation::DeriveLocalTarget(Draft& draft) const {
   const MessageFact* local = nullptr;
   auto consider = [&](const MessageFact& fact) {
     if (fact.contact != 0 && IsNewer(fact, local)) local = &fact;
   };
   for (const auto* list : {&draft.creating, &draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {
-      if (!refreshes(at->method)) continue;
+      if (!RefreshesTarget(at->method)) continue;
       if (at->sent && at->has_request) consider(at->request);
       if (at->sent) continue;
       for (const AnswerFact& answer : at->answers) {
@@ -331,10 +375,9 @@ void Derivation::DeriveTarget(Draft& draft) const {
       }
     }
   }
-  if (local != nullptr) {
-    state.local_target = facts_.Text(local->contact);
-    Cite(draft, Field::kLocalTarget, *local, Reason::kOwnLastContact);
-  }
+  if (local == nullptr) return;
+  draft.state->local_target = facts_.Text(local->contact);
+  Cite(draft, Field::kLocalTarget, *local, Reason::kOwnLastContact);
 }
 
 void Derivation::DeriveNextHop(Draft& draft) const {

@@ -5,7 +5,9 @@
 
 #include "sip/derive_internal.h"
 #include "sip/message_notes.h"
+#include "sip/text.h"
 #include "sipheal/sip/next_request.h"
+#include "sipheal/sip/uri.h"
 
 namespace sipheal::inline v0_1::sip {
 
@@ -58,6 +60,29 @@ bool Derivation::IsBorneOut(const Draft& draft, const Transaction& invite) const
     }
   }
   return false;
+}
+
+// The peer's word alone says that the server sent the request: nothing of it was captured, nor the
+// ACK of an INVITE.
+bool Derivation::IsUnasked(const Draft& draft, const Transaction& at) const {
+  return at.sent && !at.has_request && AckSeen(draft, at) == nullptr;
+}
+
+// An answer from elsewhere to a request of the server that was not captured: anybody may have sent
+// it (rules 12.2, 12.4).
+bool Derivation::MayBeForged(const Draft& draft, const Transaction& at,
+                             const MessageFact& answer) const {
+  return at.sent && !at.has_request && !MayBeOnPath(draft, answer);
+}
+
+// To a host that had no part in the dialog before (rule 12.8).
+bool Derivation::LeadsElsewhere(const Draft& draft, std::string_view target,
+                                std::string_view before) const {
+  const std::optional<UriView> uri = UriView::Parse(target);
+  const std::optional<UriView> known = UriView::Parse(before);
+  if (uri && known && EqualsIgnoreCase(uri->host, known->host)) return false;
+  const std::optional<IpAddress> ip = UriOf(target).ip;
+  return !ip || !MayBeHost(draft, *ip);
 }
 
 // A 100, or answers of other forks, to the same INVITE, which was lost, name another branch.
@@ -150,13 +175,20 @@ void Derivation::DropSentToItself(Draft& draft) const {
   const auto is_server = [this](const Endpoint& peer) {
     return peer.port != 0 && server_.NamesServer({}, peer.ip, peer.port);
   };
-  if (draft.creating.empty() ||
-      std::none_of(facts_.endpoints.begin(), facts_.endpoints.end(), is_server)) {
-    return;
-  }
+  if (std::none_of(facts_.endpoints.begin(), facts_.endpoints.end(), is_server)) return;
   const auto to_itself = [&](const MessageFact& fact) {
     return is_server(facts_.EndpointOf(fact.peer));
   };
+  // Where the opening was lost, what both sides had a part in shows who the peer is.
+  if (draft.creating.empty() &&
+      std::none_of(
+          draft.own.begin(), draft.own.end(),
+          [&](const Transaction* at) { return IsAgreedTo(*at) && !to_itself(at->request); }) &&
+      std::none_of(draft.theirs.begin(), draft.theirs.end(), [&](const Transaction* at) {
+        return IsAgreedTo(*at) && !to_itself(at->request);
+      })) {
+    return;
+  }
   for (const Transaction* at : draft.creating) {
     if (at->has_request && to_itself(at->request)) return;
     for (const AnswerFact& answer : at->answers) {

@@ -116,6 +116,16 @@ struct FailedReinvite {
   }
 };
 
+// A Contact that is said to have become the remote target.
+struct TargetClaim {
+  const MessageFact* fact = nullptr;  // that has the Contact; nullptr: there is none
+  const Transaction* transaction = nullptr;
+  std::int64_t since = INT64_MIN;  // when it became that
+  EvidenceReason reason;
+
+  explicit operator bool() const { return fact != nullptr; }
+};
+
 // A number that the server is said to have used.
 struct CseqClaim {
   std::uint32_t cseq;

@@ -176,10 +176,9 @@ std::optional<ParsedSdp> ParseSdp(std::string_view body) {
   return result;
 }
 
-bool IsBodyCut(const MessageView& message) {
-  if (message.body_truncated()) return true;
+bool EndsWithinBody(const MessageView& message) {
   std::string_view rest = message.rest();
-  if (rest.empty() || message.body().empty()) return false;
+  if (message.body().empty()) return false;
   const auto ends_line = [](char c) { return c == '\r' || c == '\n' || c == '\0'; };
   if (!ends_line(message.body().back()) && !ends_line(rest.front())) return true;
   while (!rest.empty() && ends_line(rest.front())) rest.remove_prefix(1);

@@ -32,7 +32,10 @@ inline bool NextLine(std::string_view* text, std::string_view* line) {
 
 // The body is not all that its sender wrote: the capture ends within it, or Content-Length does,
 // behind which it goes on. What follows a whole one is padding, or another message.
-bool IsBodyCut(const MessageView& message);
+bool EndsWithinBody(const MessageView& message);  // of which something follows
+inline bool IsBodyCut(const MessageView& message) {
+  return message.body_truncated() || (!message.rest().empty() && EndsWithinBody(message));
+}
 
 // "101 telephone-event/8000": whether the payload type is a dynamic one (RFC 3551 6).
 inline bool IsDynamicRtpmap(std::string_view rtpmap) {

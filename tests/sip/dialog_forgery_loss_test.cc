@@ -265,6 +265,20 @@ TEST(ForgeryAndLoss, Rule12_6_ARequestOfTheServerToItselfIsNotItsWord) {
     EXPECT_EQ(dialog.remote.uri, before.remote.uri) << method;
     EXPECT_EQ(dialog.end, DialogEnd::kNone) << method;
     EXPECT_TRUE(call.Judge().recoverable()) << method;
+    // Nor where the beginning of the call was not captured, and the peer shows in what came later.
+    const sip::CapturedMessage forged = call.messages.back();
+    call.messages.clear();
+    for (const bool sent : {true, false}) {
+      Request info{.method = "INFO", .cseq = 8, .to_tag = "b"};
+      if (!sent) info = call.FromCallee(info);
+      call.Reply(sent ? call.Send(info) : call.Receive(info), {});
+      const DialogState without = call.Only();
+      call.messages.push_back(forged);
+      EXPECT_EQ(call.Only().end, DialogEnd::kNone) << method;
+      EXPECT_EQ(call.Only().remote_target, without.remote_target) << method;
+      EXPECT_EQ(call.Only().route_set, without.route_set) << method;
+      call.messages.clear();
+    }
   }
 }
 
@@ -283,6 +297,33 @@ TEST(ForgeryAndLoss, Rule12_4_AnAnswerFromElsewhereToNothingThatWasCapturedMakes
     call.Send({.method = "INFO", .cseq = 3, .to_tag = "b", .uri = "sip:phone@6.6.6.6"});
     EXPECT_EQ(call.Only().remote_target, "sip:phone@6.6.6.6");
     EXPECT_FALSE(call.Only().IsMissing(Field::kRemoteTarget)) << method;
+  }
+}
+
+// From the peer's own address, which anybody can write: the answer alone says that the server asked
+// (rule 12.1). To another host the call goes only when the server's ACK, or what it sent later,
+// shows it. The rest is believed: who can forge such an answer can forge a BYE, too.
+TEST(ForgeryAndLoss, Rule12_1_AnAnswerToNothingThatWasCapturedLeadsToNoOtherHostByItself) {
+  for (const char* method : {"INVITE", "UPDATE"}) {
+    for (const std::string uri : {"sip:evil@evil.example.net", "sip:evil@203.0.113.66",
+                                  "sip:moved@198.51.100.7:5090", "sip:phone@198.51.100.7:5060"}) {
+      const bool elsewhere = uri.find("evil") != std::string::npos;
+      CallScript call;
+      call.AnsweredByPeer();
+      const Request lost = call.Send({.method = method, .cseq = 2, .to_tag = "b"});
+      call.messages.pop_back();
+      call.Reply(lost, {.contact = '<' + uri + '>',
+                        .extra = "Session-Expires: 1800;refresher=uas\r\n",
+                        .branch = "z9hG4bKforged"});
+      EXPECT_EQ(call.Only().IsMissing(Field::kRemoteTarget), elsewhere) << uri;
+      EXPECT_EQ(call.Judge().recoverable(), !elsewhere) << uri;
+      EXPECT_TRUE(call.Only().session_timer.active());
+      const bool invite = std::string(method) == "INVITE";
+      call.Send(
+          {.method = invite ? "ACK" : "INFO", .cseq = invite ? 2u : 3u, .to_tag = "b", .uri = uri});
+      EXPECT_EQ(call.Only().remote_target, uri) << method;
+      EXPECT_FALSE(call.Only().IsMissing(Field::kRemoteTarget)) << method;
+    }
   }
 }
 

@@ -131,6 +131,107 @@ TEST(Threat, Rule12_2_AByeFromElsewhereEndsNothingUnlessTheServerAgreed) {
   EXPECT_EQ(call.Judge().token, VerdictToken::kEnded);
 }
 
+// Whoever can send to the server can write its own address into the packet as the source; and a
+// CANCEL goes where its INVITE went (RFC 3261 9.1).
+TEST(Threat, Rule12_6_ACancelThatDidNotGoWhereItsInviteWentEndsNothing) {
+  for (const char* to : {kServer, "203.0.113.66:5060"}) {
+    for (const bool by_server : {true, false}) {
+      CallScript call;
+      Request invite = by_server ? call.Send({}) : call.Receive({});
+      call.Reply(invite, {.status = 180, .to_tag = "b"});
+      const DialogState before = call.Only();
+      Request cancel = invite;
+      cancel.method = "CANCEL";
+      cancel.via_host = by_server ? kServer : kPeer;
+      cancel.peer = to;
+      by_server ? call.Send(cancel) : call.Receive(cancel);
+      const DialogState dialog = call.Only();
+      EXPECT_EQ(dialog.end, sip::DialogEnd::kNone) << to;
+      EXPECT_EQ(call.Judge().token, VerdictToken::kEarly) << to;
+      EXPECT_EQ(dialog.quarantined, before.quarantined + 1) << to;
+      // The real one, and another that somebody sent before it.
+      cancel.peer = kPeer;
+      by_server ? call.Send(cancel) : call.Receive(cancel);
+      call.Reply(cancel, {.to_tag = "c"});
+      EXPECT_EQ(call.Only().end, sip::DialogEnd::kCancelled) << to;
+    }
+  }
+}
+
+// The calls of two servers that are both ours have two dialogs each, one for each end.
+TEST(Threat, Rule12_6_TwoServersThatCallEachOtherHaveADialogEach_F56) {
+  const std::string other = "192.0.2.20:5060";
+  const std::string target = "sip:asterisk@" + other;
+  for (const bool invite_lost : {false, true}) {
+    CallScript call;
+    const sip::Endpoint endpoint = *sip::Endpoint::Parse(other);
+    call.server.addresses.push_back({endpoint.ip, endpoint.port, sip::Transport::kUnknown});
+    const Request invite = call.Send({.sdp = Sdp("192.0.2.10", 20000, "1"), .peer = other});
+    if (invite_lost) call.messages.clear();
+    call.Reply(
+        invite,
+        {.to_tag = "b", .contact = '<' + target + '>', .sdp = Sdp("192.0.2.20", 30000, "1")});
+    call.Send({.method = "ACK", .to_tag = "b", .uri = target, .peer = other});
+    const std::vector<DialogState> dialogs = call.Rebuild();
+    ASSERT_THAT(dialogs, SizeIs(2));
+    for (const DialogState& dialog : dialogs) {
+      const bool caller = dialog.local.tag == "a";
+      EXPECT_EQ(dialog.remote.tag, caller ? "b" : "a");
+      EXPECT_EQ(dialog.role, caller ? sip::DialogRole::kUac : sip::DialogRole::kUas);
+      if (caller || !invite_lost) {
+        EXPECT_EQ(dialog.remote_target, caller ? target : "sip:asterisk@" + std::string(kServer));
+        EXPECT_TRUE(sip::Judge(dialog).recoverable()) << sip::Explain(dialog, sip::Judge(dialog));
+      }
+    }
+    const Request bye =
+        call.Receive({.method = "BYE", .cseq = 1, .from_tag = "b", .to_tag = "a", .peer = other});
+    call.Reply(bye, {});
+    for (const DialogState& dialog : call.Rebuild()) {
+      EXPECT_EQ(dialog.end,
+                dialog.local.tag == "a" ? sip::DialogEnd::kByeAnswered : sip::DialogEnd::kByeSent);
+    }
+  }
+}
+
+// Under that number the server cannot accept another (RFC 3261 12.2.2), and the ACK is for the one
+// that it did.
+TEST(Threat, Rule12_1_AReinviteUnderTheNumberOfOneThatWasAcceptedMovesNothing) {
+  const Request refresh{
+      .cseq = 3, .from_tag = "b", .to_tag = "a", .contact = "<sip:moved@198.51.100.7>"};
+  Request forged = refresh;
+  forged.contact = "<sip:evil@203.0.113.66>";
+  for (const bool forged_first : {true, false}) {
+    CallScript call;
+    call.AnsweredByPeer();
+    if (forged_first) call.Receive(forged);
+    const Request real = call.Receive(refresh);
+    call.Reply(real, {});
+    call.Receive({.method = "ACK", .cseq = 3, .from_tag = "b", .to_tag = "a"});
+    if (!forged_first) call.Receive(forged);
+    const DialogState dialog = call.Only();
+    EXPECT_EQ(dialog.remote_target, "sip:moved@198.51.100.7");
+    EXPECT_EQ(dialog.pending_remote_target, "");
+    EXPECT_THAT(dialog.open_transactions, IsEmpty());
+    EXPECT_GE(dialog.quarantined, 1u);
+    EXPECT_TRUE(call.Judge().recoverable()) << sip::Explain(dialog, call.Judge());
+  }
+}
+
+// Of two under one number, neither of which the server is seen to have answered, nobody can tell
+// which the ACK is for.
+TEST(Threat, Rule12_1_OfTwoReinvitesUnderOneNumberNeitherIsTakenWithoutTheServersAnswer) {
+  CallScript call;
+  call.AnsweredByPeer();
+  for (const char* contact : {"<sip:moved@198.51.100.7>", "<sip:evil@203.0.113.66>"}) {
+    call.Receive({.cseq = 3, .from_tag = "b", .to_tag = "a", .contact = contact});
+  }
+  EXPECT_EQ(call.Only().pending_remote_target, "");
+  EXPECT_EQ(call.Only().remote_target, "sip:phone@198.51.100.7:5060");
+  call.Receive({.method = "ACK", .cseq = 3, .from_tag = "b", .to_tag = "a"});
+  EXPECT_TRUE(call.Only().IsMissing(sip::Field::kRemoteTarget));
+  EXPECT_EQ(call.Judge().token, VerdictToken::kIncomplete);
+}
+
 TEST(Threat, Rule12_2_APlainMessageInATlsDialogIsOffPath) {
   CallScript call;
   call.transport = sip::Transport::kTls;

@@ -368,5 +368,50 @@ TEST(TakeoverClock, Rule7_9_ACallThatIsSilentForLongerThanItsSessionIntervalIsEx
   EXPECT_TRUE(timeless.Judge({.now = timeless.Only().last_seen + seconds(200)}).recoverable());
 }
 
+// RFC 4028 10: who is not refreshed SHOULD send BYE. A peer that goes on did not, so the refresh
+// was not captured, or nobody kept the timer; either way it ends nothing any more.
+TEST(TakeoverClock, Rule7_9_ACallInWhichBothSidesGoOnBehindItsSessionIntervalIsNotExpired) {
+  for (const bool asked_by_server : {true, false}) {
+    for (const int silence : {60, 82, 200}) {
+      CallScript call;
+      const Request invite = call.Send({});
+      call.Reply(invite, {.to_tag = "b", .extra = "Session-Expires: 90;refresher=uas\r\n"});
+      call.Send({.method = "ACK", .to_tag = "b"});
+      const CaptureTime expires = call.Only().session_timer.expires_at;
+      const CaptureTime deadline = *call.Only().deadline;
+      call.Wait(silence);
+      const Request info{.method = "INFO", .cseq = 7};
+      const Request sent = asked_by_server ? call.Send({.method = "INFO", .cseq = 2, .to_tag = "b"})
+                                           : call.Receive(FromPeer(info));
+      EXPECT_LE(*call.Only().deadline, std::max(deadline, Now(call) + seconds(32)));
+      call.Reply(sent, {});
+      const DialogState dialog = call.Only();
+      if (silence == 60) {  // nothing has run out yet
+        EXPECT_EQ(dialog.deadline, deadline);
+      } else if (silence == 82) {  // the refresh did not come at half, but may come yet
+        EXPECT_EQ(dialog.deadline, expires);
+      } else {
+        EXPECT_EQ(dialog.deadline, std::nullopt);
+        EXPECT_TRUE(dialog.IsMissing(sip::Field::kSessionTimer));
+        EXPECT_FALSE(dialog.session_timer.active());
+        EXPECT_THAT(dialog.warnings, ::testing::Contains(::testing::HasSubstr("session timer")));
+      }
+      EXPECT_TRUE(call.Judge().recoverable()) << silence;
+    }
+  }
+}
+
+TEST(TakeoverClock, Rule12_2_WhatComesFromElsewhereBehindTheSessionIntervalIsNoSignOfLife) {
+  CallScript call;
+  const Request invite = call.Send({});
+  call.Reply(invite, {.to_tag = "b", .extra = "Session-Expires: 90;refresher=uas\r\n"});
+  call.Send({.method = "ACK", .to_tag = "b"});
+  call.Wait(200);
+  const Request info =
+      call.Receive(FromPeer({.method = "INFO", .cseq = 7, .peer = "203.0.113.66:5060"}));
+  call.Reply(info, {.status = 403});
+  EXPECT_EQ(call.Judge().token, VerdictToken::kExpired);
+}
+
 }  // namespace
 }  // namespace sipheal::testing
