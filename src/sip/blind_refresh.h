@@ -9,6 +9,6 @@ namespace sipheal::inline v0_1::sip {
 inline constexpr std::string_view kPeersRefreshNotCaptured =
     "a refresh of the peer was answered, but not captured";
 inline constexpr std::string_view kOwnRefreshNotCaptured =
-    "an answer from elsewhere named the target, and its request was not captured";
+    "an answer named another target, and its request was not captured";
 
 }  // namespace sipheal::inline v0_1::sip

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -162,6 +163,10 @@ class Derivation {
   bool LeadsElsewhere(const Draft& draft, std::string_view target, std::string_view before) const;
   bool HasRivalBranch(const Transaction& invite) const;
   bool IsBorneOut(const Draft& draft, const Transaction& invite) const;
+  struct LostInvite;
+  LostInvite ReadLostInvite(const Draft& draft, std::span<const Transaction*> branches) const;
+  static void Contest(Draft& draft, const LostInvite& invite);
+  void SetAside(Draft& draft, const Transaction& at, const char* why) const;
   void ChooseBranch(Draft& draft) const;
   // Of answers to an INVITE that was lost, under several branches, any may be somebody's invention.
   static bool IsContested(const Draft& draft, const Transaction& at) {

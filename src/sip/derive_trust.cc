@@ -2,6 +2,7 @@
 // What does not fit the rest of the dialog, and changes nothing: credentials that answer no
 // challenge of this call (rule 12.13), and answers within the dialog under another tag (rule 6.10).
 #include <algorithm>
+#include <span>
 
 #include "sip/derive_internal.h"
 #include "sip/message_notes.h"
@@ -94,6 +95,65 @@ bool Derivation::HasRivalBranch(const Transaction& invite) const {
   });
 }
 
+// What answers one INVITE of the server that was not captured, by its branches.
+struct Derivation::LostInvite {
+  std::span<const Transaction*> branches;
+  bool accepted = false;   // under each of them
+  bool opens = false;      // each passes for the INVITE that made the dialog
+  bool has_rival = false;  // there is one branch, and something else names another
+
+  bool alone() const { return branches.size() == 1; }
+};
+
+Derivation::LostInvite Derivation::ReadLostInvite(const Draft& draft,
+                                                  std::span<const Transaction*> branches) const {
+  LostInvite invite{.branches = branches};
+  const auto of_each = [branches](auto&& holds) {
+    return std::all_of(branches.begin(), branches.end(), holds);
+  };
+  invite.accepted = of_each([](const Transaction* at) {
+    return std::any_of(at->answers.begin(), at->answers.end(),
+                       [](const AnswerFact& one) { return one.status / 100 == 2; });
+  });
+  invite.opens =
+      invite.accepted && of_each([&draft](const Transaction* at) {
+        return std::find(draft.creating.begin(), draft.creating.end(), at) != draft.creating.end();
+      });
+  invite.has_rival = invite.alone() && HasRivalBranch(*branches.front());
+  return invite;
+}
+
+// Nothing tells which of the answers are to what the server sent: what they agreed on is not known,
+// and one within the dialog may have moved the target.
+void Derivation::Contest(Draft& draft, const LostInvite& invite) {
+  draft.contested = true;
+  const auto opening =
+      std::find(draft.creating.begin(), draft.creating.end(), invite.branches.front());
+  if (opening == draft.creating.end()) {
+    draft.contested_reinvite = &invite.branches.front()->answers.front();
+    for (const Transaction* at : invite.branches) {
+      for (const AnswerFact& answer : at->answers) {
+        if (answer.first.time_us < draft.contested_reinvite->first.time_us) {
+          draft.contested_reinvite = &answer;
+        }
+      }
+    }
+  }
+  for (const Field field :
+       {Field::kLocalSdp, Field::kRemoteSdp, Field::kHold, Field::kSessionTimer}) {
+    draft.missing.Add(field);
+  }
+}
+
+void Derivation::SetAside(Draft& draft, const Transaction& at, const char* why) const {
+  for (const AnswerFact& answer : at.answers) {
+    if (Canonical(answer.to_tag) != draft.remote) continue;
+    ++draft.state->quarantined;
+    draft.state->conflicts.push_back({Field::kRemoteTarget, RefOf(answer),
+                                      std::string(facts_.Text(answer.contact)), why, false});
+  }
+}
+
 // One INVITE has one branch. Where it was lost, and answers name several, that one is the server's
 // which its own later messages bear out, and the others are somebody's invention (rule 12.4). When
 // nothing tells, the choice is nobody's.
@@ -110,61 +170,29 @@ void Derivation::ChooseBranch(Draft& draft) const {
                   [this](const Transaction* at) { return IsAgreedTo(*at); });
   std::stable_sort(lost.begin(), lost.end(),
                    [](const Transaction* a, const Transaction* b) { return a->cseq < b->cseq; });
-  const auto drop = [](const Transaction* at, std::vector<const Transaction*>* list) {
-    list->erase(std::remove(list->begin(), list->end(), at), list->end());
-  };
   for (auto first = lost.begin(), last = first; first != lost.end(); first = last) {
     last = std::find_if(first, lost.end(),
                         [&](const Transaction* at) { return at->cseq != (*first)->cseq; });
-    const bool accepted = std::all_of(first, last, [](const Transaction* at) {
-      return std::any_of(at->answers.begin(), at->answers.end(),
-                         [](const AnswerFact& one) { return one.status / 100 == 2; });
-    });
-    const bool open_it = accepted && std::all_of(first, last, [&](const Transaction* at) {
-                           return std::find(draft.creating.begin(), draft.creating.end(), at) !=
-                                  draft.creating.end();
-                         });
-    const bool alone = last - first < 2;
+    const LostInvite invite = ReadLostInvite(draft, {first, last});
     // A re-INVITE that was lost, and answered from where the peer has moved to, is nothing to
     // doubt: only another branch under its number is.
-    const bool rival = alone && HasRivalBranch(**first);
-    if (alone && !(accepted && (rival || (open_it && shown_elsewhere)))) continue;
+    const bool doubtful =
+        invite.accepted && (invite.has_rival || (invite.opens && shown_elsewhere));
+    if (invite.alone() && !doubtful) continue;
     const auto wrong = std::stable_partition(
         first, last, [&](const Transaction* at) { return IsBorneOut(draft, *at); });
-    if (alone && wrong != first) continue;
+    if (invite.alone() && wrong != first) continue;
     // None of them, where the server itself speaks to others.
-    const bool chosen =
-        wrong - first == 1 || (wrong == first && accepted && (open_it || rival) && shown_elsewhere);
-    if (!chosen) {
-      draft.contested = true;
-      // One within the dialog may have moved the target.
-      if (std::find(draft.creating.begin(), draft.creating.end(), *first) == draft.creating.end()) {
-        draft.contested_reinvite = &(*first)->answers.front();
-        for (auto at = first; at != last; ++at) {
-          for (const AnswerFact& answer : (*at)->answers) {
-            if (answer.first.time_us < draft.contested_reinvite->first.time_us) {
-              draft.contested_reinvite = &answer;
-            }
-          }
-        }
-      }
-      for (const Field field :
-           {Field::kLocalSdp, Field::kRemoteSdp, Field::kHold, Field::kSessionTimer}) {
-        draft.missing.Add(field);
-      }
-    }
+    const bool none =
+        wrong == first && invite.accepted && (invite.opens || invite.has_rival) && shown_elsewhere;
+    const bool chosen = wrong - first == 1 || none;
+    if (!chosen) Contest(draft, invite);
     for (auto at = chosen ? wrong : first; at != last; ++at) {
-      drop(*at, &draft.own);
-      if (chosen) drop(*at, &draft.creating);
-      for (const AnswerFact& answer : (*at)->answers) {
-        if (Canonical(answer.to_tag) != draft.remote) continue;
-        ++draft.state->quarantined;
-        draft.state->conflicts.push_back(
-            {Field::kRemoteTarget, RefOf(answer), std::string(facts_.Text(answer.contact)),
-             chosen ? "an answer with a branch that the server never used"
-                    : "answers to one INVITE with several branches; nothing tells the server's",
-             false});
-      }
+      std::erase(draft.own, *at);
+      if (chosen) std::erase(draft.creating, *at);
+      SetAside(draft, **at,
+               chosen ? "an answer with a branch that the server never used"
+                      : "answers to one INVITE with several branches; nothing tells the server's");
     }
   }
 }

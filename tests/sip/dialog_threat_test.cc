@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "sipheal/sip/dialog_codec.h"
@@ -456,6 +457,24 @@ TEST(Threat, Rule12_11_NewTagsAfterAnEndAreANewDialog) {
   ASSERT_THAT(dialogs, SizeIs(2));
   EXPECT_EQ(sip::Judge(dialogs[0]).token, VerdictToken::kEnded);
   EXPECT_TRUE(sip::Judge(dialogs[1]).recoverable());
+}
+
+// An old capture under the Call-ID of a call that is up: its times show how old it is.
+TEST(Threat, Rule12_11_AReplayFromYesterdayIsADialogOfItsOwnAndStale) {
+  CallScript old;
+  old.AnsweredByPeer();
+  CallScript live;
+  live.Wait(24 * 3600);
+  const Request invite = live.Send({.from_tag = "a2", .branch = "z9hG4bKlive"});
+  live.Reply(invite, {.to_tag = "b2"});
+  const DialogState alone = live.Only();
+  std::copy(old.messages.begin(), old.messages.end(), std::back_inserter(live.messages));
+  const std::vector<DialogState> dialogs = live.Rebuild();
+  ASSERT_THAT(dialogs, SizeIs(2));
+  const sip::VerdictOptions crash{.now = alone.last_seen, .max_silence = std::chrono::hours(1)};
+  EXPECT_EQ(sip::Judge(dialogs[0], crash).token, VerdictToken::kExpired);
+  EXPECT_EQ(dialogs[1], alone);
+  EXPECT_TRUE(sip::Judge(dialogs[1], crash).recoverable());
 }
 
 TEST(Threat, Rule12_13_CredentialsThatAnswerNoChallengeAreNoted) {
