@@ -9,12 +9,12 @@
 namespace sipheal::inline v0_1::sip {
 namespace {
 
-// Those of one side by their numbers, which no clock can disturb; the two sides by time.
+// Those of one side by their numbers, which no clock can disturb; the two sides by time. What is
+// equal in that stands as its transactions do, whose order is one of their contents.
 void PutInOrder(std::vector<Exchange>& exchanges, std::vector<Exchange>& ordered) {
   std::sort(exchanges.begin(), exchanges.end(), [](const Exchange& a, const Exchange& b) {
-    return std::tuple(a.transaction->sent, a.transaction->cseq, a.settled_us,
-                      a.transaction->branch) < std::tuple(b.transaction->sent, b.transaction->cseq,
-                                                          b.settled_us, b.transaction->branch);
+    return std::tuple(a.transaction->sent, a.transaction->cseq, a.settled_us, a.transaction) <
+           std::tuple(b.transaction->sent, b.transaction->cseq, b.settled_us, b.transaction);
   });
   auto theirs = exchanges.begin();
   const auto own = std::find_if(exchanges.begin(), exchanges.end(),

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "sip/text.h"
 #include "sipheal/sip/explain.h"
 #include "sipheal/sip/next_request.h"
 #include "sipheal/sip/sdp.h"
@@ -502,6 +503,29 @@ TEST(Sdp, Rule10_10_ADescriptionThatGoesOnBehindContentLengthIsNotKnown) {
       EXPECT_TRUE(dialog.held_by_remote);
       EXPECT_EQ(dialog.remote_sdp.address, "198.51.100.9");
     }
+  }
+}
+
+// Two controllers, or one before and after a restart, must come to the same: of what nothing else
+// puts in order, the bytes do, and not a hash that each process draws its own keys for.
+TEST(Sdp, F91_OfTwoAnsweredAtOneMomentEveryProcessTakesTheSame) {
+  for (int i = 0; i < 16; ++i) {
+    CallScript call;
+    call.AnsweredByPeer();
+    call.step_us = 0;
+    const std::size_t first = call.messages.size();
+    for (const char* side : {"8", "9"}) {
+      const Request reinvite =
+          call.Receive({.cseq = 3,
+                        .from_tag = "b",
+                        .to_tag = "a",
+                        .sdp = Sdp(std::string("198.51.100.") + side, 4000, "2"),
+                        .branch = "z9hG4bK" + std::to_string(i) + side});
+      call.Reply(reinvite, {.sdp = Sdp("192.0.2.10", 20000, "2")});
+    }
+    const auto hash = [&](std::size_t at) { return sip::HashMessage(call.messages[at].bytes); };
+    const bool second_counts = hash(first) < hash(first + 2);
+    EXPECT_EQ(call.Only().remote_sdp.address, second_counts ? "198.51.100.9" : "198.51.100.8") << i;
   }
 }
 
