@@ -12,6 +12,9 @@
 #if SIPHEAL_CLI_HAS_HEP
 #include "sipheal/adapters/hep.h"
 #endif
+#if SIPHEAL_CLI_HAS_HOMER
+#include "sipheal/adapters/homer.h"
+#endif
 
 namespace sipheal::inline v0_1::cli {
 
@@ -29,6 +32,7 @@ inline AriInstanceOptions ToAriInstance(const InstanceConfig& instance) {
 
 inline AriOptions ToAriOptions(const Config& config) {
   AriOptions options;
+  options.app = config.ari.application;
   for (const InstanceConfig& instance : config.instances) {
     options.instances.push_back(ToAriInstance(instance));
   }
@@ -56,6 +60,36 @@ inline HepOptions ToHepOptions(const Config& config) {
   }
   options.auth_key = config.hep.auth_key;
   options.auth_key_file = config.hep.auth_key_file;
+  return options;
+}
+#endif
+
+#if SIPHEAL_CLI_HAS_HOMER
+inline HomerReadOptions ToHomerRead(const HomerConfig& config) {
+  HomerReadOptions options;
+  options.ingest_delay = config.ingest_delay;
+  options.lookback = std::chrono::hours(config.lookback_hours);
+  return options;
+}
+
+inline HomerOptions ToHomerOptions(const HomerConfig& config) {
+  HomerOptions options;
+  options.url = config.url;
+  options.token = config.token;
+  options.token_file = config.token_file;
+  options.user = config.user;
+  options.password = config.password;
+  options.password_file = config.password_file;
+  options.ca_file = config.ca_file;
+  options.verify_tls = config.verify_tls;
+  options.read = ToHomerRead(config);
+  return options;
+}
+
+inline HomerSqlOptions ToHomerSqlOptions(const HomerConfig& config) {
+  HomerSqlOptions options;
+  options.dsn = config.postgres;
+  options.read = ToHomerRead(config);
   return options;
 }
 #endif

@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "cli/config_printer.h"
 #include "cli/config_reader.h"
+#include "cli/conformance_command.h"
 #include "cli/daemon_commands.h"
 #include "cli/doctor_command.h"
 #include "cli/embedded_set.h"
@@ -150,6 +151,35 @@ int Version(const Console& console) {
   return kExitOk;
 }
 
+// `sipheal conformance`; `exit_code` must outlive the parse.
+void AddConformance(CLI::App& app, const Console& console, int& exit_code) {
+  const auto options = std::make_shared<ConformanceOptions>();
+  CLI::App* conformance =
+      app.add_subcommand("conformance", "ask the contract of an interface of what is deployed");
+  conformance->require_subcommand(1);
+  const auto suite = [&](const char* name, const char* what, auto run) {
+    CLI::App* command = conformance->add_subcommand(name, what);
+    command->callback([&console, &exit_code, options, run] { exit_code = run(*options, console); });
+    CLI::Option_group* const where = command->add_option_group("where", "one of:");
+    where->require_option(1);
+    where->add_flag("--memory", options->memory, "the implementation in memory");
+    return std::pair(command, where);
+  };
+  const auto [store_command, store] =
+      suite("session-store", "sessions, claims, journal", SessionStoreConformance);
+  store->add_option("--sqlite", options->sqlite, "beside this file, in one that is removed");
+  store->add_option("--postgres", options->postgres,
+                    "libpq's DSN; in a schema of its own that is removed");
+  const auto [capture_command, capture] =
+      suite("sip-capture", "captured messages", SipCaptureConformance);
+  capture->add_option("--homer", options->homer, "URL of HOMER; only what needs no writing");
+  capture->add_option("--homer-postgres", options->homer_postgres,
+                      "libpq's DSN; on HOMER's tables in a schema of its own that is removed");
+  capture_command->add_option("--token-file", options->token_file, "HOMER's token");
+  capture_command->add_option("--user", options->user, "HOMER's user, in place of a token");
+  capture_command->add_option("--password-file", options->password_file, "and the password");
+}
+
 }  // namespace
 
 int RunCommandLine(std::vector<std::string> arguments, Console console) {
@@ -235,6 +265,7 @@ int RunCommandLine(std::vector<std::string> arguments, Console console) {
   planned->add_option("--for", given.duration, "for how long (default: 10m)");
 
   AddDialogs(app, console, given, exit_code);
+  AddConformance(app, console, exit_code);
   app.add_subcommand("doctor", "check configuration, media servers, HEP and store")->callback([&] {
     exit_code = Doctor(given, console);
   });

@@ -36,12 +36,38 @@ struct HepConfig {
   std::string auth_key_file;
 };
 
+// A source of captures behind HEP: over its API, or from its tables. Neither: HEP alone.
+struct HomerConfig {
+  std::string url;
+  std::string postgres;  // libpq's DSN of homer_data
+  std::string token;
+  std::string token_file;
+  std::string user;
+  std::string password;
+  std::string password_file;
+  std::string ca_file;
+  bool verify_tls = true;
+  milliseconds ingest_delay{5'000};
+  int lookback_hours = 72;
+};
+
+// How HEP and HOMER are asked together.
+struct CaptureConfig {
+  milliseconds timeout{4'000};
+  milliseconds hedge{100};
+  bool wait_for_all = false;
+};
+
 // One of `sqlite` and `postgres`.
 struct StoreConfig {
   std::string sqlite;
   std::string postgres;  // libpq's DSN
   std::string schema = "sipheal";
   int connections = 4;
+};
+
+struct AriClientConfig {
+  std::string application = "sipheal";
 };
 
 struct DetectorConfig {
@@ -101,7 +127,10 @@ struct LogConfig {
 struct Config {
   std::vector<InstanceConfig> instances;
   HepConfig hep;
+  HomerConfig homer;
+  CaptureConfig capture;
   StoreConfig store;
+  AriClientConfig ari;
   DetectorConfig detector;
   RecoveryConfig recovery;
   PacingConfig pacing;

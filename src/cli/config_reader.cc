@@ -336,6 +336,15 @@ void CheckTogether(const LoadedConfig& loaded, std::vector<std::string>& errors)
   } else if (!config.store.sqlite.empty() && !config.store.postgres.empty()) {
     errors.push_back(loaded.Where("store.postgres") + " is given beside sqlite: keep one of them");
   }
+  if (!config.homer.url.empty() && !config.homer.postgres.empty()) {
+    errors.push_back(loaded.Where("homer.postgres") + " is given beside url: keep one of them");
+  }
+  if (!config.homer.url.empty() && config.homer.token.empty() && config.homer.token_file.empty() &&
+      config.homer.user.empty()) {
+    errors.push_back(loaded.Where("homer.url") +
+                     " has no credentials: set homer.token_file, or homer.user and "
+                     "homer.password_file");
+  }
   if (!config.hep.auth_key.empty() && !config.hep.auth_key_file.empty()) {
     errors.push_back(loaded.Where("hep.auth_key") +
                      " is given beside auth_key_file: keep one of them");

@@ -46,6 +46,20 @@ void DescribeRecovery(ConfigVisitor& v, RecoveryConfig& c) {
   v.Integer("threads", c.threads, 1, 256);
 }
 
+void DescribeHomer(ConfigVisitor& v, HomerConfig& c) {
+  v.Text("url", c.url, {.check = CheckUrl});
+  v.Text("postgres", c.postgres, {.secret = true});
+  v.Text("token", c.token, {.secret = true});
+  v.Text("token_file", c.token_file, {});
+  v.Text("user", c.user, {});
+  v.Text("password", c.password, {.secret = true});
+  v.Text("password_file", c.password_file, {});
+  v.Text("ca_file", c.ca_file, {});
+  v.Flag("verify_tls", c.verify_tls);
+  v.Duration("ingest_delay", c.ingest_delay, milliseconds(0), 2 * kMinute);
+  v.Integer("lookback_hours", c.lookback_hours, 1, 90 * 24);
+}
+
 void DescribePacing(ConfigVisitor& v, PacingConfig& c) {
   v.Number("rate", c.rate, 0.1, 100'000);
   v.Number("min_rate", c.min_rate, 0.1, 100'000);
@@ -66,11 +80,20 @@ void DescribeConfig(ConfigVisitor& visitor, Config& config) {
     v.Text("auth_key", config.hep.auth_key, {.secret = true});
     v.Text("auth_key_file", config.hep.auth_key_file, {});
   });
+  visitor.Section("homer", [&](ConfigVisitor& v) { DescribeHomer(v, config.homer); });
+  visitor.Section("capture", [&](ConfigVisitor& v) {
+    v.Duration("timeout", config.capture.timeout, milliseconds(10), kMinute);
+    v.Duration("hedge", config.capture.hedge, milliseconds(0), kMinute);
+    v.Flag("wait_for_all", config.capture.wait_for_all);
+  });
   visitor.Section("store", [&](ConfigVisitor& v) {
     v.Text("sqlite", config.store.sqlite, {});
     v.Text("postgres", config.store.postgres, {.secret = true});
     v.Text("schema", config.store.schema, {.check = CheckSchema});
     v.Integer("connections", config.store.connections, 1, 64);
+  });
+  visitor.Section("ari", [&](ConfigVisitor& v) {
+    v.Text("application", config.ari.application, {.check = CheckName});
   });
   visitor.Section("detector", [&](ConfigVisitor& v) {
     v.Duration("silence", config.detector.silence, milliseconds(200), kMinute);

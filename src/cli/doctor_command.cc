@@ -92,6 +92,32 @@ void CheckStore(const LoadedConfig& loaded, std::vector<Finding>& findings) {
   }
 }
 
+// HOMER is asked only when a call needs it: here it is seen beforehand whether it would answer.
+void CheckCaptures([[maybe_unused]] const LoadedConfig& loaded,
+                   [[maybe_unused]] std::vector<Finding>& findings) {
+#if SIPHEAL_CLI_HAS_HOMER
+  const HomerConfig& config = loaded.config.homer;
+  if (config.url.empty() && config.postgres.empty()) return;
+  const CallContext ctx = CallContext::WithTimeout(kAriTimeout);
+  const bool tables = config.url.empty();
+  const absl::Status status = tables ? CheckHomerSql(ctx, ToHomerSqlOptions(config))
+                                     : CheckHomer(ctx, ToHomerOptions(config));
+  if (status.ok()) {
+    findings.push_back(
+        {FindingLevel::kOk, "homer", "homer",
+         tables ? std::string("HOMER's tables can be read")
+                : absl::StrFormat("HOMER at %s answers and can read its data", config.url),
+         ""});
+    return;
+  }
+  findings.push_back(
+      {FindingLevel::kFail, "homer", "homer",
+       loaded.Where("homer") + ": " + std::string(status.message()),
+       "see what the sentence says; without HOMER, calls that HEP has not seen whole "
+       "wait for it until their deadline"});
+#endif
+}
+
 // What is known of one instance's HEP.
 struct HepSeen {
   std::optional<std::chrono::milliseconds> heard_ago;
@@ -331,6 +357,7 @@ int DoctorCommand(const LoadedConfig& loaded, const Console& console) {
   }
   CheckStore(loaded, findings);
   CheckServers(loaded, console, findings);
+  CheckCaptures(loaded, findings);
   CheckHep(loaded, console, findings);
   return PrintFindings(findings, console);
 }

@@ -8,6 +8,7 @@
 #include "cli/adapter_setup.h"
 #include "cli/healer_setup.h"
 #include "cli/open_store.h"
+#include "sipheal/capture_chain.h"
 
 #if SIPHEAL_CLI_HAS_ARI
 #include "ari/connections.h"
@@ -15,6 +16,9 @@
 #endif
 #if SIPHEAL_CLI_HAS_HEP
 #include "sipheal/adapters/hep.h"
+#endif
+#if SIPHEAL_CLI_HAS_HOMER
+#include "sipheal/adapters/homer.h"
 #endif
 
 namespace sipheal::inline v0_1::cli {
@@ -31,6 +35,60 @@ using Json = nlohmann::ordered_json;
 }
 
 #if SIPHEAL_CLI_HAS_ARI && SIPHEAL_CLI_HAS_HEP
+
+[[maybe_unused]] absl::Status Lacks(const char* component, const char* option, const char* what) {
+  return absl::UnimplementedError(absl::StrFormat(
+      "this build of sipheal has no component '%s', which %s needs: build it with %s=ON", component,
+      what, option));
+}
+
+bool HasHomer(const Config& config) {
+  return !config.homer.url.empty() || !config.homer.postgres.empty();
+}
+
+absl::StatusOr<std::shared_ptr<SipCapture>> OpenHomer(
+    [[maybe_unused]] const LoadedConfig& loaded, [[maybe_unused]] std::shared_ptr<LogSink> log) {
+#if SIPHEAL_CLI_HAS_HOMER
+  const HomerConfig& config = loaded.config.homer;
+  absl::StatusOr<std::shared_ptr<SipCapture>> homer;
+  if (config.url.empty()) {
+    HomerSqlOptions options = ToHomerSqlOptions(config);
+    options.log = std::move(log);
+    homer = MakeHomerSqlCapture(std::move(options));
+  } else {
+    HomerOptions options = ToHomerOptions(config);
+    options.log = std::move(log);
+    homer = MakeHomerCapture(std::move(options));
+  }
+  if (!homer.ok()) return At(loaded, "homer", homer.status());
+  return homer;
+#else
+  return Lacks("homer", "SIPHEAL_WITH_HOMER", "the section 'homer'");
+#endif
+}
+
+// HEP, and HOMER behind it when there is one.
+absl::StatusOr<std::shared_ptr<SipCapture>> ChainCaptures(const LoadedConfig& loaded,
+                                                          std::shared_ptr<SipCapture> hep,
+                                                          const std::shared_ptr<LogSink>& log) {
+  if (!HasHomer(loaded.config)) return hep;
+  const CaptureConfig& config = loaded.config.capture;
+  CaptureChainOptions options;
+  options.members.push_back({.name = "hep", .capture = std::move(hep), .timeout = config.timeout});
+  ABSL_ASSIGN_OR_RETURN(std::shared_ptr<SipCapture> homer, OpenHomer(loaded, log));
+  options.members.push_back(
+      {.name = "homer", .capture = std::move(homer), .timeout = config.timeout});
+  options.hedge = config.hedge;
+  options.enough = config.wait_for_all ? CaptureChainOptions::Enough::kEveryone
+                                       : CaptureChainOptions::Enough::kUsable;
+  // As many calls at a time as the engine makes, and a thread for each of the two.
+  options.executor = MakeThreadPool(options.members.size() *
+                                    static_cast<std::size_t>(loaded.config.recovery.threads));
+  options.log = log;
+  absl::StatusOr<std::shared_ptr<SipCapture>> chain = MakeCaptureChain(std::move(options));
+  if (!chain.ok()) return At(loaded, "capture", chain.status());
+  return chain;
+}
 
 class RealSet final : public EmbeddedSet {
  public:
@@ -52,6 +110,7 @@ class RealSet final : public EmbeddedSet {
     absl::StatusOr<std::shared_ptr<HepReceiver>> receiver = MakeHepReceiver(std::move(hep));
     if (!receiver.ok()) return At(loaded, "hep", receiver.status());
     set->receiver_ = *std::move(receiver);
+    ABSL_ASSIGN_OR_RETURN(set->capture_, ChainCaptures(loaded, set->receiver_, log));
 
     AriOptions ari = ToAriOptions(loaded.config);
     ari.log = log;
@@ -88,7 +147,7 @@ class RealSet final : public EmbeddedSet {
     parts.detector = detector_;
     parts.store = store_;
     parts.kill_switch = kill_switch_;
-    parts.capture = receiver_;
+    parts.capture = capture_;
     parts.driver = driver_;
     parts.resumer = resumer_;
     parts.log = log_;
@@ -172,6 +231,7 @@ class RealSet final : public EmbeddedSet {
   std::shared_ptr<SessionStore> store_;
   std::shared_ptr<KillSwitch> kill_switch_;
   std::shared_ptr<HepReceiver> receiver_;
+  std::shared_ptr<SipCapture> capture_;  // the receiver, or a chain with it
   std::shared_ptr<AriConnections> connections_;
   std::shared_ptr<MediaServerDriver> driver_;
   std::shared_ptr<CrashDetector> detector_;
@@ -179,13 +239,15 @@ class RealSet final : public EmbeddedSet {
   std::shared_ptr<FlowResumer> resumer_;
 };
 
-#endif
+#else
 
 [[maybe_unused]] absl::Status Lacks(const char* component, const char* option, const char* what) {
   return absl::UnimplementedError(absl::StrFormat(
       "this build of sipheal has no component '%s', which %s needs: build it with %s=ON", component,
       what, option));
 }
+
+#endif
 
 }  // namespace
 
@@ -208,6 +270,9 @@ std::vector<std::string> BuiltComponents() {
 #endif
 #if SIPHEAL_CLI_HAS_HEP
   components.emplace_back("hep");
+#endif
+#if SIPHEAL_CLI_HAS_HOMER
+  components.emplace_back("homer");
 #endif
 #if SIPHEAL_CLI_HAS_SQLITE
   components.emplace_back("sqlite");

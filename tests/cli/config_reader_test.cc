@@ -201,6 +201,12 @@ INSTANTIATE_TEST_SUITE_P(
                 "path; no shell looks for it"},
         BadCase{"RelativeSocket", "", "control: {socket: sipheal.sock}\n",
                 "s.yaml:13: control.socket 'sipheal.sock' is no absolute path: begin it with '/'"},
+        BadCase{"HomerTwice", "",
+                "homer:\n  url: http://h:9080\n  token: t\n  postgres: host=h\n",
+                "s.yaml:16: homer.postgres is given beside url: keep one of them"},
+        BadCase{"HomerWithoutCredentials", "", "homer:\n  url: http://h:9080\n",
+                "s.yaml:14: homer.url has no credentials: set homer.token_file, or homer.user and "
+                "homer.password_file"},
         BadCase{"KeyTwice", "", "hep:\n  tcp: 127.0.0.1:9061\n",
                 "s.yaml:13: 'hep' is there twice: keep one of them"},
         BadCase{"WrongName", "name: pbx1", "name: pbx 1",
