@@ -13,9 +13,10 @@ die() { echo "demo: $*" >&2; exit 1; }
 
 usage() {
   cat <<USAGE
-usage: examples/demo.sh [--calls N] [--keep-logs] [--no-install]
+usage: examples/demo.sh [--production] [--calls N] [--keep-logs] [--no-install]
 
 Kills the Asterisk that holds N live calls, twice, and shows that they live on.
+  --production   with PostgreSQL, three controllers of which one is killed at work, HOMER's tables
   --calls N      how many calls; 14 to 5000, 50 when not given
   --keep-logs    keep the folder with all logs and the capture of the SIP traffic
   --no-install   install no Debian packages
@@ -30,7 +31,7 @@ while (($#)); do
   case "$1" in
     --no-install) install=0 ;;
     --calls|--rate) arguments+=("$1" "${2:?$1 needs a number}"); shift ;;
-    --keep-logs|--without-sipheal) arguments+=("$1") ;;
+    --keep-logs|--without-sipheal|--production) arguments+=("$1") ;;
     --help|-h) usage; exit 0 ;;
     *) usage >&2; die "unknown option: $1" ;;
   esac

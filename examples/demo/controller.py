@@ -14,7 +14,7 @@ _HEAD = "# The demo's configuration of `sipheal run`; docs/config.md explains ev
 _TAIL = """hep:
   udp: {hep}
 store:
-  sqlite: {store}
+  {store}
 targets:
   allow: ["{network}"]
 pacing:
@@ -26,24 +26,27 @@ control:
 log:
   level: info
   format: json
-"""
+{more}"""
 
 
 class Controller(Program):
     """One `sipheal run` over all servers of the lab."""
 
-    def __init__(self, lab, program):
-        folder = lab.directory / "sipheal"
+    def __init__(self, lab, program, *, name="sipheal", hep=None, store=None, more=""):
+        """hep: where it listens, the lab's place when not given. store, more: lines of the
+        configuration, for its section `store` and at its end."""
+        folder = lab.directory / name
         folder.mkdir()
         text = _HEAD + instances_section(lab.servers, folder)
         self.socket, self.program = folder / "control.sock", program
-        text += _TAIL.format(hep="%s:%d" % lab.hep, store=folder / "sessions.db",
-                             network=lab.network.network, socket=self.socket)
+        text += _TAIL.format(hep="%s:%d" % (hep or lab.hep), network=lab.network.network,
+                             store=store or f"sqlite: {folder / 'sessions.db'}",
+                             socket=self.socket, more=more)
         self.config = folder / "sipheal.yaml"
         self.config.write_text(text)
         self._events_path = folder / "events.jsonl"
         self._events = open(self._events_path, "wb")
-        super().__init__(folder, "sipheal", [
+        super().__init__(folder, name, [
             str(program), "run", "--config", str(self.config), "--events"],
             stdout=self._events)
 

@@ -19,6 +19,7 @@ from calls import Calls  # noqa: E402
 from controller import Controller  # noqa: E402
 from lab import Lab, require_root  # noqa: E402
 from phones import FEWEST, make_phones  # noqa: E402
+from production import Production, double_reinvites  # noqa: E402
 from report import ladder, percentile, rounded, table  # noqa: E402
 
 MEDIA_PHONES = 200  # that many phones have RTP; a machine of two cores feeds no thousand
@@ -116,6 +117,7 @@ class Show:
         self.lab = Lab(directory, media_program=options.programs / "sipheal-demo-media",
                        hep=not options.without_sipheal)
         self.controller, self.calls, self.deaths = None, None, []
+        self.production, self.homer_messages = None, 0
         self.equal_calls = None
         self.ratio = None
         self.patience = 20 + options.calls / 20
@@ -141,8 +143,20 @@ class Show:
             say(f"  {server.name}: pid {server.pid}, SIP {server.sip_address}:{server.sip_port}, "
                 f"ARI 127.0.0.1:{server.ari_port}, up in {server.start_seconds:.1f} s")
         say(f"  kamailio: {self.lab.network.proxy}:5060, record-routing")
-        if not self.options.without_sipheal:
+        if self.options.production:
+            self.start_controllers()
+        elif not self.options.without_sipheal:
             self.start_controller()
+
+    def start_controllers(self):
+        self.production = self.controller = Production(self.lab, self.options.programs / "sipheal")
+        self.controller.wait_ready(30)
+        pids = ", ".join(str(c.process.pid) for c in self.controller.controllers)
+        say(f"  PostgreSQL: 127.0.0.1:{self.production.server.port}, a real one")
+        say(f"  three controllers, sipheal run: pids {pids}; HEP at %s:%d, copied to each"
+            % self.lab.hep)
+        say("  HOMER itself is not run here: its own tables are, in that PostgreSQL, filled from "
+            "HEP by demo/hep_relay.py")
 
     def start_controller(self):
         self.controller = self.lab.keep(
@@ -185,12 +199,22 @@ class Show:
         death = Death(self.calls, server, before)
         self.deaths.append(death)
         say(f"kill -9 {death.pid}: {server.name} is dead, with {len(death.held)} calls on it")
+        if self.production and not self.production.killed:
+            self.kill_controller()
         self.calls.wait(death.settled, self.patience)
         time.sleep(1.5)  # the media of the last ones
         self.calls.read()
         death.detected = self.controller.detected(server.name, death.at)
         death.measure_media(self.lab.media.report())
         self.tell(death)
+
+    def kill_controller(self):
+        caught = self.production.kill_one_at_work(10)
+        if caught is None:
+            raise RuntimeError("no controller was seen at work, so none was killed")
+        controller, unfinished = caught
+        say(f"kill -9 {controller.process.pid}: {controller.name} is dead, in the middle of "
+            f"{unfinished} recoveries")
 
     def tell(self, death):
         s = death.summary()
@@ -226,6 +250,8 @@ class Show:
 
     def measure_baseline(self):
         """A further death, of which sipheal knows nothing: the bare loop brings the calls back."""
+        if self.production:
+            self.homer_messages = self.production.homer_rows()
         if self.controller:
             self.controller.close()
         self.calls.close()
@@ -306,7 +332,7 @@ class Show:
             values = [s[key] for s in summaries]
             return None if not values or None in values else rounded(max(values))
 
-        return {
+        figures = {
             "calls": len(self.calls.phones),
             "recovered": fates.count("recovered"), "ended": fates.count("ended"),
             "lost": len(self.calls.phones) - fates.count("recovered") - fates.count("ended"),
@@ -318,6 +344,14 @@ class Show:
             "media_gap_ms": {"p50": worst("p50"), "p99": worst("p99")},
             "baseline_ratio": rounded(self.ratio, 2),
         }
+        if self.production:
+            figures["controllers"] = len(self.production.controllers)
+            figures["controllers_killed"] = len(self.production.killed)
+            figures["double_reinvites"] = double_reinvites(dialogs, [d.at for d in self.deaths])
+            figures["homer"] = "tables"
+            figures["homer_messages"] = self.homer_messages
+            figures["flow_host"] = "ari"
+        return figures
 
     def print_report(self):
         names = {server.sip_address: server.name for server in self.lab.servers}
@@ -396,6 +430,8 @@ def main():
     parser.add_argument("--programs", type=pathlib.Path, required=True, help=argparse.SUPPRESS)
     parser.add_argument("--keep-logs", action="store_true",
                         help="keep the folder with all logs and the capture")
+    parser.add_argument("--production", action="store_true",
+                        help="PostgreSQL, three controllers of which one is killed, HOMER's tables")
     parser.add_argument("--rate", type=float, default=100, help="calls placed a second")
     parser.add_argument("--without-sipheal", action="store_true",
                         help="nobody is killed but for the comparison: shows that the lab works")
@@ -413,7 +449,8 @@ def main():
         show.print_report()
         listener = show.calls.heard_file
         good = (result["lost"] == 0 and result["wrong_reinvites"] == 0
-                and result["bye_ok"] == result["calls"] - result["ended"])
+                and result["bye_ok"] == result["calls"] - result["ended"]
+                and not result.get("double_reinvites"))
         if listener and options.keep_logs:
             say(f"what baresip heard: {listener}")
     except KeyboardInterrupt as interrupt:

@@ -3,6 +3,7 @@
 the bare loop."""
 
 import pathlib
+import struct
 import sys
 import unittest
 
@@ -10,9 +11,11 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "examples" / "demo"), str(ROOT / "tests" / "support" / "python")]
 
 from baseline import recovery_variables  # noqa: E402
-from checker import Dialog  # noqa: E402
+from checker import Dialog, Recovery  # noqa: E402
+from hep_relay import insert_of, row_of  # noqa: E402
 from lab import Melody  # noqa: E402
 from phones import FEWEST, make_phones  # noqa: E402
+from production import double_reinvites  # noqa: E402
 from report import ladder, percentile, table  # noqa: E402
 from wire import Message  # noqa: E402
 
@@ -25,6 +28,55 @@ class Percentile(unittest.TestCase):
     def test_of_one_value_it_is_that_value_and_of_none_there_is_none(self):
         self.assertEqual(percentile([7], 0.99), 7)
         self.assertIsNone(percentile([], 0.5))
+
+
+class DoubleReinvites(unittest.TestCase):
+    @staticmethod
+    def dialog(*invited):
+        dialog = Dialog("c", "u", (), True)
+        dialog.recoveries = [Recovery("127.0.0.1", "127.0.0.2", at) for at in invited]
+        return dialog
+
+    def test_one_for_each_death_is_none_too_many(self):
+        self.assertEqual(double_reinvites([self.dialog(11, 21), self.dialog(25)], [10, 20]), 0)
+
+    def test_a_second_one_after_the_same_death_is(self):
+        self.assertEqual(double_reinvites([self.dialog(11, 12, 21), self.dialog(11)], [10, 20]), 1)
+        self.assertEqual(double_reinvites([self.dialog(21, 22, 23)], [10, 20]), 2)
+
+
+class HepRelay(unittest.TestCase):
+    """What is written into HOMER's tables of a packet of the wire."""
+
+    @staticmethod
+    def packet(payload, kind=b"\x01"):
+        chunks = [(0x01, b"\x02"), (0x02, b"\x11"), (0x03, bytes([127, 0, 0, 1])),
+                  (0x04, bytes([127, 0, 0, 2])), (0x07, struct.pack("!H", 5060)),
+                  (0x08, struct.pack("!H", 5062)), (0x09, struct.pack("!I", 1700000000)),
+                  (0x0A, struct.pack("!I", 7)), (0x0B, kind), (0x0C, struct.pack("!I", 101)),
+                  (0x0F, payload)]
+        body = b"".join(struct.pack("!HHH", 0, number, len(value) + 6) + value
+                        for number, value in chunks)
+        return b"HEP3" + struct.pack("!H", len(body) + 6) + body
+
+    def test_a_message_is_filed_as_heplify_server_does(self):
+        payload = b"INVITE sip:x SIP/2.0\r\ni: it's@me\r\nCSeq: 1 INVITE\r\n\r\n"
+        table, call_id, micros, fields, raw = row_of(self.packet(payload))
+        self.assertEqual((table, call_id, micros), ("hep_proto_1_call", "it's@me",
+                                                    1700000000_000007))
+        self.assertEqual(raw, payload.decode())
+        self.assertEqual((fields["srcIp"], fields["dstPort"], fields["captureId"]),
+                         ("127.0.0.1", 5062, "101"))
+        statement = insert_of(table, call_id, micros, fields, raw)
+        self.assertNotIn("it's", statement)
+
+    def test_what_is_no_sip_or_damaged_is_left_out(self):
+        good = self.packet(b"BYE sip:x SIP/2.0\r\nCall-ID: c\r\nCSeq: 2 BYE\r\n\r\n")
+        self.assertIsNotNone(row_of(good))
+        self.assertIsNone(row_of(self.packet(b"{}", kind=b"\x05")))
+        self.assertIsNone(row_of(self.packet(b"no SIP")))
+        for cut in range(len(good)):
+            self.assertIsNone(row_of(good[:cut]))
 
 
 class Mix(unittest.TestCase):
