@@ -91,6 +91,14 @@ void Derivation::DeriveEnd(Draft& draft) const {
       if (at->method == Method::kAck || at->method == Method::kCancel) continue;
       const AnswerFact* final = FinalOf(draft, *at);
       if (final == nullptr || !EndsCall(at->method, final->status)) continue;
+      // Who sent it has one answer, the 2xx: this was a copy by another way (rule 1.9), or made up.
+      const bool accepted_otherwise =
+          std::any_of(list->begin(), list->end(), [&](const Transaction* other) {
+            if (other->cseq != at->cseq || other->method != at->method) return false;
+            const AnswerFact* const its = FinalOf(draft, *other);
+            return its != nullptr && its->status < 300;
+          });
+      if (accepted_otherwise) continue;
       // A request that came from elsewhere proves nothing by being refused.
       if (!at->sent && at->has_request && !OnPath(draft, at->request)) {
         ++state.quarantined;

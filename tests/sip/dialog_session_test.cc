@@ -97,6 +97,27 @@ TEST(DialogEnd, Rule6_5_A481ToANotifyEndsItsOwnUsageOnly) {
   EXPECT_TRUE(call.Judge().recoverable());
 }
 
+// The peer has one answer to its request, the 2xx; what is refused is a copy that came by another
+// way, or that somebody made up.
+TEST(DialogEnd, Rule1_9_ARefusedCopyOfARequestThatWasAcceptedEndsNothing) {
+  for (const char* method : {"INVITE", "UPDATE", "INFO"}) {
+    for (const bool refused_first : {true, false}) {
+      CallScript call;
+      call.AnsweredByPeer();
+      const Request request{.method = method, .cseq = 3, .from_tag = "b", .to_tag = "a"};
+      const Request one = call.Receive(request);
+      const Request other = call.Receive(request);
+      call.Reply(refused_first ? one : other, {.status = 482});
+      call.Reply(refused_first ? other : one, {});
+      if (one.method == "INVITE") {
+        call.Receive({.method = "ACK", .cseq = 3, .from_tag = "b", .to_tag = "a"});
+      }
+      EXPECT_EQ(call.Only().end, DialogEnd::kNone) << method;
+      EXPECT_TRUE(call.Judge().recoverable()) << sip::Explain(call.Only(), call.Judge());
+    }
+  }
+}
+
 TEST(DialogEnd, Rule6_10_AForeignTagInTheAnswerToAReinviteIsAConflict) {
   CallScript call;
   call.AnsweredByPeer();
