@@ -115,6 +115,32 @@ struct FenceConfig {
   milliseconds timeout{5'000};
 };
 
+// A host that puts its flows back itself; none: over ARI.
+struct GrpcFlowConfig {
+  std::string target;
+  bool plain_text = false;
+  std::string ca_file;
+  std::string certificate_file;
+  std::string key_file;
+  std::string server_name;
+  int max_in_flight = 32;
+};
+
+struct FlowConfig {
+  GrpcFlowConfig grpc;
+};
+
+// What is served over gRPC; nothing when `listen` is empty.
+struct GrpcConfig {
+  std::string listen;
+  bool plain_text = false;
+  std::string certificate_file;
+  std::string key_file;
+  std::string client_ca_file;
+  bool any_client = false;
+  bool crash_reports = false;
+};
+
 struct ControlConfig {
   std::string socket = "/run/sipheal/control.sock";
 };
@@ -136,6 +162,8 @@ struct Config {
   PacingConfig pacing;
   TargetsConfig targets;
   FenceConfig fence;
+  FlowConfig flow;
+  GrpcConfig grpc;
   ControlConfig control;
   LogConfig log;
 };

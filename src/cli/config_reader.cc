@@ -368,6 +368,10 @@ void CheckTogether(const LoadedConfig& loaded, std::vector<std::string>& errors)
         "store.postgres, or quorum to 1",
         loaded.Where("detector.quorum"), config.detector.quorum));
   }
+  if (config.grpc.crash_reports && config.grpc.listen.empty()) {
+    errors.push_back(loaded.Where("grpc.crash_reports") +
+                     " is set, but nothing listens for reports: set grpc.listen");
+  }
   if (config.pacing.min_rate > config.pacing.rate) {
     errors.push_back(absl::StrFormat("%s is %g, above pacing.rate (%g): make it smaller",
                                      loaded.Where("pacing.min_rate"), config.pacing.min_rate,

@@ -112,6 +112,28 @@ void DescribeConfig(ConfigVisitor& visitor, Config& config) {
     v.TextList("command", config.fence.command, {});
     v.Duration("timeout", config.fence.timeout, milliseconds(100), kMinute);
   });
+  visitor.Section("flow", [&](ConfigVisitor& v) {
+    v.Section("grpc", [&](ConfigVisitor& g) {
+      GrpcFlowConfig& c = config.flow.grpc;
+      g.Text("target", c.target, {});
+      g.Flag("plain_text", c.plain_text);
+      g.Text("ca_file", c.ca_file, {.check = CheckFilePath});
+      g.Text("certificate_file", c.certificate_file, {.check = CheckFilePath});
+      g.Text("key_file", c.key_file, {.check = CheckFilePath});
+      g.Text("server_name", c.server_name, {});
+      g.Integer("max_in_flight", c.max_in_flight, 1, 100);
+    });
+  });
+  visitor.Section("grpc", [&](ConfigVisitor& v) {
+    GrpcConfig& c = config.grpc;
+    v.Text("listen", c.listen, {.check = CheckGrpcListen});
+    v.Flag("plain_text", c.plain_text);
+    v.Text("certificate_file", c.certificate_file, {.check = CheckFilePath});
+    v.Text("key_file", c.key_file, {.check = CheckFilePath});
+    v.Text("client_ca_file", c.client_ca_file, {.check = CheckFilePath});
+    v.Flag("any_client", c.any_client);
+    v.Flag("crash_reports", c.crash_reports);
+  });
   visitor.Section("control", [&](ConfigVisitor& v) {
     v.Text("socket", config.control.socket, {.check = CheckSocketPath});
   });

@@ -64,6 +64,7 @@ class RealDaemon final : public Daemon {
     ABSL_RETURN_IF_ERROR(set_->StartCapture());
     ABSL_RETURN_IF_ERROR(healer_->Start());
     ABSL_RETURN_IF_ERROR(set_->StartTracking());
+    ABSL_RETURN_IF_ERROR(set_->StartServing(*healer_));
     {
       const std::lock_guard lock(mutex_);
       control_ = *std::move(control);
@@ -77,6 +78,7 @@ class RealDaemon final : public Daemon {
       ready["at_us"] = SystemClock().Now().time_since_epoch().count();
       if (hep.contains("udp")) ready["hep_udp"] = hep["udp"];
       if (hep.contains("tcp")) ready["hep_tcp"] = hep["tcp"];
+      if (status.contains("grpc")) ready["grpc"] = status["grpc"]["listen"];
       ready["control"] = config.control.socket;
       ready["pid"] = getpid();
       options_.events(Dump(ready) + "\n");
@@ -101,6 +103,7 @@ class RealDaemon final : public Daemon {
       control = std::move(control_);
     }
     control.reset();
+    set_->StopServing();
     if (healer_ != nullptr) healer_->Stop();
     set_->Stop();
     if (ready_ && options_.events != nullptr) {

@@ -6,6 +6,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
 #include "cli/adapter_setup.h"
+#include "cli/grpc_front.h"
 #include "cli/healer_setup.h"
 #include "cli/open_store.h"
 #include "sipheal/capture_chain.h"
@@ -103,6 +104,8 @@ class RealSet final : public EmbeddedSet {
 
     ABSL_ASSIGN_OR_RETURN(set->kill_switch_, OpenKillSwitch(loaded));
 
+    ABSL_ASSIGN_OR_RETURN(set->grpc_, GrpcFront::Make(loaded, log));
+
     HepOptions hep = ToHepOptions(loaded.config);
     hep.store = set->store_;
     hep.log = log;
@@ -131,12 +134,17 @@ class RealSet final : public EmbeddedSet {
     absl::StatusOr<std::shared_ptr<CrashDetector>> made =
         MakeAriCrashDetector(set->connections_, std::move(detector));
     if (!made.ok()) return At(loaded, "detector", made.status());
-    ABSL_ASSIGN_OR_RETURN(set->detector_, ShareCrashes(loaded, *std::move(made), log));
+    std::shared_ptr<CrashDetector> sees = *std::move(made);
+    if (set->grpc_ != nullptr) sees = set->grpc_->Join(std::move(sees));
+    ABSL_ASSIGN_OR_RETURN(set->detector_, ShareCrashes(loaded, std::move(sees), log));
     ABSL_ASSIGN_OR_RETURN(set->tracker_, MakeAriTracker(set->connections_, set->store_, {}));
     AriFlowResumerOptions resumer;
     resumer.continue_in_dialplan = loaded.config.recovery.continue_in_dialplan;
     resumer.playback_overlap = loaded.config.recovery.playback_overlap;
-    ABSL_ASSIGN_OR_RETURN(set->resumer_, MakeAriFlowResumer(set->connections_, resumer));
+    if (set->grpc_ != nullptr) set->resumer_ = set->grpc_->resumer();
+    if (set->resumer_ == nullptr) {
+      ABSL_ASSIGN_OR_RETURN(set->resumer_, MakeAriFlowResumer(set->connections_, resumer));
+    }
     return set;
   }
 
@@ -164,14 +172,26 @@ class RealSet final : public EmbeddedSet {
   absl::Status StartCapture() override { return At(loaded_, "hep", receiver_->Start()); }
   absl::Status StartTracking() override { return tracker_->Start(); }
 
+  absl::Status StartServing(Healer& healer) override {
+    return grpc_ == nullptr ? absl::OkStatus() : grpc_->Serve(healer, store_);
+  }
+  void StopServing() override {
+    if (grpc_ != nullptr) grpc_->Stop();
+  }
+
   void Stop() override {
+    StopServing();
     if (tracker_ != nullptr) tracker_->Stop();
     if (receiver_ != nullptr) receiver_->Stop();
   }
 
   absl::Status AddInstance(const InstanceConfig& instance) override {
     ABSL_RETURN_IF_ERROR(receiver_->AddInstance(ToHepInstance(instance)));
-    const absl::Status added = AddAriInstance(*connections_, ToAriInstance(instance));
+    absl::Status added = AddAriInstance(*connections_, ToAriInstance(instance));
+    if (added.ok() && grpc_ != nullptr) {
+      added = grpc_->AddInstance(instance.name);
+      if (!added.ok()) RemoveAriInstance(*connections_, instance.name).IgnoreError();
+    }
     if (!added.ok()) receiver_->RemoveInstance(instance.name).IgnoreError();
     return added;
   }
@@ -179,6 +199,7 @@ class RealSet final : public EmbeddedSet {
   absl::Status RemoveInstance(const std::string& name) override {
     absl::Status status = RemoveAriInstance(*connections_, name);
     status.Update(receiver_->RemoveInstance(name));
+    if (grpc_ != nullptr) status.Update(grpc_->RemoveInstance(name));
     return status;
   }
 
@@ -221,6 +242,7 @@ class RealSet final : public EmbeddedSet {
     Json out;
     out["hep"] = std::move(hep);
     out["instances"] = std::move(instances);
+    if (grpc_ != nullptr && !grpc_->address().empty()) out["grpc"]["listen"] = grpc_->address();
     return out;
   }
 
@@ -237,6 +259,7 @@ class RealSet final : public EmbeddedSet {
   std::shared_ptr<CrashDetector> detector_;
   std::shared_ptr<AriTracker> tracker_;
   std::shared_ptr<FlowResumer> resumer_;
+  std::unique_ptr<GrpcFront> grpc_;
 };
 
 #else
@@ -282,6 +305,9 @@ std::vector<std::string> BuiltComponents() {
 #endif
 #if SIPHEAL_CLI_HAS_ARI
   components.emplace_back("ari");
+#endif
+#if SIPHEAL_CLI_HAS_GRPC
+  components.emplace_back("grpc");
 #endif
   return components;
 }

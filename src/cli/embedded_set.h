@@ -26,6 +26,13 @@ class EmbeddedSet {
   virtual absl::Status StartCapture() = 0;
   // Begins to fill the store, after the Healer has started.
   virtual absl::Status StartTracking() = 0;
+  // Opens what others ask the Healer over, after it has started; it is then used until
+  // StopServing, which comes before it stops. Idempotent.
+  virtual absl::Status StartServing(Healer& healer) {
+    static_cast<void>(healer);
+    return absl::OkStatus();
+  }
+  virtual void StopServing() {}
   // After the Healer has stopped; idempotent.
   virtual void Stop() = 0;
   virtual absl::Status AddInstance(const InstanceConfig& instance) = 0;

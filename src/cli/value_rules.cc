@@ -110,6 +110,12 @@ std::string CheckListen(const std::string& value) {
   return "is no address with a port: write 0.0.0.0:9060, 127.0.0.1:9060 or [::]:9060";
 }
 
+std::string CheckGrpcListen(const std::string& value) {
+  if (ParseListen(value) || (value.rfind("unix:/", 0) == 0 && value.size() > 6)) return "";
+  return "is no address with a port: write 127.0.0.1:7443, [::]:7443 or "
+         "unix:/run/sipheal/grpc.sock";
+}
+
 std::string CheckNetwork(const std::string& value) {
   const std::size_t slash = value.find('/');
   const std::optional<sip::IpAddress> ip = sip::IpAddress::Parse(value.substr(0, slash));
