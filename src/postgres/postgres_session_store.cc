@@ -68,7 +68,7 @@ absl::Status PostgresSessionStore::Write(const CallContext& ctx, Turnstile::Urge
   return WithConnection(ctx, urgency, what, [&](Connection& connection, bool* may_be_done) {
     Transaction transaction(connection, ctx);
     absl::Status status = work(transaction);
-    if (status.ok()) status = transaction.Commit();
+    if (status.ok() && !transaction.commit_sent()) status = transaction.Commit();
     *may_be_done = transaction.commit_sent();
     return status;
   });
@@ -94,11 +94,9 @@ absl::Status PostgresSessionStore::Lock(Transaction& transaction,
   for (const std::string_view id : ids) column.Text(id);
   Parameters parameters;
   parameters.Texts(column);
-  return transaction
-      .Run(Sql("SELECT count(*) FROM (SELECT 1 FROM %s.sessions WHERE id = ANY($1)"
-               " ORDER BY id, epoch FOR UPDATE) held"),
-           parameters)
-      .status();
+  return transaction.Queue(Sql("SELECT count(*) FROM (SELECT 1 FROM %s.sessions"
+                               " WHERE id = ANY($1) ORDER BY id, epoch FOR UPDATE) held"),
+                           parameters);
 }
 
 // -----------------------------------------------------------------------------------------

@@ -68,11 +68,13 @@ class PostgresSessionStore final : public SessionStore {
   // `sql` with this store's schema in it.
   std::string Sql(std::string_view sql) const;
 
-  // Locks all rows of these sessions' ids until the transaction ends.
+  // Locks all rows of these sessions' ids until the transaction ends; goes with its next statement.
   absl::Status Lock(Transaction& transaction, std::span<const SessionKey> keys);
   // Of sessions with different ids, all locked.
   absl::Status PutLocked(Transaction& transaction, std::span<const Session* const> sessions,
                          bool only_existing, std::vector<SessionKey>* unknown);
+  std::string PutSql() const;
+  static Parameters PutParameters(std::span<const Session* const> sessions, bool only_existing);
 
   struct Place {
     std::size_t at;  // in the caller's list
@@ -83,9 +85,13 @@ class PostgresSessionStore final : public SessionStore {
   absl::StatusOr<std::vector<Place>> ClaimPass(Transaction& transaction, const ClaimParams& params,
                                                std::span<const Place> places, bool skip_locked,
                                                std::vector<absl::StatusOr<Lease>>* leases);
-  // Steps of sessions that are all locked; none comes after an outcome of its session.
+  // Steps of sessions that are all locked; none comes after an outcome of its session. The last
+  // round of a transaction commits it.
   absl::Status AdvanceRound(Transaction& transaction, const AdvanceParams& params,
-                            std::span<const std::size_t> steps, std::vector<absl::Status>* results);
+                            std::span<const std::size_t> steps, bool last,
+                            std::vector<absl::Status>* results);
+  absl::Status TellWhy(Transaction& transaction, const AdvanceParams& params,
+                       std::span<const std::size_t> refused, std::vector<absl::Status>* results);
   absl::StatusOr<bool> IsLastEntry(Transaction& transaction, const JournalEntry& entry);
 
   // Removes what is over for longer than keep_journal: some of it, now and then.

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Claim, Advance, ListUnfinished, Journal and ListTaken.
 #include <map>
+#include <optional>
+#include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "base/status_macros.h"
@@ -81,17 +84,18 @@ absl::StatusOr<std::vector<PostgresSessionStore::Place>> PostgresSessionStore::C
   }
   Parameters given;
   given.Texts(id).Numbers(epoch);
-  // `held` sees a row as it is once it is locked, not as it was when the statement began.
+  // `held` sees a row as it is once it is locked, not as it was when the statement began. That a
+  // row is there at all is looked up by its key, and only for those that could not be had.
   Parameters parameters = given;
   parameters.Blob(params.owner).Number(Milliseconds(params.lease));
   ABSL_ASSIGN_OR_RETURN(
       const Rows rows,
-      transaction.Run(
+      transaction.RunAndCommit(
           Sql("WITH given AS ("
               " SELECT * FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY"
               "  AS g (id, epoch, place)),"
               "held AS MATERIALIZED ("
-              " SELECT s.id, s.epoch, s.fence, s.owner, s.outcome,"
+              " SELECT g.place, s.id, s.epoch, s.owner, s.outcome,"
               "  s.outcome IS NULL AND (s.fence = 0 OR s.owner = $3"
               "   OR s.expires_at <= clock_timestamp()) AS free"
               " FROM %s.sessions s JOIN given g ON g.id = s.id AND g.epoch = s.epoch"
@@ -103,12 +107,14 @@ absl::StatusOr<std::vector<PostgresSessionStore::Place>> PostgresSessionStore::C
               "  claimed_at = clock_timestamp(),"
               "  expires_at = clock_timestamp() + $4 * interval '1 millisecond'"
               " FROM held h WHERE s.id = h.id AND s.epoch = h.epoch AND h.free"
-              " RETURNING s.id, s.epoch, s.fence,"
+              " RETURNING h.place, s.fence,"
               "  (extract(epoch FROM s.expires_at) * 1000000)::bigint AS expires_us)"
-              "SELECT g.place, c.fence, c.expires_us, h.id IS NOT NULL, h.owner, h.outcome,"
-              "  EXISTS (SELECT 1 FROM %s.sessions s WHERE s.id = g.id AND s.epoch = g.epoch)"
-              " FROM given g LEFT JOIN held h ON h.id = g.id AND h.epoch = g.epoch"
-              " LEFT JOIN claimed c ON c.id = g.id AND c.epoch = g.epoch"),
+              "SELECT g.place, c.fence, c.expires_us, h.place IS NOT NULL, h.owner, h.outcome,"
+              "  known.there IS NOT NULL"
+              " FROM given g LEFT JOIN held h USING (place) LEFT JOIN claimed c USING (place)"
+              " LEFT JOIN LATERAL (SELECT true AS there FROM %s.sessions s"
+              "  WHERE h.place IS NULL AND s.id = g.id AND s.epoch = g.epoch LIMIT 1) known ON "
+              "true"),
           parameters));
   std::vector<Place> skipped;
   for (int row = 0; row < rows.count(); ++row) {
@@ -146,28 +152,47 @@ absl::StatusOr<std::vector<absl::Status>> PostgresSessionStore::Advance(
   const auto work = [&](Transaction& transaction) -> absl::Status {
     results = invalid;
     ABSL_RETURN_IF_ERROR(Lock(transaction, keys));
-    for (const std::vector<std::size_t>& steps : rounds) {
-      ABSL_RETURN_IF_ERROR(AdvanceRound(transaction, params, steps, &results));
+    for (std::size_t i = 0; i < rounds.size(); ++i) {
+      ABSL_RETURN_IF_ERROR(
+          AdvanceRound(transaction, params, rounds[i], i + 1 == rounds.size(), &results));
     }
     return absl::OkStatus();
   };
+  if (rounds.empty()) return invalid;
   ABSL_RETURN_IF_ERROR(Write(ctx, Turnstile::Urgency::kUrgent, "advance", work));
   return results;
 }
 
-// The fence is checked by the statement that extends the lease: no step gets past it.
+// The fence is checked by the statement that extends the lease: no step gets past it. Its
+// conditions fit no partial index, so that each row is found by its key, whatever the planner
+// thinks of how many are unfinished.
 absl::Status PostgresSessionStore::AdvanceRound(Transaction& transaction,
                                                 const AdvanceParams& params,
-                                                std::span<const std::size_t> steps,
+                                                std::span<const std::size_t> steps, bool last,
                                                 std::vector<absl::Status>* results) {
-  Parameters::Column id, epoch, fence, stage, attempt, target_instance, target_life, channel, cseq,
-      deaths, reason, outcome, at, taken_instance, taken_life, taken_channel;
+  // The leases that are extended, and for each step the number of its own.
+  using Held = std::tuple<std::string_view, std::uint32_t, std::uint64_t>;
+  std::map<Held, std::size_t> numbers;
+  std::vector<Held> leases;
+  std::vector<std::optional<Outcome>> outcomes;
+  Parameters::Column number, stage, attempt, target_instance, target_life, channel, cseq, deaths,
+      reason, outcome, at, taken_instance, taken_life, taken_channel;
+  std::vector<std::size_t> number_of;
+  bool has_successor = false;
   for (const std::size_t i : steps) {
-    const JournalEntry& entry = params.steps[i].entry;
+    const AdvanceParams::Step& step = params.steps[i];
+    const JournalEntry& entry = step.entry;
     const TakenChannel taken = entry.taken.value_or(TakenChannel{});
-    id.Text(entry.session.id);
-    epoch.Number(entry.session.epoch);
-    fence.Number(static_cast<std::int64_t>(entry.fence));
+    const Held lease{entry.session.id, entry.session.epoch, entry.fence};
+    const auto [known, fresh] = numbers.try_emplace(lease, leases.size());
+    if (fresh) {
+      leases.push_back(lease);
+      outcomes.emplace_back();
+    }
+    number_of.push_back(known->second);
+    if (entry.outcome) outcomes[known->second] = entry.outcome;
+    has_successor |= step.successor.has_value();
+    number.Number(static_cast<std::int64_t>(known->second) + 1);
     stage.Text(ToString(entry.stage));
     attempt.Number(entry.attempt);
     target_instance.Text(entry.target.instance);
@@ -186,10 +211,23 @@ absl::Status PostgresSessionStore::AdvanceRound(Transaction& transaction,
     taken_life.Text(taken.incarnation.life);
     taken_channel.Text(taken.channel_id);
   }
+  Parameters::Column id, epoch, fence, final_outcome;
+  for (std::size_t n = 0; n < leases.size(); ++n) {
+    id.Text(std::get<0>(leases[n]));
+    epoch.Number(std::get<1>(leases[n]));
+    fence.Number(static_cast<std::int64_t>(std::get<2>(leases[n])));
+    if (outcomes[n]) {
+      final_outcome.Text(ToString(*outcomes[n]));
+    } else {
+      final_outcome.Null();
+    }
+  }
   Parameters parameters;
   parameters.Texts(id)
       .Numbers(epoch)
       .Numbers(fence)
+      .Texts(final_outcome)
+      .Numbers(number)
       .Texts(stage)
       .Numbers(attempt)
       .Blobs(target_instance)
@@ -204,56 +242,91 @@ absl::Status PostgresSessionStore::AdvanceRound(Transaction& transaction,
       .Blobs(taken_life)
       .Blobs(taken_channel)
       .Number(Milliseconds(params.lease));
+  const std::string sql =
+      Sql("WITH leases AS ("
+          " SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[])"
+          "  WITH ORDINALITY AS g (id, epoch, fence, outcome, number)),"
+          "extended AS ("
+          " UPDATE %s.sessions s SET outcome = g.outcome,"
+          "  finished_at = CASE WHEN g.outcome IS NOT NULL THEN clock_timestamp() END,"
+          "  expires_at = clock_timestamp() + $19 * interval '1 millisecond',"
+          "  record = CASE WHEN g.outcome IS NULL THEN s.record ELSE ''::bytea END"
+          " FROM leases g WHERE s.id = g.id AND s.epoch = g.epoch AND s.fence = g.fence"
+          "  AND g.fence > 0 AND coalesce(s.outcome, '') = ''"
+          " RETURNING g.number, s.id, s.epoch, s.fence),"
+          "noted AS ("
+          " INSERT INTO %s.journal (" SIPHEAL_JOURNAL_COLUMNS
+          ")"
+          " SELECT x.id, x.epoch, x.fence, stage, attempt, target_instance, target_life,"
+          "  channel_id, cseq, deaths, reason, outcome, at_us, taken_instance, taken_life,"
+          "  taken_channel"
+          " FROM unnest($5::bigint[], $6::text[], $7::bigint[], $8::bytea[], $9::bytea[],"
+          "  $10::bytea[], $11::bigint[], $12::bigint[], $13::bytea[], $14::text[],"
+          "  $15::bigint[], $16::bytea[], $17::bytea[], $18::bytea[]) WITH ORDINALITY"
+          "  AS e (number, stage, attempt, target_instance, target_life, channel_id, cseq, deaths,"
+          "   reason, outcome, at_us, taken_instance, taken_life, taken_channel, place)"
+          " JOIN extended x USING (number) ORDER BY place)"
+          "SELECT number FROM extended");
+  ABSL_ASSIGN_OR_RETURN(const Rows rows, last && !has_successor
+                                             ? transaction.RunAndCommit(sql, parameters)
+                                             : transaction.Run(sql, parameters));
+  std::vector<bool> extended(leases.size());
+  for (int row = 0; row < rows.count(); ++row) {
+    extended[static_cast<std::size_t>(rows.GetNumber(row, 0) - 1)] = true;
+  }
+  std::vector<const Session*> successors;
+  std::vector<std::size_t> refused;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    const AdvanceParams::Step& step = params.steps[steps[i]];
+    if (!extended[number_of[i]]) {
+      refused.push_back(steps[i]);
+    } else if (step.successor) {
+      successors.push_back(&*step.successor);
+    }
+  }
+  if (!refused.empty()) ABSL_RETURN_IF_ERROR(TellWhy(transaction, params, refused, results));
+  if (successors.empty()) return absl::OkStatus();
+  const Parameters put = PutParameters(successors, /*only_existing=*/false);
+  return (last ? transaction.RunAndCommit(PutSql(), put) : transaction.Run(PutSql(), put)).status();
+}
+
+// Why these steps were not taken.
+absl::Status PostgresSessionStore::TellWhy(Transaction& transaction, const AdvanceParams& params,
+                                           std::span<const std::size_t> refused,
+                                           std::vector<absl::Status>* results) {
+  Parameters::Column id, epoch;
+  for (const std::size_t i : refused) {
+    id.Text(params.steps[i].entry.session.id);
+    epoch.Number(params.steps[i].entry.session.epoch);
+  }
+  Parameters parameters;
+  parameters.Texts(id).Numbers(epoch);
   ABSL_ASSIGN_OR_RETURN(
       const Rows rows,
-      transaction.Run(
-          Sql("WITH given AS ("
-              " SELECT * FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[],"
-              "  $5::bigint[], $6::bytea[], $7::bytea[], $8::bytea[], $9::bigint[], $10::bigint[],"
-              "  $11::bytea[], $12::text[], $13::bigint[], $14::bytea[], $15::bytea[],"
-              "  $16::bytea[]) WITH ORDINALITY AS g (" SIPHEAL_JOURNAL_COLUMNS ", place)),"
-              "extended AS ("
-              " UPDATE %s.sessions s SET outcome = g.outcome,"
-              "  finished_at = CASE WHEN g.outcome IS NOT NULL THEN clock_timestamp() END,"
-              "  expires_at = clock_timestamp() + $17 * interval '1 millisecond',"
-              "  record = CASE WHEN g.outcome IS NULL THEN s.record ELSE ''::bytea END"
-              " FROM (SELECT id, epoch, fence, max(outcome) AS outcome FROM given GROUP BY 1, 2, "
-              "3) g"
-              " WHERE s.id = g.id AND s.epoch = g.epoch AND s.fence = g.fence"
-              "  AND s.fence > 0 AND s.outcome IS NULL RETURNING s.id, s.epoch, s.fence),"
-              "noted AS ("
-              " INSERT INTO %s.journal (" SIPHEAL_JOURNAL_COLUMNS ")"
-              " SELECT " SIPHEAL_JOURNAL_COLUMNS
-              " FROM given JOIN extended USING (id, epoch, fence)"
-              " ORDER BY place)"
-              "SELECT g.place, e.id IS NOT NULL, s.id IS NOT NULL, s.fence, s.outcome"
-              " FROM given g LEFT JOIN extended e USING (id, epoch, fence)"
-              " LEFT JOIN %s.sessions s ON s.id = g.id AND s.epoch = g.epoch"),
-          parameters));
-  std::vector<const Session*> successors;
+      transaction.Run(Sql("SELECT s.id IS NOT NULL, s.fence, s.outcome"
+                          " FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY"
+                          "  AS g (id, epoch, place)"
+                          " LEFT JOIN %s.sessions s ON s.id = g.id AND s.epoch = g.epoch"
+                          " ORDER BY place"),
+                      parameters));
   for (int row = 0; row < rows.count(); ++row) {
-    const std::size_t i = steps[static_cast<std::size_t>(rows.GetNumber(row, 0) - 1)];
-    const AdvanceParams::Step& step = params.steps[i];
-    if (rows.GetBool(row, 1)) {
-      if (step.successor) successors.push_back(&*step.successor);
-      continue;
-    }
-    if (!rows.GetBool(row, 2)) {
-      (*results)[i] = UnknownSession("advance", step.entry.session);
+    const std::size_t i = refused[static_cast<std::size_t>(row)];
+    const JournalEntry& entry = params.steps[i].entry;
+    if (!rows.GetBool(row, 0)) {
+      (*results)[i] = UnknownSession("advance", entry.session);
       continue;
     }
     std::optional<Outcome> over;
-    if (!rows.IsNull(row, 4)) over = ParseOutcome(rows.GetText(row, 4));
+    if (!rows.IsNull(row, 2)) over = ParseOutcome(rows.GetText(row, 2));
     if (over) {
       // A caller that never heard the answer to its last step says it again: that is no second
       // step.
-      ABSL_ASSIGN_OR_RETURN(const bool again, IsLastEntry(transaction, step.entry));
+      ABSL_ASSIGN_OR_RETURN(const bool again, IsLastEntry(transaction, entry));
       if (again) continue;
     }
-    (*results)[i] = WhyNotAdvanced(step.entry, rows.GetNumber(row, 3), over);
+    (*results)[i] = WhyNotAdvanced(entry, rows.GetNumber(row, 1), over);
   }
-  if (successors.empty()) return absl::OkStatus();
-  return PutLocked(transaction, successors, /*only_existing=*/false, nullptr);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> PostgresSessionStore::IsLastEntry(Transaction& transaction,

@@ -36,6 +36,17 @@ absl::StatusOr<SessionStore::PutResult> PostgresSessionStore::Put(const CallCont
 absl::Status PostgresSessionStore::PutLocked(Transaction& transaction,
                                              std::span<const Session* const> sessions,
                                              bool only_existing, std::vector<SessionKey>* unknown) {
+  ABSL_ASSIGN_OR_RETURN(const Rows news,
+                        transaction.Run(PutSql(), PutParameters(sessions, only_existing)));
+  for (int row = 0; row < news.count(); ++row) {
+    unknown->push_back(
+        {std::string(news.GetText(row, 0)), static_cast<std::uint32_t>(news.GetNumber(row, 1))});
+  }
+  return absl::OkStatus();
+}
+
+Parameters PostgresSessionStore::PutParameters(std::span<const Session* const> sessions,
+                                               bool only_existing) {
   Parameters::Column id, epoch, instance, life, record, ended;
   for (const Session* const session : sessions) {
     const bool over = session->state == SessionState::kEnded;
@@ -49,42 +60,38 @@ absl::Status PostgresSessionStore::PutLocked(Transaction& transaction,
   Parameters parameters;
   parameters.Texts(id).Numbers(epoch).Blobs(instance).Blobs(life).Blobs(record).Bools(ended).Bool(
       only_existing);
-  // What the conditions look at is locked, or was not there when the rows were: another may have
-  // put it since, and a third may claim it now. What is written or removed is therefore looked at
-  // once more, as it is when its row is had. What was known of an older epoch is over, unless a
-  // recovery of it has begun.
-  ABSL_ASSIGN_OR_RETURN(
-      const Rows news,
-      transaction.Run(
-          Sql("WITH given AS ("
-              " SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[],"
-              "  $5::bytea[], $6::boolean[]) AS g (id, epoch, instance, life, record, ended)),"
-              "known AS ("
-              " SELECT g.*, coalesce(s.fence, 0) > 0 AS begun,"
-              "  EXISTS (SELECT 1 FROM %s.sessions n WHERE n.id = g.id AND n.epoch > g.epoch)"
-              "   AS outdated,"
-              "  $7 AND s.id IS NULL AS missing"
-              " FROM given g LEFT JOIN %s.sessions s ON s.id = g.id AND s.epoch = g.epoch),"
-              "forgotten AS ("
-              " DELETE FROM %s.sessions s USING known k"
-              " WHERE s.id = k.id AND s.epoch < k.epoch AND s.fence = 0"
-              "  AND NOT k.begun AND NOT k.outdated AND NOT k.missing),"
-              "removed AS ("
-              " DELETE FROM %s.sessions s USING known k"
-              " WHERE s.id = k.id AND s.epoch = k.epoch AND k.ended AND s.fence = 0),"
-              "written AS ("
-              " INSERT INTO %s.sessions AS s (id, epoch, instance, life, record)"
-              " SELECT id, epoch, instance, life, record FROM known"
-              " WHERE NOT begun AND NOT outdated AND NOT missing AND NOT ended ORDER BY id"
-              " ON CONFLICT (id, epoch) DO UPDATE SET instance = excluded.instance,"
-              "  life = excluded.life, record = excluded.record WHERE s.fence = 0)"
-              "SELECT id, epoch FROM known WHERE missing AND NOT outdated"),
-          parameters));
-  for (int row = 0; row < news.count(); ++row) {
-    unknown->push_back(
-        {std::string(news.GetText(row, 0)), static_cast<std::uint32_t>(news.GetNumber(row, 1))});
-  }
-  return absl::OkStatus();
+  return parameters;
+}
+
+// What the conditions look at is locked, or was not there when the rows were: another may have
+// put it since, and a third may claim it now. What is written or removed is therefore looked at
+// once more, as it is when its row is had. What was known of an older epoch is over, unless a
+// recovery of it has begun.
+std::string PostgresSessionStore::PutSql() const {
+  return Sql(
+      "WITH given AS ("
+      " SELECT * FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::bytea[],"
+      "  $5::bytea[], $6::boolean[]) AS g (id, epoch, instance, life, record, ended)),"
+      "known AS ("
+      " SELECT g.*, coalesce(s.fence, 0) > 0 AS begun,"
+      "  EXISTS (SELECT 1 FROM %s.sessions n WHERE n.id = g.id AND n.epoch > g.epoch)"
+      "   AS outdated,"
+      "  $7 AND s.id IS NULL AS missing"
+      " FROM given g LEFT JOIN %s.sessions s ON s.id = g.id AND s.epoch = g.epoch),"
+      "forgotten AS ("
+      " DELETE FROM %s.sessions s USING known k"
+      " WHERE s.id = k.id AND s.epoch < k.epoch AND s.fence = 0"
+      "  AND NOT k.begun AND NOT k.outdated AND NOT k.missing),"
+      "removed AS ("
+      " DELETE FROM %s.sessions s USING known k"
+      " WHERE s.id = k.id AND s.epoch = k.epoch AND k.ended AND s.fence = 0),"
+      "written AS ("
+      " INSERT INTO %s.sessions AS s (id, epoch, instance, life, record)"
+      " SELECT id, epoch, instance, life, record FROM known"
+      " WHERE NOT begun AND NOT outdated AND NOT missing AND NOT ended ORDER BY id"
+      " ON CONFLICT (id, epoch) DO UPDATE SET instance = excluded.instance,"
+      "  life = excluded.life, record = excluded.record WHERE s.fence = 0)"
+      "SELECT id, epoch FROM known WHERE missing AND NOT outdated");
 }
 
 absl::StatusOr<SessionStore::SessionPage> PostgresSessionStore::List(const CallContext& ctx,

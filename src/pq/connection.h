@@ -80,8 +80,9 @@ class SIPHEAL_EXPORT Connection {
   absl::Status Send(const std::string& sql, const Parameters& parameters);
   absl::Status SendLimits(const CallContext& ctx);
   // Waits for the answers to all that was sent; gives the last statement's rows. `grace` is added
-  // to the context's end.
-  absl::StatusOr<Rows> Finish(const CallContext& ctx, std::chrono::milliseconds grace = {});
+  // to the context's end. `before_last`: where the rows of the statement before it go, if anywhere.
+  absl::StatusOr<Rows> Finish(const CallContext& ctx, std::chrono::milliseconds grace = {},
+                              Rows* before_last = nullptr);
   absl::Status Wait(const CallContext& ctx, short events, std::chrono::milliseconds grace);
   absl::Status Lost(std::string_view doing);
 
@@ -101,7 +102,11 @@ class SIPHEAL_EXPORT Transaction {
   ~Transaction();
 
   absl::StatusOr<Rows> Run(const std::string& sql, const Parameters& parameters = {});
+  // A statement whose rows nobody wants: it goes with the next one, in one round trip.
+  absl::Status Queue(const std::string& sql, const Parameters& parameters = {});
   absl::Status Commit();
+  // Run and Commit in one round trip: when the statement fails, nothing is committed.
+  absl::StatusOr<Rows> RunAndCommit(const std::string& sql, const Parameters& parameters = {});
   // After it nobody knows whether an error means that nothing was done.
   bool commit_sent() const { return commit_sent_; }
   const CallContext& ctx() const { return ctx_; }
