@@ -21,6 +21,7 @@
 #include <set>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 #include "engine/journal_writer.h"
@@ -106,7 +107,10 @@ class Engine final : public Healer {
   void PlaceAll();
   void SchedulePlacing(MonotonicTime when);
   void QueueUp(const RecoveryPtr& recovery);
-  static bool GoesBefore(const RecoveryPtr& a, const RecoveryPtr& b);
+  // Who goes first: suspects last, calls that live on before those that end, then whose phone gives
+  // up first, then the oldest call.
+  using Turn = std::tuple<bool, bool, MonotonicTime, WallTime>;
+  static Turn TurnOf(const Recovery& recovery);
   bool IsFull(const Target& target) const;
   std::optional<MonotonicTime> AllFullUntil(MonotonicTime now) const;
   bool MayGoTo(const Recovery& recovery, const Target& target) const;
@@ -195,8 +199,8 @@ class Engine final : public Healer {
   std::map<SessionKey, RecoveryPtr> recoveries_;
   std::set<SessionKey> claiming_;  // will be in recoveries_ when the claim is granted
   std::map<std::string, std::vector<LegUp>> legs_up_;  // by group, until their crash is closed
-  std::vector<RecoveryPtr> placing_;  // wait for a target, in the order in which they go
-  std::set<Incarnation> culprit_on_;  // died with a suspect alone under way
+  std::multimap<Turn, RecoveryPtr> placing_;  // wait for a target, in the order in which they go
+  std::set<Incarnation> culprit_on_;          // died with a suspect alone under way
   std::map<Incarnation, std::set<std::string>> taken_channels_;  // to be given up if it wakes
   std::map<Incarnation, std::vector<Session>> untouched_;        // to be put back if it wakes
   std::set<Incarnation> resyncing_;                              // will be told to the tracker

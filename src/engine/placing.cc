@@ -73,20 +73,13 @@ void Engine::Inspect(Target& target, std::vector<std::string> endpoints) {
 // --- placing
 // ------------------------------------------------------------------------------------------
 
-// Who goes first: suspects last, calls that live on before those that end, then whose phone gives
-// up first, then the oldest call.
-bool Engine::GoesBefore(const RecoveryPtr& a, const RecoveryPtr& b) {
-  const auto rank = [](const Recovery& r) {
-    return std::tuple(r.suspect(), r.action == DialogAction::kBye,
-                      r.peer_gives_up ? r.deadline : MonotonicTime::max(), r.session.created_at);
-  };
-  return rank(*a) < rank(*b);
+Engine::Turn Engine::TurnOf(const Recovery& recovery) {
+  return {recovery.suspect(), recovery.action == DialogAction::kBye,
+          recovery.peer_gives_up ? recovery.deadline : MonotonicTime::max(),
+          recovery.session.created_at};
 }
 
-void Engine::QueueUp(const RecoveryPtr& recovery) {
-  placing_.insert(std::upper_bound(placing_.begin(), placing_.end(), recovery, GoesBefore),
-                  recovery);
-}
+void Engine::QueueUp(const RecoveryPtr& recovery) { placing_.emplace(TurnOf(*recovery), recovery); }
 
 void Engine::WantTarget(const RecoveryPtr& recovery) {
   recovery->waiting = Waiting::kTarget;
@@ -132,29 +125,31 @@ bool Engine::MayGoTo(const Recovery& recovery, const Target& target) const {
 void Engine::PlaceAll() {
   if (paused_ || halted_ || placing_.empty()) return;
   const MonotonicTime now = clock_.Monotonic();
-  const std::vector<RecoveryPtr> waiting = std::exchange(placing_, {});
-  std::vector<RecoveryPtr> kept;  // in order, as `waiting` is
   MonotonicTime again = MonotonicTime::max();
   bool somebody_lacks_a_target = false;
   std::set<std::string> unknown_endpoints;
   for (const auto& [name, target] : targets_) target->busy = IsFull(*target);
-  for (auto next = waiting.begin(); next != waiting.end(); ++next) {
+  // Whoever comes meanwhile (a BYE for one whose time is over) takes its place among them.
+  for (auto next = placing_.begin(); next != placing_.end();) {
     // With a thousand waiting, each place that becomes free must not cost a look at all of them.
     if (const auto until = AllFullUntil(now)) {
-      kept.insert(kept.end(), next, waiting.end());
       again = std::min(again, *until);
       break;
     }
-    const RecoveryPtr& recovery = *next;
-    if (!IsOpen(*recovery) || recovery->waiting != Waiting::kTarget) continue;
+    const auto here = next++;
+    const RecoveryPtr recovery = here->second;
+    if (!IsOpen(*recovery) || recovery->waiting != Waiting::kTarget) {
+      placing_.erase(here);
+      continue;
+    }
     if (recovery->deadline <= now) {
+      placing_.erase(here);
       DeadlinePassed(recovery);
       continue;
     }
     again = std::min(again, recovery->deadline);
     if (recovery->not_before > now) {
       again = std::min(again, recovery->not_before);
-      kept.push_back(recovery);
       continue;
     }
     PlacementQuery query;
@@ -169,6 +164,7 @@ void Engine::PlaceAll() {
       answer = Place(targets_, query);
     }
     if (answer.nobody_has_endpoint) {
+      placing_.erase(here);
       recovery->plan.verdict = {
           sip::VerdictToken::kNoEndpoint,
           {absl::StrFormat("no usable instance has the endpoint '%s'", query.endpoint)}};
@@ -178,25 +174,18 @@ void Engine::PlaceAll() {
     if (answer.target == nullptr) {
       somebody_lacks_a_target = true;
       unknown_endpoints.insert(query.endpoint);
-      kept.push_back(recovery);
       continue;
     }
     Target& target = *answer.target;
-    if (!MayGoTo(*recovery, target)) {
-      kept.push_back(recovery);  // an answer that frees the place comes back here
-      continue;
-    }
+    if (!MayGoTo(*recovery, target)) continue;  // an answer that frees the place comes back here
     if (!target.pacer.TryTake(now)) {
       again = std::min(again, target.pacer.NextAt(now));
-      kept.push_back(recovery);
       continue;
     }
+    placing_.erase(here);
     BeginAttempt(recovery, target);
     target.busy = IsFull(target);
   }
-  // Those that came meanwhile (a BYE for one whose time is over) take their place among them.
-  placing_.swap(kept);
-  for (const RecoveryPtr& recovery : kept) QueueUp(recovery);
   if (somebody_lacks_a_target) {
     for (const auto& [name, target] : targets_) {
       if (now - target->inspected_at >= kInspectEvery || target->inspected_at == MonotonicTime{}) {
