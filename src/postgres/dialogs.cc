@@ -24,6 +24,7 @@ absl::Status PostgresSessionStore::SaveDialogs(const CallContext& ctx,
       [&](Transaction& transaction) -> absl::Status {
         for (const std::vector<std::size_t>& round : rounds) {
           Parameters::Column call_id, instance, local_tag, remote_tag, updated, bytes, removed;
+          bool removes = false;
           for (const std::size_t i : round) {
             const DialogRecord& record = records[i];
             call_id.Text(record.call_id);
@@ -33,6 +34,7 @@ absl::Status PostgresSessionStore::SaveDialogs(const CallContext& ctx,
             updated.Number(record.updated_at.time_since_epoch().count());
             bytes.Text(record.bytes);
             removed.Bool(record.removed);
+            removes |= record.removed;
           }
           Parameters parameters;
           parameters.Blobs(call_id)
@@ -43,7 +45,23 @@ absl::Status PostgresSessionStore::SaveDialogs(const CallContext& ctx,
               .Blobs(bytes)
               .Bools(removed);
           // In the order of the names, so that two that save the same dialogs do not wait for each
-          // other in a circle.
+          // other in a circle. A DELETE takes rows as it finds them: they are locked before, also
+          // those that came since the first look.
+          if (removes) {
+            Parameters names;
+            names.Blobs(call_id).Blobs(instance).Blobs(local_tag).Blobs(remote_tag);
+            ABSL_RETURN_IF_ERROR(transaction.Queue(
+                Sql("SELECT count(*) FROM (SELECT 1 FROM %s.dialogs d JOIN unnest($1::bytea[],"
+                    "  $2::bytea[], $3::bytea[], $4::bytea[])"
+                    "  AS g (call_id, instance, local_tag, remote_tag)"
+                    " ON sha256(d.call_id) = sha256(g.call_id)"
+                    "  AND sha256(d.instance) = sha256(g.instance)"
+                    "  AND sha256(d.local_tag) = sha256(g.local_tag)"
+                    "  AND sha256(d.remote_tag) = sha256(g.remote_tag)"
+                    " ORDER BY d.call_id, d.instance, d.local_tag, d.remote_tag"
+                    " FOR UPDATE OF d) held"),
+                names));
+          }
           ABSL_RETURN_IF_ERROR(
               transaction
                   .Run(Sql("WITH given AS ("
@@ -51,9 +69,17 @@ absl::Status PostgresSessionStore::SaveDialogs(const CallContext& ctx,
                            "  $4::bytea[], $5::bigint[], $6::bytea[], $7::boolean[])"
                            "  AS g (call_id, instance, local_tag, remote_tag, updated_us, bytes,"
                            "  removed)),"
-                           "forgotten AS ("
-                           " DELETE FROM %s.dialogs d USING given g WHERE g.removed"
+                           "doomed AS MATERIALIZED ("
+                           " SELECT g.* FROM %s.dialogs d JOIN given g ON g.removed"
                            "  AND sha256(d.call_id) = sha256(g.call_id)"
+                           "  AND sha256(d.instance) = sha256(g.instance)"
+                           "  AND sha256(d.local_tag) = sha256(g.local_tag)"
+                           "  AND sha256(d.remote_tag) = sha256(g.remote_tag)"
+                           " ORDER BY d.call_id, d.instance, d.local_tag, d.remote_tag"
+                           " FOR UPDATE OF d),"
+                           "forgotten AS ("
+                           " DELETE FROM %s.dialogs d USING doomed g WHERE sha256(d.call_id) = "
+                           "sha256(g.call_id)"
                            "  AND sha256(d.instance) = sha256(g.instance)"
                            "  AND sha256(d.local_tag) = sha256(g.local_tag)"
                            "  AND sha256(d.remote_tag) = sha256(g.remote_tag)"

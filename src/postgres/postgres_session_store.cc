@@ -59,6 +59,10 @@ absl::Status PostgresSessionStore::WithConnection(
       again = stale || pq::IsSerializationFailure(status);
     }
     if (!again || attempt == kTries) return status;
+    log_->Write({LogLevel::kDebug,
+                 "transaction_repeated",
+                 "A transaction is done again: its connection had died, or another was in its way",
+                 {{"call", std::string(what)}, {"status", std::string(status.message())}}});
     ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock_, what));
   }
 }

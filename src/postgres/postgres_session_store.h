@@ -85,6 +85,7 @@ class PostgresSessionStore final : public SessionStore {
   absl::StatusOr<std::vector<Place>> ClaimPass(Transaction& transaction, const ClaimParams& params,
                                                std::span<const Place> places, bool skip_locked,
                                                std::vector<absl::StatusOr<Lease>>* leases);
+  void GiveBack(const std::vector<absl::StatusOr<Lease>>& leases);
   // Steps of sessions that are all locked; none comes after an outcome of its session. The last
   // round of a transaction commits it.
   absl::Status AdvanceRound(Transaction& transaction, const AdvanceParams& params,

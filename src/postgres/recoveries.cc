@@ -20,6 +20,8 @@ namespace sipheal::inline v0_1::internal::postgres {
 namespace {
 
 constexpr int kEntryColumns = 16;
+// The caller's deadline is over by then, and it is to have its answer within 100 ms.
+constexpr std::chrono::milliseconds kGiveBackGrace{70};
 
 std::int64_t Milliseconds(std::chrono::milliseconds time) { return time.count(); }
 
@@ -67,11 +69,43 @@ absl::StatusOr<std::vector<absl::StatusOr<Lease>>> PostgresSessionStore::Claim(
                               ClaimPass(transaction, params, places, skip_locked, &leases));
         return absl::OkStatus();
       };
-      ABSL_RETURN_IF_ERROR(Write(ctx, Turnstile::Urgency::kUrgent, "claim", work));
+      const absl::Status status = Write(ctx, Turnstile::Urgency::kUrgent, "claim", work);
+      if (!status.ok()) {
+        GiveBack(leases);
+        return status;
+      }
       places = std::move(skipped);
     }
   }
   return leases;
+}
+
+// A claim is had wholly or not at all: what an earlier pass got is free for others at once. When
+// even this does not get through, the leases run out.
+void PostgresSessionStore::GiveBack(const std::vector<absl::StatusOr<Lease>>& leases) {
+  Parameters::Column id, epoch, fence;
+  bool any = false;
+  for (const absl::StatusOr<Lease>& lease : leases) {
+    if (!lease.ok()) continue;
+    any = true;
+    id.Text(lease->session.id);
+    epoch.Number(lease->session.epoch);
+    fence.Number(static_cast<std::int64_t>(lease->fence));
+  }
+  if (!any) return;
+  Parameters parameters;
+  parameters.Texts(id).Numbers(epoch).Numbers(fence);
+  const CallContext ctx{.deadline = clock_.Monotonic() + kGiveBackGrace};
+  Write(ctx, Turnstile::Urgency::kUrgent, "give a claim back", [&](Transaction& transaction) {
+    return transaction
+        .RunAndCommit(
+            Sql("UPDATE %s.sessions s SET expires_at = clock_timestamp()"
+                " FROM unnest($1::text[], $2::bigint[], $3::bigint[]) AS g (id, epoch, fence)"
+                " WHERE s.id = g.id AND s.epoch = g.epoch AND s.fence = g.fence"
+                "  AND g.fence > 0"),
+            parameters)
+        .status();
+  }).IgnoreError();
 }
 
 absl::StatusOr<std::vector<PostgresSessionStore::Place>> PostgresSessionStore::ClaimPass(
