@@ -156,6 +156,32 @@ TEST(QuietCalls, Rule11_5_VersionsOfDroppedMessagesLeaveRoomForOthers) {
               Contains(Field(&sip::Conflict::reason, HasSubstr("another version"))));
 }
 
+TEST(QuietCalls, Rule7_9_WhatShowsThatACallWentOnBehindItsTimerIsKept) {
+  for (const bool by_server : {true, false}) {
+    for (const int silence : {60, 82, 200}) {
+      CallScript call;
+      const Request invite = call.Send({});
+      call.Reply(invite, {.to_tag = "b", .extra = "Session-Expires: 90;refresher=uas\r\n"});
+      call.Send({.method = "ACK", .to_tag = "b"});
+      call.Wait(silence);
+      for (unsigned cseq = 2; cseq < 20; ++cseq) {
+        Request info{.method = "INFO", .cseq = cseq, .to_tag = "b"};
+        if (!by_server) info = call.FromCallee(info);
+        call.Reply(by_server ? call.Send(info) : call.Receive(info), {});
+      }
+      sip::DialogFolder folder = Folder();
+      Fold(call, folder);
+      const DialogState before = Only(folder, call.call_id);
+      folder.Sweep(call.messages.back().time + minutes(10));
+      const DialogState after = Only(folder, call.call_id);
+      EXPECT_EQ(after.deadline, before.deadline) << silence;
+      EXPECT_EQ(after.session_timer, before.session_timer) << silence;
+      EXPECT_EQ(after.missing, before.missing) << silence;
+      EXPECT_EQ(sip::Judge(after).token, sip::Judge(before).token) << silence;
+    }
+  }
+}
+
 // --- branches ---
 
 // One whose words were chosen to wipe out what stands before them, were the keys of the hash known.
