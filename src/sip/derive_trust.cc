@@ -53,7 +53,8 @@ bool Derivation::IsBorneOut(const Draft& draft, const Transaction& invite) const
     return names || (at.sent && answer.contact != 0 &&
                      SameUserHostPort(facts_.Text(at.request.uri), facts_.Text(answer.contact)));
   };
-  for (const auto* list : {&draft.own, &draft.theirs}) {
+  // An attempt before was made to where the peer may have been before it moved.
+  for (const auto* list : {&draft.attempts, &draft.own, &draft.theirs}) {
     for (const Transaction* at : *list) {
       for (const AnswerFact& answer : invite.answers) {
         if (bears_out(*at, answer)) return true;

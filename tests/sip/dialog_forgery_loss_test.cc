@@ -327,5 +327,31 @@ TEST(ForgeryAndLoss, Rule12_1_AnAnswerToNothingThatWasCapturedLeadsToNoOtherHost
   }
 }
 
+// The peer has moved since, so that all that the server agreed to later is with another host; but
+// the attempt that was challenged shows that it called this one.
+TEST(ForgeryAndLoss, Rule12_4_AnAttemptOfTheServerBearsOutTheAnswerToTheNextOne) {
+  CallScript call;
+  const Request challenged = call.Send({});
+  call.Reply(challenged, {.status = 401, .to_tag = "q"});
+  call.Send({.method = "ACK", .to_tag = "q", .branch = challenged.branch});
+  const Request lost = call.Send({.cseq = 2});
+  call.messages.pop_back();
+  call.Reply(lost, {.to_tag = "b"});
+  const sip::CaptureTime answered = call.messages.back().time;
+  const std::string moved = "203.0.113.9:5060";
+  Request from_there = call.FromCallee({.method = "INFO", .cseq = 9});
+  from_there.peer = moved;
+  call.Reply(call.Receive(from_there), {});
+  call.Reply(call.Send({.method = "INFO",
+                        .cseq = 3,
+                        .to_tag = "b",
+                        .uri = "sip:phone@203.0.113.9",
+                        .peer = moved}),
+             {});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.quarantined, 0u);
+  EXPECT_EQ(dialog.created_at, answered);
+}
+
 }  // namespace
 }  // namespace sipheal::testing
