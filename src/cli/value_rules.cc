@@ -155,11 +155,11 @@ std::string CheckSchema(const std::string& value) {
   const auto fits = [](char c) {
     return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_';
   };
-  if (value.size() <= 63 && (value.front() < '0' || value.front() > '9') &&
+  if (!value.empty() && value.size() <= 63 && (value.front() < '0' || value.front() > '9') &&
       std::all_of(value.begin(), value.end(), fits)) {
     return {};
   }
-  return "is no schema name: use up to 63 of a-z, 0-9 and '_', not beginning with a digit";
+  return "is no schema name: use 1 to 63 of a-z, 0-9 and '_', not beginning with a digit";
 }
 
 std::string CheckFilePath(const std::string& value) {

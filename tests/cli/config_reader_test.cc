@@ -190,8 +190,11 @@ INSTANTIATE_TEST_SUITE_P(
                 "store.postgres to a server that several controllers share"},
         BadCase{"TwoStores", "store:\n", "store:\n  postgres: dbname=x\n",
                 "s.yaml:12: store.postgres is given beside sqlite: keep one of them"},
+        BadCase{"SchemaThatIsEmpty", "store:\n", "store:\n  schema: ''\n",
+                "s.yaml:12: store.schema '' is no schema name: use 1 to 63 of a-z, 0-9 and "
+                "'_', not beginning with a digit"},
         BadCase{"WrongSchema", "store:\n", "store:\n  schema: 1st\n",
-                "s.yaml:12: store.schema '1st' is no schema name: use up to 63 of a-z, 0-9 and "
+                "s.yaml:12: store.schema '1st' is no schema name: use 1 to 63 of a-z, 0-9 and "
                 "'_', not beginning with a digit"},
         BadCase{"WrongNetwork", "", "targets: {allow: [10.0.0.0/33]}\n",
                 "s.yaml:13: targets.allow '10.0.0.0/33' is no network: write for example "
