@@ -152,7 +152,14 @@ TEST_F(ManyControllers, BringEachCallBackOnceThoughOneDiesAtAnyArrow) {
       sessions.push_back(tests::CapturedSession(i, "ast-1", SystemClock().Now()));
       capture->AddDialog(tests::CapturedDialog(sessions.back().call_id));
     }
+    // Calls of a server that lives: nobody may touch them.
+    std::vector<Session> healthy;
+    for (int i = 0; i < 4; ++i) {
+      healthy.push_back(tests::CapturedSession(kSessions + i, "ast-2", SystemClock().Now()));
+      capture->AddDialog(tests::CapturedDialog(healthy.back().call_id));
+    }
     ASSERT_TRUE(store->Put({}, {.sessions = sessions}).ok());
+    ASSERT_TRUE(store->Put({}, {.sessions = healthy}).ok());
 
     testing::SharedMediaServers shared(servers);
     std::shared_ptr<DyingStore> dying;
@@ -214,6 +221,11 @@ TEST_F(ManyControllers, BringEachCallBackOnceThoughOneDiesAtAnyArrow) {
       int outcomes = 0;
       for (const JournalEntry& entry : journal) outcomes += entry.outcome ? 1 : 0;
       ASSERT_EQ(outcomes, 1) << Story(*store, session.id);
+    }
+    for (const Session& session : healthy) {
+      ASSERT_EQ(servers->Invites(session.call_id), 0) << Story(*store, session.id);
+      ASSERT_EQ(servers->Byes(session.call_id), 0) << Story(*store, session.id);
+      ASSERT_TRUE(store->Journal({}, session.id)->empty()) << Story(*store, session.id);
     }
     server_->Query("SET client_min_messages = error; DROP SCHEMA " + schema + " CASCADE");
   }

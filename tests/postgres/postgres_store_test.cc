@@ -17,6 +17,7 @@
 #include <mutex>
 #include <thread>
 
+#include "postgres/postgres_session_store.h"
 #include "postgres/schema.h"
 #include "pq/connection.h"
 #include "sipheal/adapters/postgres.h"
@@ -359,6 +360,52 @@ TEST_F(PostgresStore, BringsAnOlderSchemaUpToDateStepByStep) {
   EXPECT_FALSE(internal::postgres::MigratePostgres(**connection, {}, schema_, migrations).ok());
   EXPECT_EQ(server_->Query("SELECT a FROM " + schema_ + ".t"), "8") << "a failed step left a half";
   EXPECT_EQ(server_->Query("SELECT max(version) FROM " + schema_ + ".sipheal_version"), "2");
+}
+
+// F98: the first of several controllers is upgraded while the others still run: what these do with
+// the schema of the release before goes on in the newer one, and each sees what the other did.
+TEST_F(PostgresStore, AnOlderControllerGoesOnInTheSchemaOfANewerOne) {
+  auto connection =
+      internal::pq::Connection::Open({.dsn = server_->Dsn(), .clock = &SystemClock()}, {});
+  ASSERT_TRUE(connection.ok()) << connection.status();
+  const auto migrations = internal::postgres::PostgresMigrations();
+  ASSERT_TRUE(
+      internal::postgres::MigratePostgres(**connection, {}, schema_, migrations.first(1)).ok());
+  internal::postgres::PostgresSessionStore older({.dsn = server_->Dsn(), .schema = schema_});
+  ASSERT_TRUE(older.Put({}, {.sessions = Legs(4)}).ok());
+  const auto newer = Open();
+  ASSERT_TRUE(newer.ok()) << newer.status();
+  EXPECT_EQ((*newer)->List({}, {})->sessions, Legs(4));
+  const Lease by_older = ClaimAll(older, {{"s0", 0}}, "older").at(0);
+  EXPECT_TRUE(ClaimAll(**newer, {{"s0", 0}}, "newer").empty());
+  const Lease by_newer = ClaimAll(**newer, {{"s1", 0}}, "newer").at(0);
+  EXPECT_TRUE(ClaimAll(older, {{"s1", 0}}, "older").empty());
+  EXPECT_TRUE(
+      (*older.Advance({}, {.steps = {{Step(by_older, RecoveryStage::kRebuilt), {}}}}))[0].ok());
+  EXPECT_TRUE(
+      (*(*newer)->Advance({}, {.steps = {{Step(by_newer, RecoveryStage::kRebuilt), {}}}}))[0].ok());
+  EXPECT_EQ((*newer)->Journal({}, "s0")->size(), 1u);
+  EXPECT_EQ(older.Journal({}, "s1")->size(), 1u);
+}
+
+// F83: each media server counts its channels by itself, so that two have one of the same name.
+TEST_F(PostgresStore, KeepsChannelsOfTheSameNameOnTwoServersApart) {
+  const auto store = *Open();
+  std::vector<Session> legs;
+  for (const char* const instance : {"ast1", "ast2"}) {
+    Session leg = Leg("");
+    leg.incarnation = {instance, "life"};
+    leg.channel_id = "1700000000.1";
+    leg.id = MakeSessionId(leg.incarnation, leg.channel_id);
+    legs.push_back(leg);
+  }
+  ASSERT_NE(legs[0].id, legs[1].id);
+  ASSERT_TRUE(store->Put({}, {.sessions = legs}).ok());
+  const auto page = store->List({}, {.incarnation = legs[0].incarnation});
+  ASSERT_TRUE(page.ok()) << page.status();
+  ASSERT_EQ(page->sessions, std::vector<Session>{legs[0]});
+  ASSERT_EQ(ClaimAll(*store, {legs[0].key()}, "me").size(), 1u);
+  EXPECT_EQ(ClaimAll(*store, {legs[1].key()}, "other").size(), 1u);
 }
 
 TEST_F(PostgresStore, SaysWhatARoleMayNotDo) {
