@@ -131,7 +131,8 @@ class Rounds {
   }
 
   // When to ask again, after a round that took so long; none when there is no time left for it.
-  std::optional<MonotonicTime> NextRound(MonotonicTime::duration took) const {
+  std::optional<MonotonicTime> NextRound(MonotonicTime::duration took) {
+    if (was_last_) return std::nullopt;
     const MonotonicTime now = clock_.Monotonic();
     MonotonicTime last = give_up_;
     if (ctx_.deadline != MonotonicTime::max()) last = ctx_.deadline - 2 * took - 2 * kHandOver;
@@ -143,6 +144,7 @@ class Rounds {
     // The deadline comes before the end of the delay: as late as can be.
     next = now + options_.requery_interval;
     if (next > last) return std::nullopt;
+    was_last_ = true;
     return last;
   }
 
@@ -198,7 +200,8 @@ class Rounds {
   MonotonicTime give_up_;
   std::vector<std::string> agents_;
   std::map<std::string, Call> calls_;
-  int rounds_ = 0;  // that were answered
+  int rounds_ = 0;         // that were answered
+  bool was_last_ = false;  // there is no time for another round
   absl::Status last_error_;
 };
 

@@ -266,7 +266,7 @@ TEST_F(HomerCaptureTest, BeforeTheDeadlineWhatIsKnownIsGiven) {
   options_.read.ingest_delay = std::chrono::seconds(100);
   homer_->Add(Message("a@h", "1 INVITE"));
   homer_->Add({.message = Message("a@h", "2 BYE", milliseconds(4000)), .after_questions = 2});
-  const auto got = Fetch({"a@h"}, milliseconds(0), std::chrono::seconds(1));
+  const auto got = Fetch({"a@h"}, milliseconds(0), std::chrono::seconds(2));
   ASSERT_TRUE(got.ok()) << got.status();
   EXPECT_THAT(got->at(0).messages, SizeIs(2));
   EXPECT_THAT(Questions(), SizeIs(4));  // two rounds: at once, and as late as can be
