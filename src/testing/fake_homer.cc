@@ -6,6 +6,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,13 +15,14 @@
 #include <cerrno>
 #include <condition_variable>
 #include <cstring>
-#include <map>
+#include <deque>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
 #include <set>
 #include <thread>
+#include <unordered_map>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -162,10 +164,20 @@ class FakeHomer::Server {
     if (row.profile.empty()) row.profile = absl::StrFormat("%d_default", row.payload_type);
     if (row.correlation_id.empty()) row.correlation_id = row.sid;
     const std::lock_guard lock(mutex_);
-    rows_.push_back({std::move(row), next_id_++});
+    Stored& stored = rows_.emplace_back(Stored{std::move(row), next_id_++, "", ""});
+    by_sid_[stored.row.sid].push_back(&stored);
+    by_correlation_[stored.row.correlation_id].push_back(&stored);
+    // Written once: what a test waits for is the client.
+    stored.message = Dump(ToJson(stored));
+    stored.calldata = Dump({{"id", stored.id},
+                            {"sid", stored.row.sid},
+                            {"srcIp", stored.row.message.source.ip.ToString()},
+                            {"dstIp", stored.row.message.destination.ip.ToString()}});
   }
   void Clear() {
     const std::lock_guard lock(mutex_);
+    by_sid_.clear();
+    by_correlation_.clear();
     rows_.clear();
   }
   void Fail(Fault fault, int times) {
@@ -220,7 +232,9 @@ class FakeHomer::Server {
   struct Stored {
     Row row;
     std::int64_t id;
+    std::string message, calldata;  // as they stand in an answer
   };
+  using Index = std::unordered_map<std::string, std::vector<const Stored*>>;
 
   // A socket at the port that all of this server's have; a new one at first.
   int Bind() {
@@ -281,6 +295,8 @@ class FakeHomer::Server {
         close(fd);
         continue;
       }
+      const int on = 1;  // or an answer in two pieces waits for the peer's delayed acknowledgement
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       ++accepted_;
       open_.insert(fd);
       threads_.push_back(internal::StartThread("fake-homer", [this, fd] { Serve(fd); }));
@@ -432,11 +448,11 @@ class FakeHomer::Server {
   Reply Transaction(const std::string& profile, const std::set<std::string>& call_ids,
                     std::int64_t first, std::int64_t last, Fault fault) {
     std::vector<const Stored*> found;
-    if (fault != Fault::kNoRows) {
-      for (const Stored& stored : rows_) {
-        if (IsVisible(stored) && stored.row.profile == profile &&
-            call_ids.contains(stored.row.sid) && IsWithin(stored.row, first, last)) {
-          found.push_back(&stored);
+    for (const std::string& call_id : call_ids) {
+      for (const Stored* stored : Of(by_sid_, call_id)) {
+        if (fault != Fault::kNoRows && IsVisible(*stored) && stored->row.profile == profile &&
+            IsWithin(stored->row, first, last)) {
+          found.push_back(stored);
         }
       }
     }
@@ -445,45 +461,44 @@ class FakeHomer::Server {
     std::sort(found.begin(), found.end(), [](const Stored* a, const Stored* b) {
       return Microseconds(a->row) < Microseconds(b->row);
     });
-    json messages = json::array(), calldata = json::array();
+    std::string messages, calldata;
     for (const Stored* stored : found) {
-      messages.push_back(ToJson(*stored));
-      calldata.push_back({{"id", stored->id},
-                          {"sid", stored->row.sid},
-                          {"method", "SIP"},
-                          {"srcIp", stored->row.message.source.ip.ToString()},
-                          {"dstIp", stored->row.message.destination.ip.ToString()}});
+      (messages += messages.empty() ? "" : ",") += stored->message;
+      (calldata += calldata.empty() ? "" : ",") += stored->calldata;
     }
-    return {201, Dump({{"total", found.size()},
-                       {"keys", found.empty() ? json::array() : json({"id", "sid", "raw"})},
-                       {"data",
-                        {{"messages", messages},
-                         {"calldata", calldata},
-                         {"hosts", json::object()},
-                         {"alias", json::object()}}}})};
+    return {201, R"({"data":{"alias":{},"calldata":[)" + calldata + R"(],"hosts":{},"messages":[)" +
+                     messages + R"(]},"keys":)" + (found.empty() ? "[]" : R"(["id","sid","raw"])") +
+                     absl::StrFormat(",\"total\":%d}", found.size())};
   }
 
   // The rules that homer-app is seeded with: reports and logs of the calls found, and other legs.
   void Correlate(std::vector<const Stored*>& found, std::int64_t first, std::int64_t last) {
-    std::set<std::string> sids, correlations;
     std::set<const Stored*> have(found.begin(), found.end());
-    for (const Stored* stored : found) {
-      sids.insert(stored->row.sid);
-      correlations.insert(stored->row.correlation_id);
-    }
-    for (const Stored& stored : rows_) {
-      const Row& row = stored.row;
-      if (!IsVisible(stored) || have.contains(&stored) ||
-          !IsWithin(row, first - kWiderBefore, last + kWiderAfter)) {
-        continue;
+    const std::vector<const Stored*> begin = found;
+    const auto add = [&](const Stored* stored, bool wanted) {
+      if (wanted && IsVisible(*stored) &&
+          IsWithin(stored->row, first - kWiderBefore, last + kWiderAfter) &&
+          have.insert(stored).second) {
+        found.push_back(stored);
       }
-      const bool report = row.profile == "100_default" || row.profile == "5_default";
-      if ((report && sids.contains(row.sid)) ||
-          (row.profile == "1_call" &&
-           (correlations.contains(row.sid) || sids.contains(row.correlation_id)))) {
-        found.push_back(&stored);
+    };
+    for (const Stored* one : begin) {
+      for (const Stored* other : Of(by_sid_, one->row.sid)) {
+        add(other, other->row.profile == "100_default" || other->row.profile == "5_default");
+      }
+      for (const Stored* other : Of(by_sid_, one->row.correlation_id)) {
+        add(other, other->row.profile == "1_call");
+      }
+      for (const Stored* other : Of(by_correlation_, one->row.sid)) {
+        add(other, other->row.profile == "1_call");
       }
     }
+  }
+
+  static const std::vector<const Stored*>& Of(const Index& index, const std::string& key) {
+    static const std::vector<const Stored*> none;
+    const auto found = index.find(key);
+    return found != index.end() ? found->second : none;
   }
 
   json ToJson(const Stored& stored) const {
@@ -607,7 +622,9 @@ class FakeHomer::Server {
   int listener_ = -1;
   std::set<int> open_;
   std::vector<std::thread> threads_;
-  std::vector<Stored> rows_;
+  std::deque<Stored> rows_;  // which stay where they are
+  Index by_sid_;
+  Index by_correlation_;
   std::int64_t next_id_ = 1;
   Fault fault_ = Fault::kNone;
   int fault_times_ = -1;
