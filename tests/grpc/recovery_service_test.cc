@@ -4,6 +4,7 @@
 
 #include <condition_variable>
 #include <future>
+#include <limits>
 #include <mutex>
 #include <thread>
 
@@ -294,6 +295,51 @@ TEST_F(RecoveryServiceTest, WithoutADetectorNoCrashIsReported) {
   v1::ReportResponse reported;
   EXPECT_EQ(detector_->Report(Call().get(), {}, &reported).error_code(),
             grpc::StatusCode::UNIMPLEMENTED);
+}
+
+TEST_F(RecoveryServiceTest, WrongReportsAreNamedAndTheOthersTaken) {
+  const auto detector = MakeGrpcCrashDetector({.instances = {"a"}});
+  ASSERT_TRUE(detector.ok());
+  Serve([&](GrpcServerOptions& options) { options.detector = *detector; });
+  v1::ReportRequest request;
+  request.set_reporter("agent");
+  const auto add = [&] {
+    v1::LifeReport& report = *request.add_reports();
+    report.set_instance("a");
+    report.set_life("1");
+    report.set_state(v1::LIFE_STATE_ALIVE);
+    return &report;
+  };
+  add();
+  add()->set_instance("z");
+  add()->clear_state();
+  add()->set_state(static_cast<v1::LifeState>(77));
+  add()->mutable_observed_at()->set_nanos(-1);
+  add()->mutable_last_alive()->set_seconds(std::numeric_limits<std::int64_t>::max());
+  add()->mutable_valid_for()->set_seconds(-1);
+  v1::ReportResponse response;
+  ASSERT_TRUE(detector_->Report(Call().get(), request, &response).ok());
+  ASSERT_EQ(response.problems_size(), 6);
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(response.problems(i).index(), static_cast<std::uint32_t>(i + 1));
+    EXPECT_EQ(response.problems(i).kind(),
+              i == 0 ? v1::REPORT_PROBLEM_KIND_UNKNOWN_INSTANCE : v1::REPORT_PROBLEM_KIND_INVALID)
+        << i;
+    EXPECT_FALSE(response.problems(i).message().empty());
+  }
+  for (int i = 0; i < 1'001; ++i) add();
+  EXPECT_EQ(detector_->Report(Call().get(), request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  v1::AnnounceStopRequest stop;
+  v1::AnnounceStopResponse stopped;
+  stop.set_instance("a");
+  EXPECT_EQ(detector_->AnnounceStop(Call().get(), stop, &stopped).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  stop.mutable_until()->set_seconds(1);
+  EXPECT_TRUE(detector_->AnnounceStop(Call().get(), stop, &stopped).ok());
+  stop.set_instance("z");
+  EXPECT_EQ(detector_->AnnounceStop(Call().get(), stop, &stopped).error_code(),
+            grpc::StatusCode::NOT_FOUND);
 }
 
 TEST(GrpcServerOptionsTest, WrongOptionsAreNamed) {
