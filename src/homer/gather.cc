@@ -92,7 +92,8 @@ void Gatherer::AddMessage(const Row& row, std::string_view bytes, sip::Transport
 }
 
 void Gatherer::Sort() {
-  for (auto& [call_id, found] : found_) {
+  for (auto& one : found_) {
+    Found& found = one.second;
     std::vector<std::size_t> order(found.messages.size());
     std::iota(order.begin(), order.end(), 0);
     // Stable: the pieces of one buffer stay in their order.
