@@ -281,6 +281,19 @@ void Derivation::DeriveIdentity(Draft& draft) const {
   }
 }
 
+// Where no answer to the INVITE was captured, what was sent in the dialog shows that it rang.
+void Derivation::CiteWhatRang(Draft& draft) const {
+  for (const auto* list : {&draft.own, &draft.theirs}) {
+    for (const Transaction* at : *list) {
+      const Reason reason = at->sent ? Reason::kTagOnPeersSide : Reason::kTagOnOwnSide;
+      if (at->has_request && at->request.has_to_tag) {
+        return Cite(draft, Field::kPhase, at->request, reason);
+      }
+      if (!at->answers.empty()) return Cite(draft, Field::kPhase, at->answers.front(), reason);
+    }
+  }
+}
+
 void Derivation::DerivePhase(Draft& draft) const {
   DialogState& state = *draft.state;
   const MessageFact* confirmed = nullptr;
@@ -357,6 +370,8 @@ void Derivation::DerivePhase(Draft& draft) const {
     }
     if (ringing != nullptr) {
       Cite(draft, Field::kPhase, *ringing, Reason::kProvisional);
+    } else {
+      CiteWhatRang(draft);
     }
   } else {
     draft.missing.Add(Field::kPhase);

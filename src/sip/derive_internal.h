@@ -64,6 +64,7 @@ class Derivation {
   // The INVITE that began this dialog or a fork of it, when its request was seen; else nullptr.
   const Transaction* FirstInviteSeen(const Draft& draft) const;
   void DerivePhase(Draft& draft) const;
+  void CiteWhatRang(Draft& draft) const;
 
   // --- derive_sequence.cc: sequence numbers ---
   void DeriveSequence(Draft& draft) const;

@@ -335,6 +335,9 @@ TEST(CombineDialogs, F92_OfTwoPartialCapturesNothingIsWrong) {
         if (seen != nullptr) parts += sip::Explain(*seen, sip::Judge(*seen));
       }
       SCOPED_TRACE(parts);
+      // Of a refusal in the dialog that one of them saw, and its request the other, neither knows
+      // that it ended this dialog (an answer outside of dialogs has a To tag, too).
+      if (whole->end == DialogEnd::kRejectedInDialog) continue;
       EXPECT_NE(whole->phase, DialogPhase::kTerminated);
       EXPECT_EQ(whole->end, DialogEnd::kNone);
       const auto request = sip::NextRequest(dialog);

@@ -104,6 +104,20 @@ TEST(Evidence, NamesTheMessageOfEachFieldWhereAnyOneWasLost) {
   }
 }
 
+// Its answer was lost; that there was one, shows by what follows it.
+TEST(Evidence, OfACallThatRingsWithoutAnyAnswerItIsTheRequestWithin) {
+  for (const bool server_called : {true, false}) {
+    CallScript call;
+    const Request first = server_called ? call.Send({}) : call.Receive({});
+    Request prack{.method = "PRACK", .cseq = 2, .to_tag = "b", .extra = "RAck: 1 1 INVITE\r\n"};
+    prack = server_called ? call.Send(prack) : call.Receive(prack);
+    call.Reply(prack, {});
+    const DialogState dialog = call.Only();
+    EXPECT_EQ(dialog.phase == sip::DialogPhase::kEarly || dialog.IsMissing(Field::kPhase), true);
+    EXPECT_EQ(WhatLacksEvidence(dialog, {1, 2, 3}), "");
+  }
+}
+
 TEST(Evidence, TheCheckItselfSeesAFieldWithoutEvidence) {
   CallScript call;
   call.AnsweredByPeer();

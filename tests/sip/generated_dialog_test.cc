@@ -86,97 +86,6 @@ TEST(GeneratedDialogs, AreEqualToTheTruthOrUnknownForWantOfEvidence) {
             << " changes of which nothing was captured\n";
 }
 
-// The checks above can fail: whatever is falsified in a rebuilt dialog, is noticed.
-TEST(GeneratedDialogs, EveryFieldThatIsFalsifiedIsNoticed) {
-  using sip::DialogState;
-  struct Falsification {
-    const char* field;
-    std::function<void(DialogState&)> falsify;
-  };
-  const std::vector<Falsification> falsifications = {
-      {"call_id", [](DialogState& state) { state.call_id += 'x'; }},
-      {"local.tag", [](DialogState& state) { state.local.tag += 'x'; }},
-      {"remote.tag", [](DialogState& state) { state.remote.tag += 'x'; }},
-      {"local.uri", [](DialogState& state) { state.local.uri += 'x'; }},
-      {"remote.uri", [](DialogState& state) { std::swap(state.remote.uri, state.local.uri); }},
-      {"local.display", [](DialogState& state) { state.local.display += 'x'; }},
-      {"remote.params", [](DialogState& state) { state.remote.params += ";x"; }},
-      {"role",
-       [](DialogState& state) {
-         state.role =
-             state.role == sip::DialogRole::kUac ? sip::DialogRole::kUas : sip::DialogRole::kUac;
-       }},
-      {"phase, too early", [](DialogState& state) { state.phase = sip::DialogPhase::kEarly; }},
-      {"phase, too late", [](DialogState& state) { state.phase = sip::DialogPhase::kTerminated; }},
-      {"end", [](DialogState& state) { state.end = sip::DialogEnd::kByeUnanswered; }},
-      {"local_seq, too low",
-       [](DialogState& state) { state.local_seq = state.local_seq ? *state.local_seq - 1 : 7; }},
-      {"local_seq, too high",
-       [](DialogState& state) { state.local_seq = state.local_seq.value_or(0) + 1; }},
-      {"remote_seq", [](DialogState& state) { state.remote_seq = *state.remote_seq + 1; }},
-      {"route_set, one more", [](DialogState& state) { state.route_set.push_back("sip:x;lr"); }},
-      {"route_set, missing",
-       [](DialogState& state) { state.missing.push_back(sip::Field::kRouteSet); }},
-      {"remote_target", [](DialogState& state) { state.remote_target = "sip:x@192.0.2.99"; }},
-      {"remote_target, missing",
-       [](DialogState& state) { state.missing.push_back(sip::Field::kRemoteTarget); }},
-      {"local_sdp", [](DialogState& state) { state.local_sdp.origin_version += '0'; }},
-      {"local_sdp, missing",
-       [](DialogState& state) { state.missing.push_back(sip::Field::kLocalSdp); }},
-      {"remote_sdp", [](DialogState& state) { state.remote_sdp.origin_session_id += '0'; }},
-      {"highest_local_sdp_version",
-       [](DialogState& state) { state.highest_local_sdp_version = "1"; }},
-      {"held_by_local", [](DialogState& state) { state.held_by_local = !state.held_by_local; }},
-      {"held_by_remote", [](DialogState& state) { state.held_by_remote = !state.held_by_remote; }},
-      {"hold, missing", [](DialogState& state) { state.missing.push_back(sip::Field::kHold); }},
-      {"session_timer.interval",
-       [](DialogState& state) { state.session_timer.interval += std::chrono::seconds(1); }},
-      {"session_timer.local_refreshes",
-       [](DialogState& state) {
-         state.session_timer.interval = std::chrono::seconds(600);
-         state.session_timer.local_refreshes = !state.session_timer.local_refreshes;
-       }},
-      {"secure", [](DialogState& state) { state.secure = !state.secure; }},
-      {"secure, missing", [](DialogState& state) { state.missing.push_back(sip::Field::kSecure); }},
-      {"local.uri, missing",
-       [](DialogState& state) { state.missing.push_back(sip::Field::kLocalUri); }},
-      {"usages, one more", [](DialogState& state) { state.usages.push_back({.event = "x"}); }},
-      {"usages, expiry",
-       [](DialogState& state) {
-         if (state.usages.empty()) state.usages.emplace_back();
-         state.usages.front().expires_at = state.last_seen - std::chrono::seconds(7);
-       }},
-      {"observed_source", [](DialogState& state) { ++state.observed_source.port; }},
-      {"seen_hosts, less", [](DialogState& state) { state.seen_hosts.clear(); }},
-      {"seen_hosts, more",
-       [](DialogState& state) { state.seen_hosts.push_back(*sip::IpAddress::Parse("6.6.6.6")); }},
-      {"created_at", [](DialogState& state) { state.created_at += std::chrono::microseconds(1); }},
-      {"last_seen, too late", [](DialogState& state) { state.last_seen += std::chrono::hours(1); }},
-      {"last_seen, too early", [](DialogState& state) { state.last_seen = state.created_at; }},
-  };
-  generator::Tally tally;
-  int calls = 0;
-  for (std::uint64_t seed = 1; calls < 20; ++seed) {
-    const GeneratedCall call = generator::Generate(seed);
-    const generator::Leg* leg = call.legs.size() == 1 ? call.legs.front().get() : nullptr;
-    if (call.loss_percent != 0 || call.forged || leg == nullptr ||
-        leg->stage != generator::Stage::kConfirmed || leg->end != sip::DialogEnd::kNone ||
-        leg->history[static_cast<std::size_t>(generator::Fact::kHeldByRemote)].empty()) {
-      continue;
-    }
-    ++calls;
-    const auto rebuilt = sip::Rebuild(call.Messages(), call.server);
-    ASSERT_EQ(rebuilt.size(), 1u) << seed;
-    for (const Falsification& one : falsifications) {
-      auto falsified = rebuilt;
-      one.falsify(falsified.front());
-      EXPECT_FALSE(generator::Check(call, falsified, &tally).empty())
-          << one.field << " of seed " << seed;
-    }
-    EXPECT_FALSE(generator::Check(call, {}, &tally).empty()) << "no dialog of seed " << seed;
-  }
-}
-
 // The same messages in another order, or twice, are the same call; folded one by one it is the same
 // at every prefix as when it is rebuilt at once.
 TEST(GeneratedDialogs, Rule11_8_OrderRepeatsAndPiecesMakeNoDifference) {
@@ -194,6 +103,9 @@ TEST(GeneratedDialogs, Rule11_8_OrderRepeatsAndPiecesMakeNoDifference) {
         << "seed " << seed << '\n'
         << generator::Report(call, sip::Rebuild(shuffled, call.server));
     std::vector<sip::CapturedMessage> in_order = messages;
+    std::erase_if(in_order, [&](const auto& message) {
+      return message.bytes.find(call.call_id) == std::string::npos;
+    });
     std::stable_sort(in_order.begin(), in_order.end(),
                      [](const auto& a, const auto& b) { return a.time < b.time; });
     // An answer to an OPTIONS, NOTIFY or the like starts nothing in a folder, which would otherwise

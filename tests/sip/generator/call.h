@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,8 @@ struct LedgerEntry {
   int status = 0;  // of the final answer
   int ack = -1;    // of a 2xx to an INVITE
   int refusal_ack = -1;
-  std::string hop;  // next to the server
+  std::string hop;      // next to the server
+  std::string contact;  // of the request
   // The peer's reliable provisional answers, and the PRACK for each.
   std::vector<std::pair<int, int>> reliable;
 };
@@ -127,10 +129,13 @@ struct Leg {
   std::uint32_t min_interval = 0;  // the highest Min-SE of what both sides took
   std::string supported;           // as the peer last said
   std::string allow;
-  std::string local_target;  // the server's last Contact
-  std::string first_ip;      // of the peer
-  std::string last_hop;      // where the server last sent a request in the dialog to
-  std::string heard_from;    // where the newest message of the peer that was accepted came from
+  std::string local_target;               // the server's last Contact
+  std::vector<std::string> record_route;  // of the message that made the dialog
+  bool second_contact = false;            // an answer of the peer named another one, too
+  std::vector<std::string> redirects;     // where a 3xx to the server's last re-INVITE pointed
+  std::string first_ip;                   // of the peer
+  std::string last_hop;                   // where the server last sent a request in the dialog to
+  std::string heard_from;  // where the newest message of the peer that was accepted came from
   std::int64_t heard_us = 0;
   std::vector<Subscription> subscriptions;
   std::vector<Naming> local_names;  // the last one counts (RFC 4916)
@@ -142,7 +147,8 @@ struct Leg {
 };
 
 struct Copy {
-  int note = -1;  // -1: forged, or of another hop
+  int note = -1;        // -1: no message of the call
+  bool forged = false;  // somebody made it up
   sip::CapturedMessage message;
 };
 
@@ -173,7 +179,11 @@ struct GeneratedCall {
   sip::ServerIdentity server;
   // Attempts before the first INVITE: each INVITE or its 100, and what shows that it was refused.
   std::vector<std::pair<int, std::vector<int>>> attempts;
-  std::vector<std::string> story;  // what happened, in words
+  // Tags of both sides of a subscription in a dialog of its own; empty: there is none.
+  std::set<std::string> subscription_tags;
+  sip::DialogReferences references;   // of the first INVITE
+  sip::MediaSecurity media_security;  // of every session description
+  std::vector<std::string> story;     // what happened, in words
 
   std::vector<sip::CapturedMessage> Messages() const;
 };

@@ -118,8 +118,13 @@ void Simulation::Refresh(Leg& leg, bool by_server, bool update) {
     }
     AnswerOptions reason;
     const std::uint32_t asked = dice_.Range(300, 3600);
+    if (!update && by_server && odd_.Chance(10)) {
+      status = 302;
+      reason.other_contact = "sip:elsewhere" + odd_.Hex(2) + "@203.0.113.77";
+    }
     if (status == 422) reason.extra.push_back("Min-SE: " + std::to_string(asked) + " ;x");
     const int refusal = Answer(leg, sent, status, reason);
+    if (status == 302) leg.redirects = {reason.other_contact};
     leg.min_interval = std::max({leg.min_interval, least, status == 422 ? asked : 0u});
     leg.pending_target.clear();
     agent.contact = old_contact;

@@ -32,6 +32,7 @@ Message Simulation::FirstInvite(std::uint32_t cseq, const std::string& branch,
   invite.call_id = call_.call_id;
   invite.contact = caller.contact;
   invite.extra = {"Supported: " + SupportedAtFirst(), std::string("Allow: ") + kAllowAtFirst};
+  invite.extra.insert(invite.extra.end(), references_.begin(), references_.end());
   if (offer != nullptr) invite.sdp = offer->Text();
   if (!chain_.proxies.empty() && chain_.proxies.front().loose && dice_.Chance(15)) {
     // An outbound proxy, which has no part in the route set (rule 2.1).
@@ -205,6 +206,7 @@ bool Simulation::RingingToServer(Leg& leg, const Transaction& invite, const Sess
     Message as_seen = ResponseTo(invite.at_peer, 180, "");
     leg.chain.Return(&as_seen);
     leg.server_side.route_set.assign(as_seen.record_route.rbegin(), as_seen.record_route.rend());
+    leg.record_route = as_seen.record_route;
     Record(leg, Fact::kRoute, Joined(leg.server_side.route_set), {id}, {{id, invite.id}});
   }
   if (first || reliable) {
@@ -242,6 +244,7 @@ void Simulation::AnsweredToServer(Leg& leg, const Transaction& invite, const Ses
   Message as_seen = ResponseTo(invite.at_peer, 200, "");
   leg.chain.Return(&as_seen);
   leg.server_side.route_set.assign(as_seen.record_route.rbegin(), as_seen.record_route.rend());
+  leg.record_route = as_seen.record_route;
   leg.server_side.target = leg.peer.contact;
   std::vector<std::vector<int>> proofs = {{id, invite.id}};
   // That there are no routes is shown by a peer that answers itself (rule 2.12).
@@ -312,7 +315,7 @@ void Simulation::PeerCalls() {
   leg.allow = kAllowAtFirst;
   leg.peer_side.target = leg.server.contact;
   leg.server_side.target = invite.contact;
-  leg.server_side.route_set = first.at_server.record_route;
+  leg.server_side.route_set = leg.record_route = first.at_server.record_route;
   Message as_seen = ResponseTo(first.at_server, 200, "");
   chain_.Return(&as_seen);
   leg.peer_side.route_set.assign(as_seen.record_route.rbegin(), as_seen.record_route.rend());

@@ -75,7 +75,7 @@ bool ForgeryCannotBeTold(const LegCheck& check, std::uint64_t sequence) {
   }
   return std::any_of(
       check.call.copies.begin(), check.call.copies.end(),
-      [sequence](const Copy& copy) { return copy.note < 0 && copy.message.sequence == sequence; });
+      [sequence](const Copy& copy) { return copy.forged && copy.message.sequence == sequence; });
 }
 
 std::size_t OpenByForgery(const LegCheck& check) {

@@ -30,6 +30,17 @@ void Whole(LegCheck& check) {
       check.leg.pending_target.find("198.51.100.2") == std::string::npos) {
     check.Fail("pending_remote_target", "empty", check.leg.pending_target);
   }
+  const sip::SessionTimer& timer = check.state.session_timer;
+  if (timer.expires_at != (timer.active() ? timer.since + timer.interval : sip::CaptureTime{})) {
+    check.Fail("session_timer.expires_at", "another time", "an interval later");
+  }
+  const std::string& pending = check.state.pending_remote_target;
+  const bool pends = std::any_of(
+      check.call.ledger.begin(), check.call.ledger.end(), [&](const LedgerEntry& entry) {
+        return entry.leg == check.number && !entry.by_server && entry.final < 0 &&
+               IsRefresh(entry.method) && entry.contact == pending;
+      });
+  if (!pends && !pending.empty()) check.Fail("pending_remote_target", pending, "of a request");
   if (check.state.session_timer.active() &&
       check.state.session_timer.since.time_since_epoch().count() != check.leg.timer_since) {
     check.Fail("session_timer.since", "another time", "that of the last 2xx");

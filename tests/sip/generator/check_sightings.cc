@@ -42,7 +42,8 @@ void Times(LegCheck& check) {
   std::int64_t first = INT64_MAX;
   std::int64_t least = 0;
   bool opens = false;
-  std::set<std::int64_t> opened;  // when the first INVITE was seen, if that led to this dialog
+  std::int64_t within = INT64_MAX;  // the first of those after the opening
+  std::set<std::int64_t> opened;    // when the first INVITE was seen, if that led to this dialog
   const auto look = [&](int id) {
     if (!check.Survives(id)) return;
     first = std::min(first, check.SeenAt(id));
@@ -57,6 +58,9 @@ void Times(LegCheck& check) {
     const bool shown =
         !opening || !provisional.empty() || (Accepted(entry) && check.Survives(entry.final));
     opens |= opening && shown && check.Survives(entry.request);
+    for (const int id : {entry.request, entry.final, entry.ack}) {
+      if (!opening) within = std::min(within, check.SeenAt(id));
+    }
     if (shown || Accepted(entry)) look(entry.ack);
     if (shown) {
       look(entry.request);
@@ -69,6 +73,9 @@ void Times(LegCheck& check) {
   for (std::size_t i = 0; !opens && i < check.call.notes.size(); ++i) {
     if (check.call.notes[i].first_invite) opened.insert(check.SeenAt(static_cast<int>(i)));
   }
+  // Whose answers those to an INVITE are that was lost, only what the server does later shows (rule
+  // 12.4); to some, nothing does.
+  if (!opens) opened.insert(within);
   if (first == INT64_MAX) return;
   if (!opened.contains(Us(check.state.created_at))) {
     check.Equal("created_at", Us(check.state.created_at), first);
@@ -105,7 +112,10 @@ void ObservedSource(LegCheck& check) {
     // That the INVITE led to a dialog at all, shows by an answer that makes one.
     const bool made = opening && (!check.Provisional(entry).empty() || Accepted(entry));
     if (made || (Accepted(entry) && check.Survives(entry.final))) heard(entry.request);
-    if (check.Survives(entry.final) || check.Survives(entry.request)) heard(entry.ack);
+    // That it is that of a 2xx, shows beside its INVITE or an answer to that.
+    const bool proved = check.Survives(entry.final) || check.Survives(entry.request) ||
+                        check.Any(entry.provisional);
+    if (proved) heard(entry.ack);
   }
   if (newest < 0) return;
   // Which of two branches was that of an INVITE that was lost, and so who answered, nobody can
@@ -137,8 +147,12 @@ void CheckSightings(LegCheck& check) {
   }
   check.Equal("local_target", check.state.local_target, check.leg.local_target);
   check.Equal("confirmed_at", Us(check.state.confirmed_at), check.leg.confirmed_us);
-  if (!check.leg.last_hop.empty())
+  if (!check.leg.last_hop.empty()) {
     check.Equal("next_hop", check.state.next_hop.ToString(), check.leg.last_hop);
+  } else if (!check.leg.heard_from.empty()) {
+    check.Equal("next_hop", check.state.next_hop.ToString(),
+                check.state.observed_source.ToString());
+  }
   const bool stream = check.call.transport != sip::Transport::kUdp;
   check.Equal("flow_held_by_server", check.state.flow_held_by_server,
               stream && check.leg.server_side.route_set.empty());

@@ -15,6 +15,7 @@ sip::VerdictOptions Anywhere() {
   sip::VerdictOptions options;
   options.targets.allow_targets = {"0.0.0.0/0", "::/0"};
   options.targets.refuse_service_ports = false;
+  options.allow_secure_media = true;
   return options;
 }
 
@@ -49,12 +50,20 @@ std::vector<std::string> Check(const GeneratedCall& call, const std::vector<Dial
     if (call.loss_percent == 0) ++tally->lossless;
     LegCheck check(call, static_cast<int>(i), *found, tally, &problems);
     for (const auto part : {CheckIdentity, CheckSequence, CheckStage, CheckFacts, CheckRequest,
-                            CheckUsages, CheckClocks, CheckSightings}) {
+                            CheckUsages, CheckClocks, CheckSightings, CheckProof}) {
       part(check);
     }
   }
   for (std::size_t j = 0; j < rebuilt.size(); ++j) {
     if (used[j]) continue;
+    if (call.subscription_tags.contains(rebuilt[j].local.tag) &&
+        call.subscription_tags.contains(rebuilt[j].remote.tag)) {
+      if (rebuilt[j].phase != DialogPhase::kUnknown || !rebuilt[j].IsMissing(Field::kInviteUsage) ||
+          sip::Judge(rebuilt[j], Anywhere()).recoverable()) {
+        problems.push_back("a subscription was taken for a call");
+      }
+      continue;
+    }
     if (call.flooded && rebuilt[j].phase != DialogPhase::kConfirmed) continue;
     // An ACK alone may have been for a failure: what it names is said to be unproved.
     if (call.loss_percent > 0 && rebuilt[j].IsMissing(Field::kInviteUsage)) continue;

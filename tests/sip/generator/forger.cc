@@ -12,15 +12,20 @@ constexpr const char* kAttacker = "6.6.6.6:5060";
 
 }  // namespace
 
-void Simulation::AddForged(const Message& message, bool sent, const std::string& hop,
-                           std::int64_t time_us) {
-  Copy copy;
-  copy.message.bytes = Render(message, Style());
+Copy& Simulation::AddCopy(const Message& message, bool sent, const std::string& hop,
+                          std::int64_t time_us, const Style& style) {
+  Copy& copy = call_.copies.emplace_back();
+  copy.message.bytes = Render(message, style);
   copy.message.source = *sip::Endpoint::Parse(sent ? server_.address() : hop);
   copy.message.destination = *sip::Endpoint::Parse(sent ? hop : server_.address());
   copy.message.transport = transport_;
   copy.message.time = sip::CaptureTime(std::chrono::microseconds(time_us));
-  call_.copies.push_back(copy);
+  return copy;
+}
+
+void Simulation::AddForged(const Message& message, bool sent, const std::string& hop,
+                           std::int64_t time_us) {
+  AddCopy(message, sent, hop, time_us, Style()).forged = true;
 }
 
 void Simulation::Forge() {

@@ -58,7 +58,7 @@ bool LegCheck::KnowsHost(const std::string& hop) const {
     return Survives(id) && sip::Endpoint::Parse(HopOf(id))->ip == host;
   };
   const auto named = [&](int id) {
-    if (!Survives(id)) return false;
+    if (!Survives(id) || call.statuses[static_cast<std::size_t>(id)] >= 300) return false;
     const auto& hosts = call.named_hosts[static_cast<std::size_t>(id)];
     return std::any_of(hosts.begin(), hosts.end(),
                        [&](const std::string& one) { return *sip::IpAddress::Parse(one) == host; });

@@ -83,6 +83,7 @@ class LegCheck {
 // By which nothing is refused for where it is.
 sip::VerdictOptions Anywhere();
 const char* NameOf(Fact fact);
+bool IsRefresh(const std::string& method);
 
 void CheckIdentity(LegCheck& check);   // who is who
 void CheckSequence(LegCheck& check);   // the numbers of both directions
@@ -92,5 +93,6 @@ void CheckRequest(LegCheck& check);    // what the server would send next, and w
 void CheckUsages(LegCheck& check);     // subscriptions
 void CheckClocks(LegCheck& check);     // what was open, and by when the peer gives up
 void CheckSightings(LegCheck& check);  // who was seen when and where, and what it said of itself
+void CheckProof(LegCheck& check);      // what it points to, and its evidence
 
 }  // namespace sipheal::testing::generator

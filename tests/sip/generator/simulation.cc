@@ -49,6 +49,7 @@ GeneratedCall Simulation::Run() {
     return copy.message.time.time_since_epoch().count() > now_us_;
   });
   if (call_.forged) Forge();
+  if (odd_.Chance(6)) SubscribeAlone();
   std::stable_sort(call_.copies.begin(), call_.copies.end(),
                    [](const Copy& a, const Copy& b) { return a.message.time < b.message.time; });
   Lose();
@@ -68,7 +69,7 @@ void Simulation::Lose() {
   }
   std::vector<bool> captured(call_.notes.size(), false);
   std::erase_if(call_.copies, [&](const Copy& copy) {
-    if (copy.note < 0) return false;
+    if (copy.note < 0) return !copy.forged && odd_.Chance(call_.loss_percent);
     const auto note = static_cast<std::size_t>(copy.note);
     const bool late = copy.message.time.time_since_epoch().count() >= in_time[note + 1];
     if (dice_.Chance(call_.loss_percent) || (late && !captured[note])) return true;
@@ -110,6 +111,42 @@ void Simulation::MakeWorld() {
                                     static_cast<std::uint16_t>(server_.port),
                                     sip::Transport::kUnknown});
   MakeProxies();
+  MakeReferences();
+}
+
+// What points to other legs of the call, and keys of the media.
+void Simulation::MakeReferences() {
+  sip::DialogReferences& references = call_.references;
+  if (odd_.Chance(5)) {
+    references.replaces = odd_.Hex(8) + "@192.0.2.77;to-tag=" + odd_.Hex(4) + ";from-tag=7";
+    references_.push_back("Replaces: " + references.replaces);
+  }
+  if (odd_.Chance(5)) {
+    references.session_id = odd_.Hex(32);
+    references_.push_back("Session-ID: " + references.session_id + ";remote=" + odd_.Hex(32));
+  }
+  if (odd_.Chance(5)) {
+    references.charging_id = odd_.Hex(12);
+    references_.push_back("P-Charging-Vector: icid-value=" + references.charging_id +
+                          ";orig-ioi=example.com");
+  }
+  if (odd_.Chance(5)) {
+    references.other_call_id = odd_.Hex(10) + "@192.0.2.10";
+    references_.push_back((odd_.Chance(50) ? "X-CID: " : "X-Call-ID: ") + references.other_call_id);
+  }
+  if (odd_.Chance(2)) {
+    call_.media_security.sdes = true;
+    media_security_ += "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + odd_.Hex(40) + "\r\n";
+  }
+  if (odd_.Chance(2)) {
+    call_.media_security.dtls = true;
+    media_security_ += "a=fingerprint:sha-256 AA:BB\r\n";
+  }
+  if (odd_.Chance(2)) {
+    call_.media_security.ice = true;
+    media_security_ += "a=ice-ufrag:" + odd_.Hex(4) + "\r\n";
+  }
+  server_.session.more = peer_.session.more = media_security_;
 }
 
 std::string Simulation::MakeUri(const std::string& user, const std::string& host) {
@@ -258,6 +295,7 @@ Leg& Simulation::AddLeg(int like) {
   leg->peer.identity.display = peer_.identity.display;
   leg->peer.identity.params = peer_.identity.params;
   leg->chain = chain_;
+  leg->peer.session.more = media_security_;
   leg->first_ip = leg->peer.ip;
   call_.legs.push_back(std::move(leg));
   return *call_.legs.back();
@@ -350,6 +388,7 @@ LedgerEntry& Simulation::EntryOf(Leg& leg, const Transaction& transaction) {
   added.method = request.method;
   added.request = transaction.id;
   added.hop = transaction.hop;
+  added.contact = request.contact;
   return added;
 }
 
@@ -433,6 +472,7 @@ Transaction Simulation::Send(Leg& leg, bool by_server, Message request, Note not
     throw;
   }
   if (by_server) leg.last_hop = transaction.hop;
+  if (by_server && transaction.at_server.method == "INVITE") leg.redirects.clear();
   if (by_server && transaction.at_server.method != "ACK") {
     // The server's own word on both; but in what may change a name, its own is not in force yet.
     const auto shows = [&](std::vector<Naming>& names, const Party& party) {
@@ -504,6 +544,7 @@ int Simulation::Answer(Leg& leg, const Transaction& request, int status,
     leg.allow = allow;
     throw;
   }
+  leg.second_contact |= !response.second_contact.empty();
   LedgerEntry& entry = EntryOf(leg, request);
   if (!by_server && status > 100) Heard(leg, request, id);
   if (by_server && status >= 200 && status < 300) Heard(leg, request, request.id);

@@ -49,6 +49,7 @@ class Simulation {
   // --- simulation.cc: the world, and the capture ---
   void MakeWorld();
   void MakeProxies();
+  void MakeReferences();
   UserAgent MakeUserAgent(bool is_server);
   // As it stands in the capture who is next to the server: this proxy, or else the peer. Over a
   // connection, the port is that of whoever opened it, which is another each time.
@@ -134,11 +135,14 @@ class Simulation {
   bool AskFor(Leg& leg, std::size_t which, const std::string& expires);
   void Notify(Leg& leg, std::size_t which, const std::string& event, const std::string& state,
               Note note);
+  void SubscribeAlone();
   void TargetRefreshed(Leg& leg, const Transaction& request, int answer, bool has_contact);
 
   // --- forger.cc ---
   void Forge();
   void AddForged(const Message& message, bool sent, const std::string& hop, std::int64_t time_us);
+  Copy& AddCopy(const Message& message, bool sent, const std::string& hop, std::int64_t time_us,
+                const Style& style);
   void Lose();
 
   Dice dice_;
@@ -159,6 +163,8 @@ class Simulation {
   ProxyChain chain_;
   Style proxy_style_;
   std::string first_branch_;
+  std::vector<std::string> references_;  // header lines of the first INVITE
+  std::string media_security_;           // lines of every session description
   struct Connection {
     std::string hop;
     std::string own;

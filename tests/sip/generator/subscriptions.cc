@@ -129,4 +129,56 @@ void Simulation::Subscribe(Leg& leg, bool by_server) {
   }
 }
 
+// A subscription in a dialog of its own between the same two (rule 7.5), while they speak: it is no
+// call, even under the Call-ID of this one.
+void Simulation::SubscribeAlone() {
+  const bool by_server = odd_.Chance(50);
+  const UserAgent& subscriber = by_server ? server_ : peer_;
+  const UserAgent& notifier = by_server ? peer_ : server_;
+  const std::string hop = peer_.address();
+  std::int64_t when = 1'700'000'000'000'000 + odd_.Range(0, 2'000'000);
+  Message request;
+  request.call_id = odd_.Chance(70) ? odd_.Hex(12) : call_.call_id;
+  request.from = subscriber.identity;
+  request.to = notifier.identity;
+  request.from.tag = odd_.Hex(8);
+  request.to.tag = odd_.Hex(8);
+  call_.subscription_tags = {request.from.tag, request.to.tag};
+  const Message base = request;
+  const auto ask = [&](bool sent, const char* method, std::uint32_t cseq, bool first,
+                       std::vector<std::string> extra) {
+    request = base;
+    if (sent != by_server) std::swap(request.from, request.to);
+    const UserAgent& sender = sent ? server_ : peer_;
+    const UserAgent& receiver = sent ? peer_ : server_;
+    Message answer;
+    request.method = method;
+    request.cseq = cseq;
+    request.uri = first ? receiver.identity.uri : RequestUriOf(receiver.contact);
+    request.via = {ViaOf(sender, Branch())};
+    request.contact = sender.contact;
+    request.extra = {std::move(extra)};
+    const int status = odd_.Chance(90) ? 200 : 403;
+    answer = ResponseTo(request, status, "");
+    if (first) request.to.tag.clear();
+    if (status == 200) answer.contact = receiver.contact;
+    answer.extra = {"Expires: 600"};
+    AddCopy(request, sent, hop, when += odd_.Range(500, 90'000), sender.style);
+    AddCopy(answer, !sent, hop, when += odd_.Range(500, 90'000), receiver.style);
+  };
+  Tell("a subscription in a dialog of its own" +
+       std::string(request.call_id == call_.call_id ? ", under the same Call-ID" : ""));
+  std::uint32_t asked = odd_.Range(1, 300);
+  std::uint32_t notified = odd_.Range(1, 300);
+  ask(by_server, "SUBSCRIBE", asked, true, {"Event: presence", "Expires: 600"});
+  for (std::uint32_t rounds = odd_.Below(4); rounds > 0; --rounds) {
+    if (odd_.Chance(30)) {
+      ask(by_server, "SUBSCRIBE", ++asked, false, {"Event: presence", "Expires: 600"});
+    }
+    ask(!by_server, "NOTIFY", ++notified, false,
+        {"Event: presence", odd_.Chance(80) ? "Subscription-State: active;expires=500"
+                                            : "Subscription-State: terminated;reason=timeout"});
+  }
+}
+
 }  // namespace sipheal::testing::generator

@@ -48,7 +48,8 @@ std::string Session::Text() const {
          "\r\ns=-\r\nc=" + (zero_connection ? "IN IP4 0.0.0.0" : family + address) +
          "\r\nt=0 0\r\nm=audio " + std::to_string(port) +
          " RTP/AVP 0 101\r\na=rtpmap:101 telephone-event/8000\r\n" +
-         (direction == Media::kSendRecv ? "" : "a=" + std::string(ToString(direction)) + "\r\n");
+         (direction == Media::kSendRecv ? "" : "a=" + std::string(ToString(direction)) + "\r\n") +
+         more;
 }
 
 std::string Session::Key() const {

@@ -24,6 +24,7 @@ struct Session {
   Media direction = Media::kSendRecv;
   bool zero_connection = false;  // RFC 2543's hold
   bool ipv6 = false;
+  std::string more;  // lines of the medium
 
   std::string Text() const;
   // Its o= value, port and direction in one line, to compare by.
