@@ -159,7 +159,8 @@ void Derivation::DeriveTimer(Draft& draft) const {
       if (at->method != Method::kAck || !at->has_request || at->request.first.time_us < known_us) {
         continue;
       }
-      if (!at->sent && !MayBeOnPath(draft, at->request)) continue;
+      // Where no 2xx is left, whoever sends its ACK, there was one.
+      if (!at->sent && success != nullptr && !MayBeOnPath(draft, at->request)) continue;
       if (success != nullptr && latest.transaction->sent == at->sent &&
           latest.transaction->cseq == at->cseq) {
         continue;

@@ -623,5 +623,17 @@ TEST(Loss, Rule1_9_AnAckIsNotThatOfAMergedCopyWithAnotherTag) {
   EXPECT_TRUE(call.Only().IsMissing(sip::Field::kSessionTimer));
 }
 
+// The phone speaks for itself for the first time, behind a proxy that left, and gave no address.
+TEST(LostMessages, Rule8_1_AnAckFromAHostThatNothingNamesLeavesTheTimerOfALost2xxUnknown) {
+  CallScript call;
+  const Request invite =
+      call.Receive({.contact = "<sip:phone@phone.example.net>", .peer = "203.0.113.1:5060"});
+  call.Reply(invite, {.status = 180, .to_tag = "b"});
+  call.Receive({.method = "ACK", .to_tag = "b", .branch = "z9hG4bKack"});
+  const DialogState dialog = call.Only();
+  EXPECT_EQ(dialog.phase, DialogPhase::kConfirmed);
+  EXPECT_TRUE(dialog.IsMissing(sip::Field::kSessionTimer));
+}
+
 }  // namespace
 }  // namespace sipheal::testing
