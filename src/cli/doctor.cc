@@ -202,6 +202,13 @@ std::vector<Finding> JudgeConfig(const Config& config) {
       }
     }
   }
+  if (!config.grpc.listen.empty() && config.grpc.any_client) {
+    findings.push_back(
+        {FindingLevel::kNote, "grpc", "any_client",
+         absl::StrFormat("whoever reaches %s can have calls moved%s", config.grpc.listen,
+                         config.grpc.crash_reports ? ", and can report servers dead" : ""),
+         "set grpc.client_ca_file, and leave any_client out"});
+  }
   return findings;
 }
 

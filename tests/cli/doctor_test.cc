@@ -105,6 +105,20 @@ TEST(DoctorRules, NoteAnOpenHepPort) {
   EXPECT_EQ(JudgeConfig(config)[0].level, FindingLevel::kFail);
 }
 
+TEST(DoctorConfig, NotesAServerThatTakesAnybody) {
+  Config config;
+  config.instances = {Pbx(), Pbx()};
+  config.hep.udp = "127.0.0.1:9060";
+  config.grpc.any_client = true;
+  EXPECT_TRUE(JudgeConfig(config).empty()) << "nothing is served";
+  config.grpc.listen = "0.0.0.0:7443";
+  ASSERT_EQ(JudgeConfig(config).size(), 1U);
+  EXPECT_EQ(JudgeConfig(config)[0].level, FindingLevel::kNote);
+  EXPECT_NE(JudgeConfig(config)[0].seen.find("0.0.0.0:7443"), std::string::npos);
+  config.grpc.any_client = false;
+  EXPECT_TRUE(JudgeConfig(config).empty());
+}
+
 TEST(DoctorOutput, FailsWhenAFindingFailsAndPrintsTheFixBelow) {
   std::ostringstream out;
   const Console console{.out = out, .err = out};
