@@ -8,8 +8,8 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
-#include "model/session_codec.h"
 #include "model/store_rules.h"
+#include "model/stored_rows.h"
 #include "postgres/schema.h"
 
 namespace sipheal::inline v0_1 {
@@ -18,6 +18,15 @@ namespace {
 
 // Two transactions that are in each other's way are not twice, as a rule.
 constexpr int kTries = 5;
+
+struct OneRow {
+  const Rows& rows;
+  int row;
+
+  std::string_view GetText(int column) const { return rows.GetText(row, column); }
+  std::int64_t GetNumber(int column) const { return rows.GetNumber(row, column); }
+  bool IsNull(int column) const { return rows.IsNull(row, column); }
+};
 
 }  // namespace
 
@@ -106,48 +115,11 @@ absl::Status PostgresSessionStore::Lock(Transaction& transaction,
 // -----------------------------------------------------------------------------------------
 
 Session PostgresSessionStore::SessionOf(const Rows& rows, int row, int column) {
-  const SessionKey key{std::string(rows.GetText(row, column)),
-                       static_cast<std::uint32_t>(rows.GetNumber(row, column + 1))};
-  DecodedSession decoded = DecodeSession(
-      key, {std::string(rows.GetText(row, column + 2)), std::string(rows.GetText(row, column + 3))},
-      rows.GetText(row, column + 4));
-  for (const std::string& field : decoded.damaged) TellDamage(key, field);
-  return std::move(decoded.session);
+  return SessionInRow(OneRow{rows, row}, column, *log_);
 }
 
 JournalEntry PostgresSessionStore::EntryOf(const Rows& rows, int row, int column) {
-  const auto text = [&](int field) { return std::string(rows.GetText(row, column + field)); };
-  const auto number = [&](int field) {
-    return static_cast<std::uint32_t>(rows.GetNumber(row, column + field));
-  };
-  JournalEntry entry;
-  entry.session = {text(0), number(1)};
-  entry.fence = static_cast<std::uint64_t>(rows.GetNumber(row, column + 2));
-  const std::optional<RecoveryStage> stage = ParseRecoveryStage(text(3));
-  if (!stage) TellDamage(entry.session, "journal.stage");
-  // Of a stage that cannot be read it must be assumed that something was sent.
-  entry.stage = stage.value_or(RecoveryStage::kInviting);
-  entry.attempt = number(4);
-  entry.target = {text(5), text(6)};
-  entry.channel_id = text(7);
-  entry.cseq = number(8);
-  entry.deaths = number(9);
-  entry.reason = text(10);
-  if (!rows.IsNull(row, column + 11)) {
-    entry.outcome = ParseOutcome(text(11));
-    if (!entry.outcome) TellDamage(entry.session, "journal.outcome");
-  }
-  entry.at = WallTime(WallTime::duration(rows.GetNumber(row, column + 12)));
-  if (!text(15).empty()) entry.taken = TakenChannel{{text(13), text(14)}, text(15)};
-  return entry;
-}
-
-void PostgresSessionStore::TellDamage(const SessionKey& key, const std::string& what) {
-  log_->Write(
-      {.level = LogLevel::kWarning,
-       .event = "session_record_damaged",
-       .message = "A field of a stored session cannot be read; it is taken as not known",
-       .fields = {{"session_id", key.id}, {"epoch", std::to_string(key.epoch)}, {"field", what}}});
+  return EntryInRow(OneRow{rows, row}, column, *log_);
 }
 
 }  // namespace internal::postgres

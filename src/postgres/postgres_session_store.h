@@ -101,7 +101,6 @@ class PostgresSessionStore final : public SessionStore {
   // Session and journal entry from a row whose columns begin at `column`.
   Session SessionOf(const Rows& rows, int row, int column);
   JournalEntry EntryOf(const Rows& rows, int row, int column);
-  void TellDamage(const SessionKey& key, const std::string& what);
 
   const PostgresOptions options_;
   const Clock& clock_;

@@ -3,17 +3,10 @@
 #include <chrono>
 
 #include "base/status_macros.h"
+#include "model/stored_rows.h"
 #include "postgres/postgres_session_store.h"
 
 namespace sipheal::inline v0_1::internal::postgres {
-namespace {
-
-constexpr std::chrono::minutes kBetweenPurges{10};
-// So that no caller waits long for it; the rest has its turn a moment later.
-constexpr int kSessionsOfOnePurge = 500;
-constexpr std::chrono::seconds kNextPart{1};
-
-}  // namespace
 
 // A finished recovery is also what keeps late news of its old channel out: it stays while the
 // session lives on, and long after every such news. Controllers that purge at the same time share
@@ -44,7 +37,7 @@ absl::Status PostgresSessionStore::PurgeIfDue(Transaction& transaction) {
                       parameters));
   if (removed.GetNumber(0, 0) == kSessionsOfOnePurge) {
     const std::lock_guard lock(mutex_);
-    purge_at_ = now + kNextPart;
+    purge_at_ = now + kNextPartOfPurge;
   }
   return absl::OkStatus();
 }

@@ -3,17 +3,10 @@
 #include <chrono>
 
 #include "base/status_macros.h"
+#include "model/stored_rows.h"
 #include "sqlite/sqlite_session_store.h"
 
 namespace sipheal::inline v0_1::internal {
-namespace {
-
-constexpr std::chrono::minutes kBetweenPurges{10};
-// So that no caller waits long for it; the rest has its turn a moment later.
-constexpr int kSessionsOfOnePurge = 500;
-constexpr std::chrono::seconds kNextPart{1};
-
-}  // namespace
 
 // A finished recovery is also what keeps late news of its old channel out: it stays while
 // the session lives on, and long after every such news.
@@ -36,7 +29,7 @@ absl::Status SqliteSessionStore::PurgeIfDue(Connection& db) {
       db.Execute("DELETE FROM journal WHERE id IN (SELECT id FROM temp.over);"
                  "DELETE FROM recoveries WHERE id IN (SELECT id FROM temp.over)"));
   purge_at_ =
-      now + (found < kSessionsOfOnePurge ? std::chrono::seconds(kBetweenPurges) : kNextPart);
+      now + (found < kSessionsOfOnePurge ? std::chrono::seconds(kBetweenPurges) : kNextPartOfPurge);
   return absl::OkStatus();
 }
 

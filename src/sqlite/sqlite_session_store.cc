@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
-#include "model/session_codec.h"
+#include "model/stored_rows.h"
 #include "sqlite/schema.h"
 
 namespace sipheal::inline v0_1 {
@@ -73,49 +73,11 @@ absl::Status SqliteSessionStore::Read(const CallContext& ctx, std::string_view w
 // -----------------------------------------------------------------------------------------
 
 Session SqliteSessionStore::SessionOf(const Statement& row, int column) {
-  const SessionKey key{std::string(row.GetText(column)),
-                       static_cast<std::uint32_t>(row.GetNumber(column + 1))};
-  internal::DecodedSession decoded = internal::DecodeSession(
-      key, {std::string(row.GetText(column + 2)), std::string(row.GetText(column + 3))},
-      row.GetText(column + 4));
-  for (const std::string& field : decoded.damaged) TellDamage(key, field);
-  return std::move(decoded.session);
+  return SessionInRow(row, column, *log_);
 }
 
 JournalEntry SqliteSessionStore::EntryOf(const Statement& row, int column) {
-  JournalEntry entry;
-  entry.session = {std::string(row.GetText(column)),
-                   static_cast<std::uint32_t>(row.GetNumber(column + 1))};
-  entry.fence = static_cast<std::uint64_t>(row.GetNumber(column + 2));
-  const std::optional<RecoveryStage> stage = ParseRecoveryStage(row.GetText(column + 3));
-  if (!stage) TellDamage(entry.session, "journal.stage");
-  // Of a stage that cannot be read it must be assumed that something was sent.
-  entry.stage = stage.value_or(RecoveryStage::kInviting);
-  entry.attempt = static_cast<std::uint32_t>(row.GetNumber(column + 4));
-  entry.target = {std::string(row.GetText(column + 5)), std::string(row.GetText(column + 6))};
-  entry.channel_id = row.GetText(column + 7);
-  entry.cseq = static_cast<std::uint32_t>(row.GetNumber(column + 8));
-  entry.deaths = static_cast<std::uint32_t>(row.GetNumber(column + 9));
-  entry.reason = row.GetText(column + 10);
-  if (!row.IsNull(column + 11)) {
-    entry.outcome = ParseOutcome(row.GetText(column + 11));
-    if (!entry.outcome) TellDamage(entry.session, "journal.outcome");
-  }
-  entry.at = row.GetTime(column + 12);
-  if (!row.GetText(column + 15).empty()) {
-    entry.taken =
-        TakenChannel{{std::string(row.GetText(column + 13)), std::string(row.GetText(column + 14))},
-                     std::string(row.GetText(column + 15))};
-  }
-  return entry;
-}
-
-void SqliteSessionStore::TellDamage(const SessionKey& key, const std::string& what) {
-  log_->Write(
-      {.level = LogLevel::kWarning,
-       .event = "session_record_damaged",
-       .message = "A field of a stored session cannot be read; it is taken as not known",
-       .fields = {{"session_id", key.id}, {"epoch", std::to_string(key.epoch)}, {"field", what}}});
+  return EntryInRow(row, column, *log_);
 }
 
 }  // namespace internal

@@ -74,7 +74,6 @@ class SqliteSessionStore final : public SessionStore {
   // Session and journal entry from a row whose columns begin at `column`.
   Session SessionOf(const Statement& row, int column);
   JournalEntry EntryOf(const Statement& row, int column);
-  void TellDamage(const SessionKey& key, const std::string& what);
 
   const SqliteOptions options_;
   const Clock& clock_;
