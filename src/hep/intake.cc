@@ -164,37 +164,37 @@ void Intake::CountRefused(sip::HepError error) {
   ++stats_.refused[static_cast<std::size_t>(error)];
 }
 
-void Intake::Take(std::string_view bytes, const sip::IpAddress& source, WallTime arrived,
+bool Intake::Take(std::string_view bytes, const sip::IpAddress& source, WallTime arrived,
                   MonotonicTime heard) {
   ++stats_.packets;
   stats_.bytes += bytes.size();
   sip::HepPacket packet;
   if (const sip::HepError error = sip::DecodeHep(bytes, packet); error != sip::HepError::kNone) {
     CountRefused(error);
-    return;
+    return false;
   }
   if (!options_.auth_key.empty() &&
       !(packet.has_auth_key && SameKey(packet.auth_key, options_.auth_key))) {
     ++stats_.wrong_key;
-    return;
+    return false;
   }
   const AgentMap::value_type* const agent = FindAgent(packet);
   if (agent == nullptr) {
     ++stats_.unknown_agent;
-    return;
+    return false;
   }
   Instance& instance = *agent->second;
   if (!instance.allowed.empty() &&
       std::none_of(instance.allowed.begin(), instance.allowed.end(),
                    [&](const Network& network) { return network.Contains(source); })) {
     ++stats_.wrong_source;
-    return;
+    return false;
   }
   ++instance.stats.packets;
   instance.heard->store(heard.time_since_epoch().count(), std::memory_order_relaxed);
   if (packet.protocol_type != sip::kHepSip) {
     ++stats_.not_sip;
-    return;
+    return true;
   }
   sip::CapturedMessageView message = packet.message;
   message.agent = agent->first;
@@ -202,7 +202,7 @@ void Intake::Take(std::string_view bytes, const sip::IpAddress& source, WallTime
   instance.clock_offset = message.time - arrived;
   if (message.transport == sip::Transport::kUdp) {
     FoldOne(instance, message);
-    return;
+    return true;
   }
   // The whole receive buffer of a connection, once for each message in it: several messages, and
   // perhaps the head of the next. What is in it twice folds to the same.
@@ -213,6 +213,7 @@ void Intake::Take(std::string_view bytes, const sip::IpAddress& source, WallTime
   }
   // A WebSocket frame is one message, and needs no Content-Length to say where it ends.
   if (parts.empty()) FoldOne(instance, message);
+  return true;
 }
 
 void Intake::FoldOne(Instance& instance, sip::CapturedMessageView message) {

@@ -62,8 +62,9 @@ class Intake {
   absl::Status RemoveInstance(std::string_view instance);
   void Forget(std::string_view instance, std::string_view call_id);
 
-  // Takes one packet. `arrived` stands in for a time that the packet does not give.
-  void Take(std::string_view packet, const sip::IpAddress& source, WallTime arrived,
+  // Takes one packet. `arrived` stands in for a time that the packet does not give. False when it
+  // was refused: malformed, or of nobody who may send.
+  bool Take(std::string_view packet, const sip::IpAddress& source, WallTime arrived,
             MonotonicTime heard);
   // A stream that cannot be followed any further.
   void CountRefused(sip::HepError error);

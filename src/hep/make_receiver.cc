@@ -40,6 +40,11 @@ absl::Status CheckOptions(const HepOptions& options) {
           "hep: an address to listen on is empty: give an IP address, 0.0.0.0 for all");
     }
   }
+  if (options.forward.has_value() && (options.forward->ip.empty() || options.forward->port == 0 ||
+                                      options.forward == options.udp)) {
+    return absl::InvalidArgumentError(
+        "hep: forward: give the address and port of another HEP server");
+  }
   if (options.receive_buffer_bytes < (64u << 10) || options.receive_buffer_bytes > (1u << 30)) {
     return absl::InvalidArgumentError(absl::StrFormat(
         "hep: receive_buffer_bytes %d: must be 64 KiB to 1 GiB", options.receive_buffer_bytes));

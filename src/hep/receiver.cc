@@ -3,6 +3,7 @@
 
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -71,6 +72,14 @@ void Receiver::Forget(const std::string& instance, const std::vector<std::string
 }
 
 absl::Status Receiver::OpenSockets() {
+  if (options_.forward.has_value()) {
+    forward_.Reset(::socket(options_.forward->ip.is_v6() ? AF_INET6 : AF_INET,
+                            SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!forward_.valid()) {
+      return absl::UnavailableError(
+          absl::StrFormat("hep: forward: no socket: %s", std::strerror(errno)));
+    }
+  }
   if (options_.udp.has_value()) {
     if (absl::Status status = udp_.Open(*options_.udp, options_.receive_buffer_bytes);
         !status.ok()) {
@@ -229,11 +238,22 @@ void Receiver::TakeDatagram(const Datagram& datagram) {
     waited = std::clamp<std::chrono::microseconds>(batch_kernel_ - *datagram.arrived, waited,
                                                    std::chrono::minutes(1));
   }
-  intake_.Take(datagram.bytes, datagram.source, batch_wall_ - waited, batch_time_ - waited);
+  if (intake_.Take(datagram.bytes, datagram.source, batch_wall_ - waited, batch_time_ - waited)) {
+    Forward(datagram.bytes);
+  }
 }
 
 void Receiver::TakeStreamPacket(std::string_view packet, const sip::IpAddress& source) {
-  intake_.Take(packet, source, batch_wall_, batch_time_);
+  if (intake_.Take(packet, source, batch_wall_, batch_time_)) Forward(packet);
+}
+
+void Receiver::Forward(std::string_view packet) {
+  if (!forward_.valid()) return;
+  sockaddr_storage address{};
+  const socklen_t size = ToSockaddr(*options_.forward, address);
+  const ssize_t sent = ::sendto(forward_.get(), packet.data(), packet.size(), MSG_DONTWAIT,
+                                reinterpret_cast<const sockaddr*>(&address), size);
+  ++(sent >= 0 ? forwarded_ : not_forwarded_);
 }
 
 // std::mutex is not fair: under a flood of packets the receiving thread would have it back before a
@@ -377,6 +397,8 @@ HepStats Receiver::StatsLocked() const {
   stats.receive_buffer_bytes = udp_.receive_buffer_bytes();
   stats.tcp_connections = tcp_.accepted();
   stats.tcp_refused = tcp_.refused();
+  stats.forwarded = forwarded_;
+  stats.not_forwarded = not_forwarded_;
   stats.store_written = written_;
   stats.store_removed = removed_;
   stats.store_errors = store_errors_;

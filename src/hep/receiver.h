@@ -69,6 +69,7 @@ class Receiver final : public HepReceiver {
   void TakeDatagram(const Datagram& datagram) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeStreamPacket(std::string_view packet, const sip::IpAddress& source)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Forward(std::string_view packet) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Maintain(MonotonicTime now);
   void YieldToCallers() const;
 
@@ -98,6 +99,9 @@ class Receiver final : public HepReceiver {
   mutable std::atomic<int> callers_{0};
   Intake intake_ ABSL_GUARDED_BY(mutex_);
   UdpSocket udp_ ABSL_GUARDED_BY(mutex_);
+  UniqueFd forward_ ABSL_GUARDED_BY(mutex_);
+  std::uint64_t forwarded_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t not_forwarded_ ABSL_GUARDED_BY(mutex_) = 0;
   TcpServer tcp_ ABSL_GUARDED_BY(mutex_);
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kNew;
   MonotonicTime batch_time_ ABSL_GUARDED_BY(mutex_){};

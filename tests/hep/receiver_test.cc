@@ -189,6 +189,37 @@ TEST_F(HepReceiverTest, WhatWasSentBeforeAFetchIsInItOverUdp) {
   EXPECT_EQ(receiver->Stats().kernel_dropped, 0u);
 }
 
+TEST_F(HepReceiverTest, SendsOnWhatItAcceptsUnchangedAndNothingElse) {
+  const auto homer = Started(Options());
+  HepOptions options = Options();
+  options.forward = homer->udp_address();
+  const auto receiver = Started(options);
+  Sender udp(receiver->udp_address(), SOCK_DGRAM);
+  TestCall call;
+  call.call_id = "forwarded";
+  udp.Send(HepPacketOf(call.Setup().front(), {0, "nobody", ""}));
+  udp.Send("no HEP at all");
+  SendAll(udp, call.Setup());
+  EXPECT_EQ(FetchOne(*receiver, call.call_id).dialogs.size(), 1u);
+  const HepStats stats = receiver->Stats();
+  EXPECT_EQ(stats.forwarded, call.Setup().size());
+  EXPECT_EQ(stats.not_forwarded, 0u);
+
+  const DialogCapture there = FetchOne(*homer, call.call_id);
+  ASSERT_EQ(there.dialogs.size(), 1u);
+  EXPECT_EQ(there.dialogs[0].phase, sip::DialogPhase::kConfirmed);
+  EXPECT_EQ(homer->Stats().packets, call.Setup().size());
+  EXPECT_EQ(homer->Stats().unknown_agent, 0u);
+}
+
+TEST_F(HepReceiverTest, DoesNotSendOnToItselfOrNowhere) {
+  HepOptions options = Options();
+  options.forward = sip::Endpoint{*sip::IpAddress::Parse("127.0.0.1"), 0};
+  EXPECT_TRUE(absl::IsInvalidArgument(MakeHepReceiver(options).status()));
+  options.udp = options.forward = sip::Endpoint{*sip::IpAddress::Parse("127.0.0.1"), 9060};
+  EXPECT_TRUE(absl::IsInvalidArgument(MakeHepReceiver(options).status()));
+}
+
 TEST_F(HepReceiverTest, WhatWasSentBeforeAFetchIsInItOverTcpHoweverItWasCut) {
   const auto receiver = Started(Options());
   std::mt19937 random(3);  // NOLINT: a fixed seed

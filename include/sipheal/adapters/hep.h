@@ -82,6 +82,12 @@ struct HepOptions {
   std::shared_ptr<LogSink> log;              // none: silent
   std::shared_ptr<TelemetrySink> telemetry;  // none: dropped
   const Clock* clock = nullptr;              // none: the system's; must outlive the receiver
+
+  // Every packet that is accepted is sent on to this HEP server (HOMER's heplify-server) over UDP,
+  // unchanged, the auth key included. A server that captures to sipheal has no second address to
+  // capture to, and so its calls stand in HOMER whole, the recovery's re-INVITE and its answer,
+  // which the new server captures, among them. Never waits: what cannot be sent is dropped.
+  std::optional<sip::Endpoint> forward;
 };
 
 // Counts since the receiver was made, unless said otherwise.
@@ -122,6 +128,8 @@ struct HepStats {
   std::size_t store_backlog = 0;    // calls that wait to be written now
   std::size_t receive_buffer_bytes = 0;
   std::vector<HepInstanceStats> instances;
+  std::uint64_t forwarded = 0;      // sent on to HepOptions::forward
+  std::uint64_t not_forwarded = 0;  // could not be
 };
 
 // Unavailable before Start and after Stop. FetchParams::since and until change nothing: what is
