@@ -62,9 +62,11 @@ class RealDaemon final : public Daemon {
                                                        std::string(control.status().message()));
     }
     ABSL_RETURN_IF_ERROR(set_->StartCapture());
+    // Before the Healer claims anything: a port that is in use ends it here, and those who watch
+    // miss no event.
+    ABSL_RETURN_IF_ERROR(set_->StartServing(*healer_));
     ABSL_RETURN_IF_ERROR(healer_->Start());
     ABSL_RETURN_IF_ERROR(set_->StartTracking());
-    ABSL_RETURN_IF_ERROR(set_->StartServing(*healer_));
     {
       const std::lock_guard lock(mutex_);
       control_ = *std::move(control);

@@ -26,8 +26,8 @@ class EmbeddedSet {
   virtual absl::Status StartCapture() = 0;
   // Begins to fill the store, after the Healer has started.
   virtual absl::Status StartTracking() = 0;
-  // Opens what others ask the Healer over, after it has started; it is then used until
-  // StopServing, which comes before it stops. Idempotent.
+  // Opens what others ask the Healer over, before it starts; it is then used until StopServing,
+  // which comes before it stops. Idempotent.
   virtual absl::Status StartServing(Healer& healer) {
     static_cast<void>(healer);
     return absl::OkStatus();

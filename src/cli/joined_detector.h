@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// JoinedDetector: two crash detectors as one. What either reports counts, once.
+// JoinedDetector: a detector that listens to the servers itself, and one that is told of them, as
+// one.
 #pragma once
 
 #include <memory>
@@ -8,8 +9,10 @@
 
 namespace sipheal::inline v0_1::cli {
 
-// An instance that only one of them knows is known. Both are kept alive.
-std::shared_ptr<CrashDetector> JoinDetectors(std::shared_ptr<CrashDetector> first,
-                                             std::shared_ptr<CrashDetector> second);
+// What either says counts, once; with one exception. That an instance is silent, `reports` alone
+// does not decide: `own` must not hear it either, or not know the instance. An incarnation is back
+// when neither holds it dead any more. Both are kept alive.
+std::shared_ptr<CrashDetector> JoinDetectors(std::shared_ptr<CrashDetector> own,
+                                             std::shared_ptr<CrashDetector> reports);
 
 }  // namespace sipheal::inline v0_1::cli

@@ -48,10 +48,33 @@ class SwitchInMemory final : public KillSwitch {
   std::string reason_;
 };
 
+// Says when it is started: that is when a Healer begins to work.
+class NotedDetector final : public CrashDetector {
+ public:
+  NotedDetector(std::shared_ptr<CrashDetector> real, SetLog& log)
+      : real_(std::move(real)), log_(log) {}
+  absl::Status Start(std::shared_ptr<CrashListener> listener) override {
+    log_.steps.emplace_back("healer");
+    return real_->Start(std::move(listener));
+  }
+  void Stop() override { real_->Stop(); }
+  absl::Status Expect(const Incarnation& incarnation) override {
+    return real_->Expect(incarnation);
+  }
+  absl::Status AnnounceStop(const AnnounceStopParams& params) override {
+    return real_->AnnounceStop(params);
+  }
+
+ private:
+  const std::shared_ptr<CrashDetector> real_;
+  SetLog& log_;
+};
+
 class FakeSet final : public EmbeddedSet {
  public:
   explicit FakeSet(SetLog& log) : log_(log) {
-    parts_.detector = detector = std::make_shared<testing::FakeCrashDetector>();
+    detector = std::make_shared<testing::FakeCrashDetector>();
+    parts_.detector = std::make_shared<NotedDetector>(detector, log);
     parts_.store = MakeMemorySessionStore();
     parts_.capture = MakeMemorySipCapture();
     parts_.driver = driver = std::make_shared<testing::FakeMediaServer>();
@@ -67,6 +90,10 @@ class FakeSet final : public EmbeddedSet {
   absl::Status StartTracking() override {
     log_.steps.emplace_back("tracking");
     return absl::OkStatus();
+  }
+  absl::Status StartServing(Healer& /*healer*/) override {
+    log_.steps.emplace_back("serving");
+    return serve_status;
   }
   void Stop() override { log_.steps.emplace_back("stop"); }
   absl::Status AddInstance(const InstanceConfig& instance) override {
@@ -86,6 +113,7 @@ class FakeSet final : public EmbeddedSet {
   std::shared_ptr<testing::FakeCrashDetector> detector;
   std::shared_ptr<testing::FakeMediaServer> driver;
   absl::Status capture_status;
+  absl::Status serve_status;
 
  private:
   SetLog& log_;
@@ -117,9 +145,11 @@ class DaemonTest : public ::testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  absl::Status Start(absl::Status capture = absl::OkStatus()) {
+  absl::Status Start(absl::Status capture = absl::OkStatus(),
+                     absl::Status serve = absl::OkStatus()) {
     auto set = std::make_unique<FakeSet>(log_);
     set->capture_status = std::move(capture);
+    set->serve_status = std::move(serve);
     detector_ = set->detector;
     kill_switch_ = set->kill_switch;
     store_ = set->parts().store;
@@ -195,13 +225,13 @@ class DaemonTest : public ::testing::Test {
 
 TEST_F(DaemonTest, StartsCaptureFirstSaysReadyAndStopsInTheReverseOrder) {
   ASSERT_TRUE(Start().ok());
-  EXPECT_THAT(log_.steps, ElementsAre("capture", "tracking"));
+  EXPECT_THAT(log_.steps, ElementsAre("capture", "serving", "healer", "tracking"));
   const Json ready = WaitFor("ready");
   EXPECT_EQ(ready["hep_udp"], "127.0.0.1:9060");
   EXPECT_EQ(ready["control"], config_.control.socket);
   daemon_->Stop();
   daemon_->Stop();
-  EXPECT_THAT(log_.steps, ElementsAre("capture", "tracking", "stop"));
+  EXPECT_THAT(log_.steps, ElementsAre("capture", "serving", "healer", "tracking", "stop"));
   EXPECT_EQ(WaitFor("stopped")["event"], "stopped");
   EXPECT_FALSE(std::filesystem::exists(config_.control.socket));
 }
@@ -209,6 +239,13 @@ TEST_F(DaemonTest, StartsCaptureFirstSaysReadyAndStopsInTheReverseOrder) {
 TEST_F(DaemonTest, GivesBackTheReasonWhenThePortIsTaken) {
   EXPECT_EQ(Start(absl::UnavailableError("port 9060 is in use")),
             absl::UnavailableError("port 9060 is in use"));
+  EXPECT_THAT(events_, IsEmpty());
+}
+
+TEST_F(DaemonTest, ClaimsNothingWhenItCannotListenForOperators) {
+  EXPECT_EQ(Start(absl::OkStatus(), absl::UnavailableError("port 7443 is in use")),
+            absl::UnavailableError("port 7443 is in use"));
+  EXPECT_THAT(log_.steps, ElementsAre("capture", "serving", "stop"));
   EXPECT_THAT(events_, IsEmpty());
 }
 
