@@ -145,10 +145,15 @@ class SIPHEAL_EXPORT Healer {
   // Starts detector, driver and loop; takes over unfinished recoveries whose lease has expired, and
   // finds deaths that happened while nobody looked.
   virtual absl::Status Start() = 0;
-  // Ends all work where it stands. What is under way is handed over: another controller, or the
-  // next Start, takes it over within a second or so, without waiting for the leases. Waits up to
-  // 2 s for calls into plug-ins; when one does not end, the leases run out as after a crash.
-  // Idempotent.
+  // Ends all work where it stands; what parts answer from then on ends no call. What is under way
+  // is handed over: another controller, or the next Start, takes it over within a second or so,
+  // without waiting for the leases. Only a call whose re-INVITE or BYE may be on its way to a media
+  // server keeps its lease until that runs out.
+  // Takes as long as the detector's and the driver's Stop, then up to 1 s until the calls into
+  // parts have ended, then up to 2 s (or plugin_timeout, if that is less) and what the store takes
+  // to keep that deadline for the hand-over. When a call does not end in its 1 s, nothing is handed
+  // over: the leases run out as after a crash, and Stop waits up to 1 s more for the threads of the
+  // pool. A listener that does not return holds Stop up for as long. Idempotent.
   virtual void Stop() = 0;
 
   virtual void AddListener(std::shared_ptr<HealerListener> listener) = 0;

@@ -44,6 +44,7 @@ void Engine::BeginAttempt(const RecoveryPtr& recovery, Target& target) {
   if (!bye) recovery->used.offers.push_back(made->cseq);
   recovery->target = target.status->incarnation;
   recovery->channel_id = ToChannelId({recovery->key(), recovery->attempt});
+  recovery->create = std::make_shared<std::atomic<Sending>>(Sending::kNotBegun);
   by_channel_[recovery->channel_id] = recovery->key();
   ++target.inviting;
   ++target.creating;
@@ -96,13 +97,16 @@ void Engine::CreateChannel(const RecoveryPtr& recovery,
   calls_->Call<absl::Status>(
       "MediaServerDriver::Create", options_.plugin_timeout,
       [driver = parts_.driver, resumer = parts_.resumer, kill_switch = parts_.kill_switch, params,
-       session = recovery->session, died_at = recovery->crash->event.last_alive](
-          const CallContext& ctx) mutable -> absl::Status {
+       session = recovery->session, died_at = recovery->crash->event.last_alive,
+       create = recovery->create](const CallContext& ctx) mutable -> absl::Status {
         if (params.action == DialogAction::kReinvite) {
           params.flow_variables = resumer->Prepare(session, died_at);
         }
         ABSL_RETURN_IF_ERROR(MaySend(kill_switch.get(), ctx));
-        return driver->Create(ctx, params);
+        *create = Sending::kUnknown;
+        ABSL_RETURN_IF_ERROR(driver->Create(ctx, params));
+        *create = Sending::kDone;
+        return absl::OkStatus();
       },
       [this, recovery, attempt, began](const absl::Status& status) {
         Created(recovery, attempt, status, clock_.Monotonic() - began);
@@ -126,6 +130,7 @@ void Engine::Created(const RecoveryPtr& recovery, std::uint32_t attempt, const a
       target->second->pacer.Overloaded();
     }
   }
+  if (!status.ok() && stopping_) return;  // what it says is of the stop, not of the call
   if (WasHeld(status)) {
     if (IsOpen(*recovery) && recovery->attempt == attempt && recovery->waiting == Waiting::kAnswer)
       Held(recovery, status);
@@ -177,8 +182,14 @@ void Engine::AskForChannel(const RecoveryPtr& recovery, std::uint32_t attempt) {
             recovery->waiting != Waiting::kAnswer) {
           return;
         }
+        if (!state.ok() && stopping_) return;
         if (state.ok()) {
-          if (*state == MediaServerDriver::ChannelState::kUp) {
+          if (recovery->create) *recovery->create = Sending::kDone;
+          const bool up = *state == MediaServerDriver::ChannelState::kUp;
+          if (up && recovery->action == DialogAction::kBye) {
+            // A BYE of its own is never up: this is an answered call without a flow.
+            HangUp(recovery);
+          } else if (up) {
             Answered(recovery, FlowProgress::kUnknown);
           } else {
             loop_->After(options_.answer_timeout + kAnswerSlack,
@@ -252,7 +263,7 @@ void Engine::HandleChannel(const ChannelEvent& event) {
       if (recovery->waiting == Waiting::kAnswer) AttemptFailed(recovery, event);
       return;
     case ChannelEventKind::kGone:
-      if (recovery->waiting == Waiting::kFinish) return;
+      if (recovery->waiting == Waiting::kFinish || recovery->waiting == Waiting::kHangUp) return;
       LeaveTarget(*recovery);
       Finish(recovery, Outcome::kClosed, "the phone hung up before its flow was back");
       return;
@@ -330,6 +341,7 @@ void Engine::AnswerOverdue(const RecoveryPtr& recovery, std::uint32_t attempt) {
             recovery->waiting != Waiting::kAnswer) {
           return;
         }
+        if (!answered.ok() && stopping_) return;
         if (absl::IsAborted(answered.status())) {
           TargetDied(recovery, /*may_live=*/false);
           return;

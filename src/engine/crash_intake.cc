@@ -317,6 +317,8 @@ void Engine::Rebuild(const std::vector<RecoveryPtr>& recoveries, const std::stri
         return inputs;
       },
       [this, recoveries, instance, failures](const Result& inputs) {
+        // A part that was asked in vain because of the stop may have said so, or have said less.
+        if (stopping_) return;
         if (inputs.ok()) {
           Planned(recoveries, *inputs, instance, failures);
         } else {

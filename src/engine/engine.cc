@@ -79,6 +79,7 @@ absl::Status Engine::Start() {
     }
     started_ = true;
   }
+  stopping_ = false;
   loop_ = std::make_shared<Loop>(clock_);
   std::shared_ptr<Executor> executor = parts_.executor;
   if (!executor) {
@@ -120,6 +121,7 @@ void Engine::Stop() {
     if (!started_) return;
     started_ = false;
   }
+  stopping_ = true;
   parts_.detector->Stop();
   parts_.driver->Stop();
   calls_->RequestStop();

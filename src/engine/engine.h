@@ -14,6 +14,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -84,7 +85,10 @@ class Engine final : public Healer {
   void Planned(const std::vector<RecoveryPtr>& recoveries, const std::vector<PlanInput>& inputs,
                const std::string& instance, int failures);
   void TakeOverUnfinished();
-  void TakeOver(const UnfinishedRecovery& unfinished, const Lease& lease);
+  void TakeOverPage(std::deque<UnfinishedRecovery> unfinished);
+  void TakeOverFailed(const absl::Status& status);
+  void TakeOverAgain();
+  void TakeOver(const UnfinishedRecovery& unfinished, const Lease& lease, std::uint32_t not_sent);
   void ExpectAllStored();
   MonotonicTime DeadlineOf(const Recovery& recovery, bool* peer_gives_up) const;
   void ReportDryRun(const std::shared_ptr<CrashWork>& crash);
@@ -136,12 +140,19 @@ class Engine final : public Healer {
   void WantResume(const RecoveryPtr& recovery);
   void BeginResumes(const std::string& instance);
   void ResumeFlow(const RecoveryPtr& recovery, int failures);
+  void EndAnswered(const RecoveryPtr& recovery);
   void HangUp(const RecoveryPtr& recovery);
+  void HoldHangUp(const RecoveryPtr& recovery);
 
   // --- halting.cc ---
   void Held(const RecoveryPtr& recovery, const absl::Status& status);
   void Halt(const absl::Status& why);
   void LookAtSwitch();
+  struct LastWords;
+  LastWords GatherLastWords();
+  std::size_t Say(const CallContext& ctx,
+                  const std::vector<SessionStore::AdvanceParams::Step>& steps,
+                  std::chrono::milliseconds lease, std::size_t uncounted, absl::Status& status);
   void HandOver();
 
   // --- outcomes.cc ---
@@ -158,6 +169,7 @@ class Engine final : public Healer {
                std::function<void()> then);
   SessionStore::AdvanceParams::Step StepOf(const Recovery& recovery, RecoveryStage stage,
                                            std::string reason) const;
+  SessionStore::AdvanceParams::Step NoteOn(const Recovery& recovery, const char* note) const;
   void RenewLeases();
   SessionReport ReportOf(const Recovery& recovery) const;
   void Emit(HealerEvent event);
@@ -182,6 +194,9 @@ class Engine final : public Healer {
   std::unique_ptr<PluginCalls> calls_;
   std::unique_ptr<JournalWriter> journal_;
   std::shared_ptr<Ears> ears_;
+
+  // Stop was called: what parts answer is due to that, and no reason to give anything up.
+  std::atomic<bool> stopping_ = false;
 
   mutable std::mutex mutex_;  // guards started_, thread_ and status_
   bool started_ = false;
@@ -208,7 +223,8 @@ class Engine final : public Healer {
   std::optional<Loop::TimerId> placing_timer_;
   MonotonicTime placing_at_{};
   bool paused_ = false;
-  bool halted_ = false;  // the kill switch was seen thrown
+  bool halted_ = false;  // the kill switch was seen thrown, or could not be read
+  bool thrown_ = false;  // with halted_: it was thrown
   std::mt19937_64 random_{std::random_device{}()};
 
   void PublishStatus();

@@ -59,6 +59,15 @@ void Engine::LeaseLost(const RecoveryPtr& recovery) {
   CloseCrashIfDone(recovery->crash);
 }
 
+// What is said of a session in passing. Why it is ended must stay the last that is said of it:
+// another controller ends it for that reason.
+SessionStore::AdvanceParams::Step Engine::NoteOn(const Recovery& recovery, const char* note) const {
+  auto step = StepOf(recovery, recovery.stage,
+                     recovery.stage == RecoveryStage::kEnding ? recovery.end_reason : note);
+  step.entry.taken = recovery.taken;
+  return step;
+}
+
 // A session that waits long keeps its lease by a word in the journal.
 void Engine::RenewLeases() {
   const WallTime soon = clock_.Now() + options_.lease / 2;
@@ -67,10 +76,12 @@ void Engine::RenewLeases() {
     if (recovery->lease.expires_at > soon) continue;
     recovery->lease.expires_at = clock_.Now() + options_.lease;
     const RecoveryPtr renewed = recovery;
-    journal_->Append(StepOf(*renewed, renewed->stage, "lease renewed"),
-                     [this, renewed](const absl::Status& status) {
-                       if (!status.ok() && IsOpen(*renewed)) LeaseLost(renewed);
-                     });
+    const auto step = NoteOn(*renewed, "lease renewed");
+    renewed->taken.reset();
+    journal_->Append(step, [this, renewed, taken = step.entry.taken](const absl::Status& status) {
+      if (status.ok() && taken) Take(*taken);
+      if (!status.ok() && IsOpen(*renewed)) LeaseLost(renewed);
+    });
   }
   loop_->After(options_.lease / 6, [this] { RenewLeases(); });
 }

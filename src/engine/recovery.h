@@ -2,6 +2,7 @@
 // What the engine holds in memory of one crash and of one session's recovery. Owned by the loop.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -44,8 +45,22 @@ enum class Waiting {
   kJournal,  // a step is being made durable
   kAnswer,   // the channel is (being) created: the phone's answer
   kResume,   // the flow is being resumed
+  kHangUp,   // its channel, without a flow, is hung up as soon as the kill switch lets it
   kFinish,   // the outcome is being made durable
 };
+
+// How far a call into the driver that sends something has come.
+enum class Sending {
+  kNotBegun,  // nothing was sent
+  kUnknown,   // the driver was called: it may have been sent, or be sent yet
+  kDone,
+};
+// Set on the executor, too: a call may have begun and its answer not have come.
+using SendingState = std::shared_ptr<std::atomic<Sending>>;
+
+// In the journal with kRebuilt, of an attempt of which nothing was sent. Whoever takes the session
+// over does not count it.
+inline constexpr char kNotSent[] = "held: not sent";
 
 struct Recovery {
   Session session;
@@ -60,7 +75,9 @@ struct Recovery {
   std::string end_reason;  // why it is ended with BYE
 
   std::uint32_t attempt = 0;  // channels made so far
-  std::uint32_t held = 0;     // of these, by the kill switch: never sent
+  std::uint32_t held = 0;     // of these, by the kill switch or a stop: never sent
+  SendingState create;        // of the last attempt; null when a controller before this one made it
+  SendingState hang_up;       // null: not to be hung up
   UsedUp used;
   UsedUp used_before;        // by the recoveries of earlier epochs
   std::uint32_t deaths = 0;  // targets that died with it

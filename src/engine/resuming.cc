@@ -28,6 +28,7 @@ bool MayBeTriedAgain(const absl::Status& status) {
 
 void Engine::Answered(const RecoveryPtr& recovery, FlowProgress flow) {
   if (recovery->action == DialogAction::kBye) return;
+  if (recovery->create) *recovery->create = Sending::kDone;
   if (flow == FlowProgress::kUnknown) recovery->flow_begun = true;
   recovery->flow_done = flow == FlowProgress::kDone;
   if (const auto target = targets_.find(recovery->target.instance); target != targets_.end()) {
@@ -131,6 +132,8 @@ void Engine::ResumeFlow(const RecoveryPtr& recovery, int failures) {
           Finish(recovery, Outcome::kRecovered, "");
           return;
         }
+        // Whatever it says: another controller resumes the flow.
+        if (stopping_) return;
         Log(LogLevel::kWarning, "resume_failed",
             "The flow of a recovered call could not be resumed",
             {{"session", recovery->session.id}, {"status", std::string(status.message())}});
@@ -146,27 +149,36 @@ void Engine::ResumeFlow(const RecoveryPtr& recovery, int failures) {
         // The phone is answered but would hear nothing for ever: its channel, which is in the
         // dialog, says BYE.
         recovery->end_reason = absl::StrFormat("flow: %s", status.message());
-        recovery->waiting = Waiting::kFinish;  // the end of its channel is our own doing now
-        HangUp(recovery);
+        EndAnswered(recovery);
       });
 }
 
+// Durable first: whoever has lost the lease must not end what another controller recovered.
+void Engine::EndAnswered(const RecoveryPtr& recovery) {
+  Journal(recovery, RecoveryStage::kEnding, recovery->end_reason,
+          [this, recovery] { HangUp(recovery); });
+}
+
 void Engine::HangUp(const RecoveryPtr& recovery) {
+  recovery->waiting = Waiting::kHangUp;
+  recovery->hang_up = std::make_shared<std::atomic<Sending>>(Sending::kNotBegun);
   MediaServerDriver::ChannelParams channel{recovery->target.instance, recovery->channel_id};
   calls_->Call<absl::Status>(
       "MediaServerDriver::HangUp", options_.plugin_timeout,
-      [driver = parts_.driver, kill_switch = parts_.kill_switch,
-       channel](const CallContext& ctx) -> absl::Status {
+      [driver = parts_.driver, kill_switch = parts_.kill_switch, channel,
+       sending = recovery->hang_up](const CallContext& ctx) -> absl::Status {
         ABSL_RETURN_IF_ERROR(MaySend(kill_switch.get(), ctx));
-        return driver->HangUp(ctx, channel);
+        *sending = Sending::kUnknown;
+        ABSL_RETURN_IF_ERROR(driver->HangUp(ctx, channel));
+        *sending = Sending::kDone;
+        return absl::OkStatus();
       },
       [this, recovery](const absl::Status& hung_up) {
-        if (!IsOpen(*recovery)) return;
+        if (!IsOpen(*recovery) || recovery->waiting != Waiting::kHangUp) return;
+        if (!hung_up.ok() && stopping_) return;
         if (WasHeld(hung_up)) {
           Halt(hung_up);
-          loop_->After(kHeldHangUp, [this, recovery] {
-            if (IsOpen(*recovery)) HangUp(recovery);
-          });
+          HoldHangUp(recovery);
           return;
         }
         Finish(recovery, Outcome::kEnded,
@@ -175,6 +187,17 @@ void Engine::HangUp(const RecoveryPtr& recovery) {
                    : absl::StrFormat("%s; hang-up failed: %s", recovery->end_reason,
                                      hung_up.message()));
       });
+}
+
+void Engine::HoldHangUp(const RecoveryPtr& recovery) {
+  loop_->After(kHeldHangUp, [this, recovery] {
+    if (!IsOpen(*recovery) || recovery->waiting != Waiting::kHangUp) return;
+    if (halted_) {
+      HoldHangUp(recovery);
+    } else {
+      EndAnswered(recovery);
+    }
+  });
 }
 
 }  // namespace sipheal::inline v0_1::internal

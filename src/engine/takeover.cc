@@ -15,6 +15,36 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr milliseconds kLookForUnfinished{1'000};
+constexpr std::size_t kLargestClaim = 256;
+
+// A recovery that another controller began, and what else its journal says of it.
+struct Found {
+  UnfinishedRecovery unfinished;
+  Lease lease;
+  std::uint32_t not_sent = 0;  // attempts of which nothing was sent
+};
+
+// Its journal is read only where it says more than its last entry.
+absl::Status ReadJournal(SessionStore& store, const CallContext& ctx, bool first_of_its_crash,
+                         Found& found) {
+  JournalEntry& last = found.unfinished.last;
+  const bool may_be_held =
+      last.attempt > 1 || (last.attempt == 1 && last.stage == RecoveryStage::kRebuilt);
+  if (!first_of_its_crash && !may_be_held) return absl::OkStatus();
+  ABSL_ASSIGN_OR_RETURN(const std::vector<JournalEntry> journal,
+                        store.Journal(ctx, found.unfinished.session.id));
+  std::set<std::uint32_t> not_sent;
+  for (const JournalEntry& entry : journal) {
+    if (entry.session != found.unfinished.session.key()) continue;
+    // Positions are counted from the crash, of which the first entry is the nearest witness.
+    last.at = std::min(last.at, entry.at);
+    if (entry.stage == RecoveryStage::kRebuilt && entry.reason == kNotSent) {
+      not_sent.insert(entry.attempt);
+    }
+  }
+  found.not_sent = static_cast<std::uint32_t>(not_sent.size());
+  return absl::OkStatus();
+}
 
 }  // namespace
 
@@ -22,60 +52,89 @@ constexpr milliseconds kLookForUnfinished{1'000};
 // -------------------------------------------------------------------------
 
 void Engine::TakeOverUnfinished() {
-  using Found = std::vector<std::pair<UnfinishedRecovery, Lease>>;
-  using Result = absl::StatusOr<Found>;
-  // A lease of ours may have run out while the journal could not be written: to claim that session
-  // again would make the lease void with which its recovery goes on.
-  std::set<SessionKey> ours = claiming_;
-  for (const auto& [key, recovery] : recoveries_) ours.insert(key);
+  using Result = absl::StatusOr<std::vector<UnfinishedRecovery>>;
   calls_->Call<Result>(
       "SessionStore::ListUnfinished", options_.plugin_timeout,
-      [store = parts_.store, owner = options_.owner, lease = options_.lease,
-       ours = std::move(ours)](const CallContext& ctx) -> Result {
-        ABSL_ASSIGN_OR_RETURN(std::vector<UnfinishedRecovery> unfinished,
-                              store->ListUnfinished(ctx));
-        std::erase_if(unfinished, [&ours](const UnfinishedRecovery& one) {
-          return ours.contains(one.session.key());
-        });
-        Found found;
-        if (unfinished.empty()) return found;
-        SessionStore::ClaimParams claim;
-        claim.owner = owner;
-        claim.lease = lease;
-        for (const UnfinishedRecovery& one : unfinished)
-          claim.sessions.push_back(one.session.key());
-        ABSL_ASSIGN_OR_RETURN(const auto leases, store->Claim(ctx, claim));
-        for (std::size_t i = 0; i < leases.size() && i < unfinished.size(); ++i) {
-          if (!leases[i].ok()) continue;  // another controller was first
-          found.emplace_back(unfinished[i], *leases[i]);
-          // Positions are counted from the crash, of which the first entry is the nearest witness.
-          const auto journal = store->Journal(ctx, unfinished[i].session.id);
-          if (!journal.ok()) continue;
-          for (const JournalEntry& entry : *journal) {
-            if (entry.session == unfinished[i].session.key()) {
-              found.back().first.last.at = std::min(found.back().first.last.at, entry.at);
-              break;
-            }
-          }
-        }
-        return found;
-      },
-      [this](Result found) {
-        if (found.ok()) {
-          for (const auto& [unfinished, lease] : *found) TakeOver(unfinished, lease);
-          PlaceAll();
+      [store = parts_.store](const CallContext& ctx) { return store->ListUnfinished(ctx); },
+      [this](Result unfinished) {
+        if (unfinished.ok()) {
+          TakeOverPage({unfinished->begin(), unfinished->end()});
         } else {
-          Log(LogLevel::kWarning, "take_over_failed",
-              "Unfinished recoveries could not be listed; trying again",
-              {{"status", std::string(found.status().message())}});
+          TakeOverFailed(unfinished.status());
         }
-        // What a controller that stopped in order gave back is not left lying for half a lease.
-        loop_->After(std::min<milliseconds>(options_.lease / 2, kLookForUnfinished),
-                     [this] { TakeOverUnfinished(); });
       });
 }
 
-void Engine::TakeOver(const UnfinishedRecovery& unfinished, const Lease& lease) {
+void Engine::TakeOverFailed(const absl::Status& status) {
+  Log(LogLevel::kWarning, "take_over_failed",
+      "Unfinished recoveries could not be listed or claimed; trying again",
+      {{"status", std::string(status.message())}});
+  TakeOverAgain();
+}
+
+// What a controller that stopped in order gave back is not left lying for half a lease.
+void Engine::TakeOverAgain() {
+  loop_->After(std::min<milliseconds>(options_.lease / 2, kLookForUnfinished),
+               [this] { TakeOverUnfinished(); });
+}
+
+// Ten thousand sessions are not claimed under one deadline, and the first do not wait for the last.
+void Engine::TakeOverPage(std::deque<UnfinishedRecovery> unfinished) {
+  std::vector<Found> page;
+  SessionStore::ClaimParams claim;
+  while (!unfinished.empty() && page.size() < kLargestClaim) {
+    const SessionKey key = unfinished.front().session.key();
+    // A lease of ours may have run out while the journal could not be written: to claim that
+    // session again would make the lease void with which its recovery goes on.
+    if (!recoveries_.contains(key) && !claiming_.contains(key)) {
+      claim.sessions.push_back(key);
+      page.push_back({std::move(unfinished.front()), {}});
+    }
+    unfinished.pop_front();
+  }
+  if (page.empty()) {
+    TakeOverAgain();
+    return;
+  }
+  claim.owner = options_.owner;
+  claim.lease = options_.lease;
+  claiming_.insert(claim.sessions.begin(), claim.sessions.end());
+  std::set<Incarnation> known;
+  for (const auto& [incarnation, crash] : crashes_) known.insert(incarnation);
+  using Result = absl::StatusOr<std::vector<Found>>;
+  calls_->Call<Result>(
+      "SessionStore::Claim", options_.plugin_timeout,
+      [store = parts_.store, claim, page = std::move(page),
+       known = std::move(known)](const CallContext& ctx) mutable -> Result {
+        ABSL_ASSIGN_OR_RETURN(const auto leases, store->Claim(ctx, claim));
+        std::vector<Found> mine;
+        for (std::size_t i = 0; i < leases.size() && i < page.size(); ++i) {
+          if (!leases[i].ok()) continue;  // another controller was first
+          page[i].lease = *leases[i];
+          const bool first = known.insert(page[i].unfinished.session.incarnation).second;
+          // What cannot be read is not known; the calls go on without it.
+          ReadJournal(*store, ctx, first, page[i]).IgnoreError();
+          mine.push_back(std::move(page[i]));
+        }
+        return mine;
+      },
+      [this, keys = claim.sessions, rest = std::move(unfinished)](Result found) mutable {
+        for (const SessionKey& key : keys) claiming_.erase(key);
+        if (!found.ok()) {
+          TakeOverFailed(found.status());
+          return;
+        }
+        for (const Found& one : *found) TakeOver(one.unfinished, one.lease, one.not_sent);
+        // What its controller took from servers that may wake is known here from now on.
+        if (!found->empty()) LearnTaken();
+        PublishStatus();
+        PlaceAll();
+        TakeOverPage(std::move(rest));
+      });
+}
+
+void Engine::TakeOver(const UnfinishedRecovery& unfinished, const Lease& lease,
+                      std::uint32_t not_sent) {
   const Session& session = unfinished.session;
   const JournalEntry& last = unfinished.last;
   if (recoveries_.contains(session.key())) return;
@@ -97,6 +156,7 @@ void Engine::TakeOver(const UnfinishedRecovery& unfinished, const Lease& lease) 
   recovery->lease = lease;
   recovery->crash = crash;
   recovery->attempt = last.attempt;
+  recovery->held = std::min(not_sent, last.attempt);
   recovery->used.cseq = last.cseq;
   recovery->used.offers.assign(last.attempt, last.cseq);
   recovery->deaths = last.deaths;

@@ -145,6 +145,7 @@ class World {
   std::shared_ptr<testing::FakeFlowResumer> resumer;
   std::shared_ptr<FlowResumer> flow;  // in place of `resumer`, when there is one
   std::shared_ptr<KillSwitch> kill_switch;
+  std::shared_ptr<LogSink> log;
 };
 
 // One controller. Several may share the world.
@@ -166,6 +167,7 @@ class Controller {
     parts.executor = std::move(executor);
     parts.clock = &world.clock;
     parts.kill_switch = world.kill_switch;
+    parts.log = world.log;
     for (const char* name : {"ast-1", "ast-2", "ast-3"}) detector->AddInstance({name, "life-1"});
     engine = std::make_unique<internal::Engine>(std::move(options), std::move(parts), false);
     engine->AddListener(heard);

@@ -140,5 +140,73 @@ TEST(Healer, TakesNotOverFromItselfWhenItsLeasesRanOutMeanwhile) {
     EXPECT_EQ(world.servers->Invites(absl::StrFormat("call-%d", i)), 1) << i;
 }
 
+// Claims in small portions; one of them fails, and what was claimed before goes on.
+class CountsReads final : public testing::ForwardingSessionStore {
+ public:
+  using ForwardingSessionStore::ForwardingSessionStore;
+
+  absl::StatusOr<std::vector<absl::StatusOr<Lease>>> Claim(const CallContext& ctx,
+                                                           const ClaimParams& params) override {
+    claimed.push_back(params.sessions.size());
+    if (claimed.size() == fails_at) return absl::DeadlineExceededError("slow");
+    return ForwardingSessionStore::Claim(ctx, params);
+  }
+  absl::StatusOr<std::vector<JournalEntry>> Journal(const CallContext& ctx,
+                                                    const std::string& session_id) override {
+    ++journals;
+    return ForwardingSessionStore::Journal(ctx, session_id);
+  }
+
+  std::size_t fails_at = 0;
+  std::vector<std::size_t> claimed;
+  int journals = 0;
+};
+
+TEST(Healer, TakesOverManySessionsInPagesAndDoesNotWaitForTheLast) {
+  World world;
+  constexpr int kCalls = 600;
+  for (int i = 0; i < kCalls; ++i) world.AddCall(i);
+  SessionStore::ClaimParams claim;
+  claim.owner = "controller-dead";
+  claim.lease = milliseconds(1);
+  for (const Session& session : world.Stored()) claim.sessions.push_back(session.key());
+  ASSERT_TRUE(world.store->Claim({}, claim).ok());
+  world.clock.Advance(milliseconds(10));
+  const auto store = std::make_shared<CountsReads>(world.store);
+  store->fails_at = 2;
+  world.store = store;
+  for (const char* name : {"ast-2", "ast-3"}) world.servers->SetReachable(name, false);
+  Controller controller(world);
+  world.servers->Kill("ast-1");
+  controller.Start();
+  EXPECT_THAT(store->claimed, ::testing::ElementsAre(256, 256));
+  EXPECT_EQ(controller.engine->status().recoveries, 256u);
+  controller.RunFor(milliseconds(1'100));
+  EXPECT_THAT(store->claimed, ::testing::ElementsAre(256, 256, 256, 600 - 2 * 256));
+  EXPECT_EQ(controller.engine->status().recoveries, 600u);
+}
+
+// Only one of a crash is asked when it was: what a take-over reads does not grow with its calls.
+TEST(Healer, ReadsOneJournalOfACrashThatItTakesOver) {
+  World world;
+  const auto store = std::make_shared<CountsReads>(world.store);
+  world.store = store;
+  for (int i = 0; i < 40; ++i) world.AddCall(i);
+  for (const char* name : {"ast-2", "ast-3"}) world.servers->SetReachable(name, false);
+  auto first = std::make_unique<Controller>(world);
+  first->Start();
+  first->Kill("ast-1");
+  first->RunFor(milliseconds(100));
+  ASSERT_EQ(first->engine->status().recoveries, 40u);
+  first->engine->Stop();
+  world.clock.Advance(milliseconds(10));
+  world.capture->SetError(absl::UnavailableError("not asked here"));
+  store->journals = 0;
+  Controller second(world, Controller::Options(), "controller-b");
+  second.Start();
+  EXPECT_EQ(second.engine->status().recoveries, 40u);
+  EXPECT_EQ(store->journals, 1);
+}
+
 }  // namespace
 }  // namespace sipheal
