@@ -2,8 +2,9 @@
 // A KillSwitch is the one act that stops every controller that shares it from sending another
 // re-INVITE or BYE, also in recoveries that are under way. sipheal ships one in a file (this
 // header) and one in PostgreSQL (adapters/postgres.h); a host may bring its own. The Healer asks
-// right before each send. While it is thrown, crashes are still noted and sessions claimed and
-// rebuilt; their deadlines go on.
+// right before it hands a send to the driver; what the driver had by then may still leave, for up
+// to HealerOptions::plugin_timeout (a media server that is slow to take the request). While it is
+// thrown, crashes are still noted and sessions claimed and rebuilt; their deadlines go on.
 #pragma once
 
 #include <memory>
@@ -35,7 +36,7 @@ class SIPHEAL_EXPORT KillSwitch {
 };
 
 // Thrown while there is a file of this name; its first line is the reason. Whatever makes the file
-// (touch, a monitoring agent) throws the switch; what is sent 1 ms later sees it.
+// (touch, a monitoring agent) throws the switch; what is handed to the driver 1 ms later sees it.
 SIPHEAL_EXPORT std::shared_ptr<KillSwitch> MakeFileKillSwitch(std::string path);
 
 }  // namespace sipheal::inline v0_1

@@ -69,10 +69,11 @@ struct PostgresOptions {
 SIPHEAL_EXPORT absl::StatusOr<std::shared_ptr<SessionStore>> MakePostgresSessionStore(
     PostgresOptions options);
 
-// A KillSwitch in the schema of the store, for all controllers that use it. What is sent later than
-// 50 ms after Throw returned is stopped. It is one row: UPDATE sipheal.kill_switch SET thrown =
-// true, reason = 'why' throws it as well. `who` is noted with it; of `options` are used dsn,
-// schema, make_schema, connect_timeout and clock. Connects with its first use.
+// A KillSwitch in the schema of the store, for all controllers that use it. What would be handed to
+// the driver later than 50 ms after Throw returned is stopped; what the driver has by then may
+// still leave (kill_switch.h). It is one row: UPDATE sipheal.kill_switch SET thrown = true, reason
+// = 'why' throws it as well. `who` is noted with it; of `options` are used dsn, schema,
+// make_schema, connect_timeout and clock. Connects with its first use.
 SIPHEAL_EXPORT absl::StatusOr<std::shared_ptr<KillSwitch>> MakePostgresKillSwitch(
     PostgresOptions options, std::string who);
 
