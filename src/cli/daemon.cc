@@ -268,7 +268,12 @@ class RealDaemon final : public Daemon {
           "there is no kill switch: set recovery.kill_switch to the path of a file, or use "
           "store.postgres");
     }
-    const bool on = request.value("on", false);
+    // To leave it out must not clear the switch.
+    if (!request.contains("on") || !request["on"].is_boolean()) {
+      return absl::InvalidArgumentError(
+          "kill_switch needs 'on': true throws the switch, false clears it");
+    }
+    const bool on = request["on"].get<bool>();
     const std::string reason = NeededText(request, "reason");
     const CallContext ctx = CallContext::WithTimeout(kStoreTimeout);
     ABSL_RETURN_IF_ERROR(on ? parts_.kill_switch->Throw(ctx, reason.empty() ? "by hand" : reason)

@@ -296,6 +296,11 @@ TEST_F(DaemonTest, ThrowsAndClearsTheKillSwitch) {
   EXPECT_EQ(kill_switch_->Check({}).message(), "by hand");
   EXPECT_TRUE(Ask({{"command", "kill_switch"}, {"on", true}, {"reason", "wrong numbers"}}).ok());
   EXPECT_EQ(kill_switch_->Check({}).message(), "wrong numbers");
+  // Whoever does not say what to do with it does not clear it.
+  EXPECT_EQ(Ask({{"command", "kill_switch"}}).status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(Ask({{"command", "kill_switch"}, {"on", "off"}}).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(kill_switch_->Check({}).message(), "wrong numbers");
   EXPECT_EQ((*Ask({{"command", "kill_switch"}, {"on", false}}))["thrown"], false);
   EXPECT_TRUE(kill_switch_->Check({}).ok());
 }
