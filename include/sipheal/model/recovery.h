@@ -76,8 +76,8 @@ struct JournalEntry {
   std::string reason;        // why this step, in a few words: a verdict token, a SIP status, ...
   std::optional<Outcome> outcome;  // with kFinished
   WallTime at{};
-  // With kPlaced and kFinished: what was taken from the server that had the call before, if that
-  // may be alive.
+  // With any stage, mostly kPlaced and kFinished: what was taken from the server that had the call
+  // before, if that may be alive.
   std::optional<TakenChannel> taken;
 
   friend bool operator==(const JournalEntry&, const JournalEntry&) = default;
