@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/grpc_front.h"
 
+#include <algorithm>
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_format.h"
@@ -16,6 +18,8 @@ namespace sipheal::inline v0_1::cli {
 
 #if SIPHEAL_CLI_HAS_GRPC
 namespace {
+
+constexpr std::chrono::seconds kReportSilence{3};
 
 absl::Status At(const LoadedConfig& loaded, const std::string& path, const absl::Status& status) {
   return absl::Status(status.code(),
@@ -44,7 +48,9 @@ class RealGrpcFront final : public GrpcFront {
       for (const InstanceConfig& instance : config.instances) {
         options.instances.push_back(instance.name);
       }
-      options.silence = config.detector.silence;
+      // Agents speak about once a second: see crash_detector.proto.
+      options.silence =
+          std::max<std::chrono::milliseconds>(config.detector.silence, kReportSilence);
       options.log = std::move(log);
       auto made = MakeGrpcCrashDetector(std::move(options));
       if (!made.ok()) return At(loaded_, "grpc.crash_reports", made.status());

@@ -2,7 +2,9 @@
 // The crash detector that knows what it is told: a LifeBook, and the thread that tells its
 // listener.
 #include <condition_variable>
+#include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 #include <utility>
@@ -41,32 +43,61 @@ struct Shared {
   LifeBook book;                                          // mutex
   std::set<std::string> touched;                          // mutex; to be looked at
   std::set<std::pair<MonotonicTime, std::string>> later;  // mutex; to be looked at then
+  std::map<std::string, MonotonicTime> when;              // mutex; `later` by name
   std::shared_ptr<CrashListener> listener;                // mutex; null: stopped
   std::uint64_t run = 0;                                  // mutex; rises with Start and Stop
+  std::thread::id teller;                                 // mutex; who is in the listener
 };
+
+void LookLater(Shared& shared, const std::string& name, std::optional<MonotonicTime> when) {
+  if (const auto known = shared.when.find(name); known != shared.when.end()) {
+    shared.later.erase({known->second, name});
+    shared.when.erase(known);
+  }
+  if (!when) return;
+  shared.later.emplace(*when, name);
+  shared.when.emplace(name, *when);
+}
 
 // Until something is to be looked at. False when this run is over.
 bool AwaitWork(Shared& shared, std::unique_lock<std::mutex>& lock, std::uint64_t run) {
   while (shared.run == run) {
     const MonotonicTime now = shared.clock.Monotonic();
     while (!shared.later.empty() && shared.later.begin()->first <= now) {
-      shared.touched.insert(shared.later.begin()->second);
-      shared.later.erase(shared.later.begin());
+      const std::string name = shared.later.begin()->second;
+      shared.touched.insert(name);
+      LookLater(shared, name, std::nullopt);
     }
     if (!shared.touched.empty()) return true;
-    if (shared.later.empty()) {
-      shared.changed.wait(lock);
-      continue;
-    }
+    // Also when nothing is due: what comes after a stop of the process must find it forgiven.
     const auto before = std::chrono::steady_clock::now();
     shared.changed.wait_for(lock, kTick);
     const auto lost = std::chrono::steady_clock::now() - before - kTick;
     if (lost > kLate) {
-      shared.book.Forgive(lost);
+      shared.book.Forgive(lost, shared.clock.Monotonic());
+      shared.when.clear();
       for (const auto& [when, name] : std::exchange(shared.later, {})) shared.touched.insert(name);
     }
   }
   return false;
+}
+
+// Calls the listener without the lock, unless this run is over.
+template <typename Call>
+void CallListener(Shared& shared, std::unique_lock<std::mutex>& lock, std::uint64_t run,
+                  Call call) {
+  // The call that a run before was stopped in.
+  shared.changed.wait(lock,
+                      [&] { return shared.teller == std::thread::id() || shared.run != run; });
+  if (shared.run != run) return;
+  std::shared_ptr<CrashListener> listener = shared.listener;
+  shared.teller = std::this_thread::get_id();
+  lock.unlock();
+  call(*listener);
+  listener.reset();
+  lock.lock();
+  shared.teller = std::thread::id();
+  shared.changed.notify_all();
 }
 
 void Tell(const std::shared_ptr<Shared>& shared, std::uint64_t run) {
@@ -75,18 +106,20 @@ void Tell(const std::shared_ptr<Shared>& shared, std::uint64_t run) {
     const std::string name = *shared->touched.begin();
     shared->touched.erase(shared->touched.begin());
     const LifeBook::News news = shared->book.Look(name, shared->Now());
-    if (news.look_again) shared->later.emplace(*news.look_again, name);
-    const std::shared_ptr<CrashListener> listener = shared->listener;
-    lock.unlock();
+    LookLater(*shared, name, news.look_again);
     for (const std::string& sentence : news.contradictions) {
-      if (shared->log != nullptr) {
-        shared->log->Write(
-            {LogLevel::kWarning, "reports_contradict", sentence, {{"instance", name}}});
-      }
+      if (shared->log == nullptr) break;
+      lock.unlock();
+      shared->log->Write(
+          {LogLevel::kWarning, "reports_contradict", sentence, {{"instance", name}}});
+      lock.lock();
     }
-    for (const CrashEvent& crash : news.crashes) listener->OnCrash(crash);
-    for (const ReturnEvent& event : news.returns) listener->OnReturned(event);
-    lock.lock();
+    for (const CrashEvent& crash : news.crashes) {
+      CallListener(*shared, lock, run, [&](CrashListener& told) { told.OnCrash(crash); });
+    }
+    for (const ReturnEvent& event : news.returns) {
+      CallListener(*shared, lock, run, [&](CrashListener& told) { told.OnReturned(event); });
+    }
   }
 }
 
@@ -97,7 +130,6 @@ class ToldCrashDetector final : public GrpcCrashDetector {
   ~ToldCrashDetector() override { Stop(); }
 
   absl::Status Start(std::shared_ptr<CrashListener> listener) override {
-    const std::lock_guard starting(start_mutex_);
     const std::lock_guard lock(shared_->mutex);
     if (shared_->listener != nullptr) {
       return absl::FailedPreconditionError("the crash detector is started already: stop it first");
@@ -110,21 +142,28 @@ class ToldCrashDetector final : public GrpcCrashDetector {
     return absl::OkStatus();
   }
 
+  // Waits for the thread, and also where another one ends it, without the lock: the listener may
+  // stop it, too.
   void Stop() override {
-    const std::lock_guard starting(start_mutex_);
     std::shared_ptr<CrashListener> listener;  // may end here, without the lock
+    std::thread ended;
     {
-      const std::lock_guard lock(shared_->mutex);
-      if (shared_->listener == nullptr) return;
-      listener = std::move(shared_->listener);
-      shared_->listener = nullptr;
-      ++shared_->run;
-      shared_->changed.notify_all();
+      std::unique_lock lock(shared_->mutex);
+      if (shared_->listener != nullptr) {
+        listener = std::exchange(shared_->listener, nullptr);
+        ended = std::move(thread_);
+        ++shared_->run;
+        shared_->changed.notify_all();
+      }
+      const auto me = std::this_thread::get_id();
+      shared_->changed.wait(
+          lock, [&] { return shared_->teller == std::thread::id() || shared_->teller == me; });
     }
-    if (thread_.get_id() == std::this_thread::get_id()) {
-      thread_.detach();
+    if (!ended.joinable()) return;
+    if (ended.get_id() == std::this_thread::get_id()) {
+      ended.detach();
     } else {
-      thread_.join();
+      ended.join();
     }
   }
 
@@ -158,8 +197,7 @@ class ToldCrashDetector final : public GrpcCrashDetector {
   }
 
   const std::shared_ptr<Shared> shared_;
-  std::mutex start_mutex_;
-  std::thread thread_;  // start_mutex_
+  std::thread thread_;  // shared_->mutex
 };
 
 }  // namespace

@@ -19,6 +19,8 @@ constexpr milliseconds kLongestPromise{3'600'000};
 constexpr std::size_t kMostEvidence = 16;
 constexpr std::size_t kLongestEvidence = 500;
 constexpr std::size_t kLongestLife = 256;
+// What was seen longer ago than this is that old.
+constexpr std::chrono::hours kOldest{24};
 
 bool IsName(const std::string& text) { return !text.empty() && text.size() <= 64; }
 
@@ -95,18 +97,43 @@ absl::Status LifeBook::MakeRoom(Instance& instance, const std::string& life) {
   return absl::OkStatus();
 }
 
-void LifeBook::HearAlive(Life& life, const LifeReport& report, WallTime observed,
-                         const Moment& now) {
-  if (observed < life.alive_observed) return;
+bool LifeBook::Later(const Sign& a, const Sign& b) {
+  if (a.reporter == b.reporter && a.said && b.said) return *a.said > *b.said;
+  return a.at > b.at;
+}
+
+LifeBook::Sign LifeBook::SignOf(const LifeReport& report, const Moment& now) {
+  const WallTime observed =
+      std::clamp(report.observed_at.value_or(now.wall), now.wall - kOldest, now.wall);
+  return {report.reporter, now.monotonic - (now.wall - observed), report.observed_at};
+}
+
+bool LifeBook::Life::AliveAfter(const Sign& sign) const {
+  if (forgotten_at > sign.at) return true;
+  return std::any_of(voices.begin(), voices.end(),
+                     [&](const auto& voice) { return Later(voice.second.alive, sign); });
+}
+
+void LifeBook::HearAlive(Life& life, const LifeReport& report, const Moment& now) {
   // Those who have been silent longest make room.
   if (life.voices.size() >= kMostReporters && !life.voices.contains(report.reporter)) {
-    life.voices.erase(std::min_element(
+    const auto oldest = std::min_element(
         life.voices.begin(), life.voices.end(),
-        [](const auto& a, const auto& b) { return a.second.heard < b.second.heard; }));
+        [](const auto& a, const auto& b) { return a.second.heard < b.second.heard; });
+    life.forgotten_at = std::max(life.forgotten_at, oldest->second.alive.at);
+    life.voices.erase(oldest);
   }
-  life.alive_observed = observed;
-  life.heard = now.monotonic;
-  Voice& voice = life.voices[report.reporter];
+  const Sign sign = SignOf(report, now);
+  const auto [found, fresh] = life.voices.try_emplace(report.reporter);
+  Voice& voice = found->second;
+  const std::optional<WallTime> before = std::exchange(voice.alive.said, sign.said);
+  // Older than what this reporter said last: it was long on its way. Where its clock was set back,
+  // this is so once.
+  if (!fresh && before && sign.said && *sign.said < *before) return;
+  const bool by_its_own_clock = before && sign.said && *sign.said > *before;
+  if (fresh ? sign.at > life.alive_at : by_its_own_clock || sign.at > voice.alive.at) ++life.signs;
+  voice.alive = {sign.reporter, fresh ? sign.at : std::max(voice.alive.at, sign.at), sign.said};
+  life.alive_at = std::max(life.alive_at, sign.at);
   voice.heard = now.monotonic;
   voice.promised_until.reset();
   if (report.valid_for > milliseconds(0)) voice.promised_until = now.monotonic + report.valid_for;
@@ -117,17 +144,16 @@ absl::Status LifeBook::Report(const LifeReport& report, const Moment& now) {
   const auto found = instances_.find(report.incarnation.instance);
   if (found == instances_.end()) return Unknown(report.incarnation.instance);
   Instance& instance = found->second;
-  const WallTime observed = std::min(report.observed_at.value_or(now.wall), now.wall);
   if (report.state == LifeState::kAlive) {
     ABSL_RETURN_IF_ERROR(MakeRoom(instance, report.incarnation.life));
-    HearAlive(instance.lives[report.incarnation.life], report, observed, now);
+    HearAlive(instance.lives[report.incarnation.life], report, now);
     return absl::OkStatus();
   }
   Death death;
   death.state = report.state;
-  death.observed = observed;
+  death.sign = SignOf(report, now);
+  const WallTime observed = std::min(report.observed_at.value_or(now.wall), now.wall);
   death.last_alive = std::min(report.last_alive.value_or(observed), observed);
-  death.reporter = report.reporter;
   for (const std::string& sentence : report.evidence) {
     if (death.evidence.size() == kMostEvidence) break;
     death.evidence.push_back(OneLine(sentence, kLongestEvidence));
@@ -140,7 +166,7 @@ absl::Status LifeBook::Report(const LifeReport& report, const Moment& now) {
   // "Silent" said after "gone" takes nothing back.
   const bool weaker =
       *place && (*place)->state != LifeState::kSilent && death.state == LifeState::kSilent;
-  if (!*place || (death.observed >= (*place)->observed && !weaker)) *place = std::move(death);
+  if (!*place || (!Later((*place)->sign, death.sign) && !weaker)) *place = std::move(death);
   return absl::OkStatus();
 }
 
@@ -150,7 +176,7 @@ absl::Status LifeBook::Expect(const Incarnation& incarnation, const Moment& now)
   ABSL_RETURN_IF_ERROR(MakeRoom(found->second, incarnation.life));
   // Without a sign of its own it counts as seen now: what is said from now on decides.
   Life& life = found->second.lives[incarnation.life];
-  if (life.expected_at == WallTime::min()) life.expected_at = now.wall;
+  if (life.expected_at == MonotonicTime::min()) life.expected_at = now.monotonic;
   return absl::OkStatus();
 }
 
@@ -167,43 +193,47 @@ std::optional<CrashEvent> LifeBook::CrashOf(const Instance& instance, const Inca
   crash.incarnation = who;
   crash.detected_at = now.wall;
   crash.detector = "grpc";
+  const auto wall = [&](MonotonicTime at) {
+    return now.wall - std::chrono::duration_cast<std::chrono::microseconds>(now.monotonic - at);
+  };
   const auto told_by = [&](const Death& death) {
     crash.last_alive = death.last_alive;
     for (const std::string& sentence : death.evidence) {
-      crash.evidence.push_back(absl::StrFormat("%s: %s", OneLine(death.reporter, 64), sentence));
+      crash.evidence.push_back(
+          absl::StrFormat("%s: %s", OneLine(death.sign.reporter, 64), sentence));
     }
     if (crash.evidence.empty()) {
-      crash.evidence.push_back(absl::StrFormat("%s said so", OneLine(death.reporter, 64)));
+      crash.evidence.push_back(absl::StrFormat("%s said so", OneLine(death.sign.reporter, 64)));
     }
   };
   // Gone, or declared dead: and not seen alive later.
-  if (life.death && life.death->state != LifeState::kSilent &&
-      life.death->observed >= life.alive_observed) {
+  if (life.death && life.death->state != LifeState::kSilent && !life.AliveAfter(life.death->sign)) {
     crash.kind =
         life.death->state == LifeState::kGone ? CrashKind::kProcessGone : CrashKind::kReported;
     told_by(*life.death);
     return crash;
   }
-  if (instance.empty && instance.empty->observed >= life.seen()) {
+  if (instance.empty && instance.empty->sign.at >= life.expected_at &&
+      !life.AliveAfter(instance.empty->sign)) {
     crash.kind = CrashKind::kProcessGone;
     told_by(*instance.empty);
-    if (life.alive_observed != WallTime::min()) {
-      crash.last_alive = std::min(crash.last_alive, life.alive_observed);
+    if (life.alive_at != MonotonicTime::min()) {
+      crash.last_alive = std::min(crash.last_alive, wall(life.alive_at));
     }
     return crash;
   }
 
-  // What follows only when nobody heard it for a while.
-  const auto silent_until = [&](const std::string& but) {
+  // What follows only when nobody heard it for a while, and no promise stands.
+  const auto silent = [&](const std::string& but, const Life* newer) {
     std::optional<MonotonicTime> until;
     for (const auto& [reporter, voice] : life.voices) {
       if (reporter == but) continue;
-      if (!until || voice.heard + silence_ > *until) until = voice.heard + silence_;
+      MonotonicTime stands = voice.heard + silence_;
+      // Who hears the next life has taken back what it promised for this one.
+      const bool took_back = newer != nullptr && newer->voices.contains(reporter);
+      if (voice.promised_until && !took_back) stands = std::max(stands, *voice.promised_until);
+      if (!until || stands > *until) until = stands;
     }
-    return until;
-  };
-  const auto silent = [&](const std::string& but) {
-    const std::optional<MonotonicTime> until = silent_until(but);
     if (!until || *until <= now.monotonic) return true;
     LookAgain(news.look_again, *until);
     return false;
@@ -212,38 +242,32 @@ std::optional<CrashEvent> LifeBook::CrashOf(const Instance& instance, const Inca
   const Life* newer = nullptr;
   std::string newer_id;
   for (const auto& [id, other] : instance.lives) {
-    if (id == who.life || other.alive_observed == WallTime::min()) continue;
-    if (other.alive_observed > life.seen() &&
-        (newer == nullptr || other.alive_observed > newer->alive_observed)) {
+    if (id == who.life || other.alive_at == MonotonicTime::min()) continue;
+    if (other.alive_at > life.seen() && (newer == nullptr || other.alive_at > newer->alive_at)) {
       newer = &other;
       newer_id = id;
     }
   }
-  if (newer != nullptr && silent("")) {
+  if (newer != nullptr && silent("", newer)) {
     crash.kind = CrashKind::kRestarted;
     crash.last_alive =
-        life.alive_observed != WallTime::min() ? life.alive_observed : newer->alive_observed;
+        wall(life.alive_at != MonotonicTime::min() ? life.alive_at : newer->alive_at);
     crash.evidence.push_back(
         absl::StrFormat("another life of it is seen alive: %s", OneLine(newer_id, 64)));
     return crash;
   }
-  if (life.death && life.death->state == LifeState::kSilent &&
-      life.death->observed >= life.alive_observed && silent(life.death->reporter)) {
+  if (life.death && life.death->state == LifeState::kSilent && !life.AliveAfter(life.death->sign) &&
+      silent(life.death->sign.reporter, nullptr)) {
     crash.kind = CrashKind::kSilent;
     told_by(*life.death);
     return crash;
   }
-  std::optional<MonotonicTime> promised;
-  for (const auto& [reporter, voice] : life.voices) {
-    if (voice.promised_until && (!promised || *voice.promised_until > *promised)) {
-      promised = voice.promised_until;
-    }
-  }
-  if (promised && *promised > now.monotonic) {
-    LookAgain(news.look_again, *promised);
-  } else if (promised && silent("")) {
+  const bool promised = std::any_of(life.voices.begin(), life.voices.end(), [](const auto& voice) {
+    return voice.second.promised_until.has_value();
+  });
+  if (promised && silent("", nullptr)) {
     crash.kind = CrashKind::kSilent;
-    crash.last_alive = life.alive_observed;
+    crash.last_alive = wall(life.alive_at);
     crash.evidence.push_back("every promise of a sign of life ran out");
     return crash;
   }
@@ -257,8 +281,7 @@ LifeBook::News LifeBook::Look(const std::string& name, const Moment& now) {
   Instance& instance = found->second;
   for (auto& [id, life] : instance.lives) {
     const Incarnation who{name, id};
-    if (life.told) {
-      if (!life.AliveSinceTold()) continue;
+    if (life.told && life.AliveSinceTold()) {
       if (*life.told == CrashKind::kSilent) {
         life.told.reset();
         life.death.reset();
@@ -270,6 +293,7 @@ LifeBook::News LifeBook::Look(const std::string& name, const Moment& now) {
       }
       continue;
     }
+    if (life.told && *life.told != CrashKind::kSilent) continue;
     if (now.wall < instance.planned_until) {
       // No further than an hour: the wall clock may be set meanwhile.
       const auto left = std::min<std::chrono::microseconds>(instance.planned_until - now.wall,
@@ -278,22 +302,20 @@ LifeBook::News LifeBook::Look(const std::string& name, const Moment& now) {
       continue;
     }
     std::optional<CrashEvent> crash = CrashOf(instance, who, life, now, news);
-    if (!crash) continue;
+    if (!crash || life.told == crash->kind) continue;
     life.told = crash->kind;
-    life.told_seen = life.alive_observed;
-    if (life.death) life.told_seen = std::max(life.told_seen, life.death->observed);
+    life.told_signs = life.signs;
     life.contradicted = false;
     news.crashes.push_back(*std::move(crash));
   }
   return news;
 }
 
-void LifeBook::Forgive(MonotonicTime::duration lost) {
+void LifeBook::Forgive(MonotonicTime::duration lost, MonotonicTime now) {
   for (auto& [name, instance] : instances_) {
     for (auto& [id, life] : instance.lives) {
-      if (life.heard) *life.heard += lost;
       for (auto& [reporter, voice] : life.voices) {
-        voice.heard += lost;
+        voice.heard = std::min(voice.heard + lost, now);
         if (voice.promised_until) *voice.promised_until += lost;
       }
     }

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <optional>
 #include <string>
@@ -47,38 +48,48 @@ class LifeBook {
     // A reporter contradicts what was told already: for the log.
     std::vector<std::string> contradictions;
   };
-  // What is to be told of an instance now; it counts as told.
+  // What is to be told of an instance now; it counts as told. What was told as silent is told once
+  // more when it is known to have ended.
   News Look(const std::string& name, const Moment& now);
   std::vector<std::string> Names() const;
 
-  // The process did not run for this long: nobody could be heard meanwhile.
-  void Forgive(MonotonicTime::duration lost);
+  // The process did not run for this long, until now: nobody could be heard meanwhile.
+  void Forgive(MonotonicTime::duration lost, MonotonicTime now);
 
  private:
+  // Something that was seen, and by whom. The wall clock may be set at any time, here and there, so
+  // it is kept as a point in monotonic time; what one reporter saw is ordered by its own clock.
+  struct Sign {
+    std::string reporter;
+    MonotonicTime at = MonotonicTime::min();
+    std::optional<WallTime> said;  // what the reporter gave as the time
+  };
   struct Voice {
-    MonotonicTime heard{};
+    MonotonicTime heard{};  // here; how old what it said was does not matter
     std::optional<MonotonicTime> promised_until;
+    Sign alive;
   };
   struct Death {
     LifeState state = LifeState::kGone;
-    WallTime observed{};
+    Sign sign;
     WallTime last_alive{};
-    std::string reporter;
     std::vector<std::string> evidence;
   };
   struct Life {
-    WallTime alive_observed = WallTime::min();  // newest; min: never
-    WallTime expected_at = WallTime::min();
-    std::optional<MonotonicTime> heard;
+    MonotonicTime alive_at = MonotonicTime::min();  // newest; min: never
+    MonotonicTime expected_at = MonotonicTime::min();
     std::map<std::string, Voice> voices;
+    MonotonicTime forgotten_at = MonotonicTime::min();  // newest of voices that made room
+    std::uint64_t signs = 0;                            // rises with each new sign of life
     std::optional<Death> death;
     std::optional<CrashKind> told;
-    WallTime told_seen{};  // the newest sign of life or death that was known then
+    std::uint64_t told_signs = 0;  // `signs` then
     bool contradicted = false;
 
-    WallTime seen() const { return std::max(alive_observed, expected_at); }
+    MonotonicTime seen() const { return std::max(alive_at, expected_at); }
+    bool AliveAfter(const Sign& sign) const;
     bool AliveSinceTold() const {
-      return alive_observed > told_seen && (!death || alive_observed > death->observed);
+      return signs > told_signs && (!death || AliveAfter(death->sign));
     }
   };
   struct Instance {
@@ -87,8 +98,10 @@ class LifeBook {
     WallTime planned_until = WallTime::min();
   };
 
+  static bool Later(const Sign& a, const Sign& b);
+  static Sign SignOf(const LifeReport& report, const Moment& now);
   absl::Status MakeRoom(Instance& instance, const std::string& life);
-  void HearAlive(Life& life, const LifeReport& report, WallTime observed, const Moment& now);
+  static void HearAlive(Life& life, const LifeReport& report, const Moment& now);
   std::optional<CrashEvent> CrashOf(const Instance& instance, const Incarnation& who,
                                     const Life& life, const Moment& now, News& news) const;
 

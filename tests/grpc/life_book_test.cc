@@ -182,10 +182,113 @@ TEST_F(LifeBookTest, TimeInWhichTheProcessDidNotRunIsNoSilence) {
   report.valid_for = seconds(2);
   Say(report);
   Pass(seconds(60));
-  book_.Forgive(seconds(60));
+  book_.Forgive(seconds(60), now_.monotonic);
   EXPECT_EQ(Look(), "");
   Pass(seconds(2));
   EXPECT_EQ(Look(), "1 silent;");
+}
+
+TEST_F(LifeBookTest, ASetWallClockSilencesNobodyAndHidesNoEnd) {
+  for (const seconds step : {seconds(-3'600), seconds(3'600), seconds(-3'600)}) {
+    for (const bool says_when : {false, true}) {
+      const std::string life = std::to_string(step.count()) + (says_when ? "w" : "");
+      const auto say = [&](LifeState state, seconds its_clock) {
+        LifeReport report = Of("x", life, state);
+        if (state == LifeState::kAlive) report.valid_for = seconds(2);
+        if (says_when) report.observed_at = now_.wall + its_clock;
+        Say(report);
+      };
+      say(LifeState::kAlive, seconds(0));
+      now_.wall += step;  // here, and not where the reporter is
+      for (int i = 0; i < 20; ++i) {
+        Pass(milliseconds(500));
+        say(LifeState::kAlive, -step);
+        EXPECT_EQ(Look(), "") << life;
+      }
+      Pass(milliseconds(500));
+      say(LifeState::kGone, -step);
+      EXPECT_EQ(Look(), life + " process_gone;");
+    }
+    ASSERT_TRUE(book_.Remove("a").ok());
+    ASSERT_TRUE(book_.Add("a").ok());
+  }
+}
+
+TEST_F(LifeBookTest, AReporterWhoseClockWasSetBackIsHeard) {
+  LifeReport report = Of("x", "1", LifeState::kAlive);
+  report.valid_for = seconds(2);
+  for (int i = 0; i < 20; ++i) {
+    report.observed_at = now_.wall - (i < 10 ? seconds(0) : seconds(3'600));
+    Say(report);
+    EXPECT_EQ(Look(), "");
+    Pass(milliseconds(700));
+  }
+  report.state = LifeState::kGone;
+  report.observed_at = now_.wall - seconds(3'600);
+  Say(report);
+  EXPECT_EQ(Look(), "1 process_gone;");
+}
+
+TEST_F(LifeBookTest, AReporterWhoseClockIsBehindIsHeard) {
+  Say("x", "1", LifeState::kAlive);
+  LifeReport behind = Of("y", "1", LifeState::kAlive);
+  for (int i = 0; i < 10; ++i) {
+    Pass(milliseconds(500));
+    behind.observed_at = now_.wall - seconds(30);
+    Say(behind);
+    Say("x", "1", LifeState::kSilent);
+    EXPECT_EQ(Look(), "");
+  }
+  Pass(kSilence);
+  EXPECT_EQ(Look(), "1 silent;");
+}
+
+TEST_F(LifeBookTest, AReportThatWasLongOnItsWayIsNoSignOfLifeNow) {
+  LifeReport late = Of("x", "1", LifeState::kAlive);
+  late.valid_for = seconds(2);
+  late.observed_at = now_.wall;
+  LifeReport next = late;
+  next.observed_at = now_.wall + milliseconds(500);
+  Pass(milliseconds(500));
+  Say(next);
+  Pass(milliseconds(1'900));
+  Say(late);
+  Pass(milliseconds(100));
+  EXPECT_EQ(Look(), "1 silent;");
+}
+
+TEST_F(LifeBookTest, SilenceThatOneReporterSeesCountsNotWhileAnotherPromisesItsNextSign) {
+  LifeReport report = Of("x", "1", LifeState::kAlive);
+  report.valid_for = seconds(10);
+  Say(report);
+  Pass(seconds(5));
+  Say("y", "1", LifeState::kSilent);
+  EXPECT_EQ(Look(), "");
+  EXPECT_EQ(news_.look_again, now_.monotonic + seconds(5));
+  Say("y", "2", LifeState::kAlive);
+  EXPECT_EQ(Look(), "") << "nor does another life that only this one sees";
+  Pass(seconds(5));
+  EXPECT_EQ(Look(), "1 restarted;");
+}
+
+TEST_F(LifeBookTest, AReporterThatSeesTheNextLifePromisesNothingForTheOneBefore) {
+  LifeReport report = Of("x", "1", LifeState::kAlive);
+  report.valid_for = seconds(3'600);
+  Say(report);
+  Pass(kSilence);
+  report.incarnation.life = "2";
+  Say(report);
+  EXPECT_EQ(Look(), "1 restarted;");
+}
+
+TEST_F(LifeBookTest, WhatWasSilentAndHasEndedIsToldOnceMore) {
+  Say("x", "1", LifeState::kSilent);
+  EXPECT_EQ(Look(), "1 silent;");
+  Pass(milliseconds(10));
+  Say("operator", "1", LifeState::kDeclaredDead);
+  EXPECT_EQ(Look(), "1 reported;");
+  Say("x", "1", LifeState::kGone);
+  EXPECT_EQ(Look(), "");
 }
 
 TEST_F(LifeBookTest, APlannedStopIsNoCrashUntilItsTimeIsOver) {

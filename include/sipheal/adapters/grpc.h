@@ -109,9 +109,11 @@ struct LifeReport {
   std::string reporter;     // 1 to 64 characters
   Incarnation incarnation;  // `life` may be empty with kGone: none lives now
   LifeState state = LifeState::kAlive;
-  std::optional<WallTime> observed_at;  // now, when empty; what is in the future counts as now
-  std::optional<WallTime> last_alive;   // `observed_at`, when empty
-  std::vector<std::string> evidence;    // at most 16 of 500 bytes
+  // Now, when empty; what is in the future counts as now. One that is earlier than what this
+  // reporter said last is no sign of life.
+  std::optional<WallTime> observed_at;
+  std::optional<WallTime> last_alive;  // `observed_at`, when empty
+  std::vector<std::string> evidence;   // at most 16 of 500 bytes
   // With kAlive: silence for this long counts as death. 200 ms to 1 h; zero: never.
   std::chrono::milliseconds valid_for{0};
 };
@@ -122,7 +124,9 @@ struct LifeReport {
 //   - a reporter says that it is silent, and nobody else heard it for `silence`;
 //   - another life of its instance was seen alive later, and it was not heard for `silence`;
 //   - every promise (`valid_for`) made for it ran out, and nobody heard it for `silence`.
-// Time during which this process itself did not run does not count as silence.
+// Who promised a sign of life counts as hearing it until that time. What was told as silent is told
+// once more when it is known to have ended. Time during which this process itself did not run does
+// not count as silence, and setting a wall clock, here or there, makes none.
 class SIPHEAL_EXPORT GrpcCrashDetector : public CrashDetector {
  public:
   // NotFound when there is no such instance, InvalidArgument when the report is wrong. Thread-safe,
@@ -139,8 +143,9 @@ class SIPHEAL_EXPORT GrpcCrashDetector : public CrashDetector {
 struct GrpcCrashDetectorOptions {
   // The instances that may be reported on, by name. At most 10,000.
   std::vector<std::string> instances;
-  // See GrpcCrashDetector. 200 ms to 1 h.
-  std::chrono::milliseconds silence{900};
+  // See GrpcCrashDetector. At least three times as long as a reporter takes from one report to the
+  // next. 200 ms to 1 h.
+  std::chrono::milliseconds silence{3'000};
   std::shared_ptr<LogSink> log;  // none: silent. Contradictions are told here
   const Clock* clock = nullptr;  // none: the system's. Must outlive the detector
 
