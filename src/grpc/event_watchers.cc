@@ -27,6 +27,7 @@ class EventWatchers::Watcher final : public grpc::ServerWriteReactor<v1::WatchEv
   void Begin(const v1::WatchEventsRequest& request, const grpc::Status& refusal) {
     self_ = shared_from_this();
     const std::lock_guard lock(mutex_);
+    begun_ = true;
     if (!refusal.ok()) {
       FinishLocked(refusal);
       return;
@@ -91,7 +92,7 @@ class EventWatchers::Watcher final : public grpc::ServerWriteReactor<v1::WatchEv
   }
 
   void Continue() {
-    if (finished_ || sending_ != nullptr) return;
+    if (!begun_ || finished_ || sending_ != nullptr) return;
     EventRing& ring = watchers_.ring_;
     const EventRing::Next next = ring.After(place_, with_steps_);
     if (gap_due_ || next.dropped > std::max(place_, forgiven_)) {
@@ -113,6 +114,7 @@ class EventWatchers::Watcher final : public grpc::ServerWriteReactor<v1::WatchEv
   const bool with_steps_;
   std::shared_ptr<Watcher> self_;
   std::mutex mutex_;
+  bool begun_ = false;          // mutex_; until then nobody knows its place
   std::uint64_t place_ = 0;     // mutex_; the number of the last event that was handed out
   std::uint64_t forgiven_ = 0;  // mutex_; the watcher was told that those up to here are gone
   bool gap_due_ = false;        // mutex_

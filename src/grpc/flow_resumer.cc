@@ -170,6 +170,8 @@ class GrpcFlowResumer final : public FlowResumer {
       }
       ABSL_RETURN_IF_ERROR(AwaitConnection(ctx, patient_until));
       if (!Connected()) return status;
+      // The host may have had the first one before its connection went.
+      request.set_first(false);
     }
   }
 
