@@ -52,6 +52,7 @@ CrashRelay::~CrashRelay() {
 // ------------------------------------------------------------------------------
 
 absl::Status CrashRelay::Start(std::shared_ptr<CrashListener> listener) {
+  const MutexLock running(running_);
   {
     const MutexLock lock(mutex_);
     if (started_) {
@@ -72,6 +73,7 @@ absl::Status CrashRelay::Start(std::shared_ptr<CrashListener> listener) {
 }
 
 void CrashRelay::Stop() {
+  const MutexLock running(running_);
   {
     const MutexLock lock(mutex_);
     if (!started_) return;
@@ -90,6 +92,7 @@ absl::Status CrashRelay::Expect(const Incarnation& incarnation) {
   {
     const MutexLock lock(mutex_);
     expected_.insert(incarnation);
+    Known(incarnation.instance);
   }
   Wake();
   return absl::OkStatus();
@@ -115,6 +118,7 @@ void CrashRelay::HandleCrash(const CrashEvent& event) {
     Case& one = cases_[event.incarnation];
     one.own = event;
     one.to_publish = true;
+    Known(event.incarnation.instance);
     // What the others wrote before counts again.
     one.heed_after = 0;
     one.vouched_until = {};
@@ -131,8 +135,8 @@ void CrashRelay::HandleReturned(const ReturnEvent& event) {
     one.agreed = false;
     one.to_publish = true;
     one.returned = one.told;
-    for (const auto& [observer, sighting] : one.others) {
-      one.heed_after = std::max(one.heed_after, sighting.seq);
+    for (const auto& [observer, word] : one.others) {
+      one.heed_after = std::max(one.heed_after, word.sighting.seq);
     }
     // What another wrote of the same silence may not have been read yet.
     one.vouched_until = clock_.Monotonic() + options_.window;
@@ -167,7 +171,7 @@ bool CrashRelay::NextDue(std::optional<CrashEvent>* crash, std::optional<ReturnE
       *returned = ReturnEvent{incarnation, clock_.Now()};
       return true;
     }
-    if (one.told || one.foreign) continue;
+    if (one.told || (one.foreign && !one.own)) continue;
     const std::vector<Sighting> standing = Standing(incarnation, one);
     if (standing.empty()) continue;
     if (!IsReached(standing)) {
@@ -183,6 +187,7 @@ bool CrashRelay::NextDue(std::optional<CrashEvent>* crash, std::optional<ReturnE
     if (!one.own && IsPlanned(incarnation.instance)) continue;
     one.told = true;
     *crash = MergeSightings(standing, options_.owner);
+    one.told_silent = (*crash)->kind == CrashKind::kSilent;
     return true;
   }
   return false;
@@ -191,12 +196,23 @@ bool CrashRelay::NextDue(std::optional<CrashEvent>* crash, std::optional<ReturnE
 std::vector<Sighting> CrashRelay::Standing(const Incarnation& incarnation, const Case& one) const {
   std::vector<Sighting> standing;
   if (one.own) standing.push_back({.event = *one.own, .observer = options_.owner});
-  for (const auto& [observer, sighting] : one.others) {
-    const bool news = !first_read_ || sighting.seq > *first_read_ ||
-                      expected_.contains(incarnation) || one.own.has_value();
-    if (sighting.counts && news && sighting.seq > one.heed_after) standing.push_back(sighting);
+  const MonotonicTime now = clock_.Monotonic();
+  for (const auto& [observer, word] : one.others) {
+    const bool counts = !word.counts_until || now < *word.counts_until;
+    const bool news = one.own.has_value() || IsNews(incarnation, word.sighting.seq);
+    if (counts && news && word.sighting.seq > one.heed_after) standing.push_back(word.sighting);
   }
   return standing;
+}
+
+bool CrashRelay::IsNews(const Incarnation& incarnation, std::int64_t seq) const {
+  return !first_read_ || seq > *first_read_ || expected_.contains(incarnation);
+}
+
+void CrashRelay::Known(const std::string& instance) {
+  for (auto& [incarnation, one] : cases_) {
+    if (incarnation.instance == instance) one.foreign = false;
+  }
 }
 
 bool CrashRelay::IsPlanned(const std::string& instance) const {
@@ -213,7 +229,8 @@ void CrashRelay::Run() {
     if (stop_.stop_requested()) break;
     NoteOutcome(status);
     Tell();
-    Sleep(status.ok() ? options_.poll
+    // Words are affirmed, and those of others read, well before they lapse.
+    Sleep(status.ok() ? std::min(options_.poll, options_.window / 3)
                       : std::min(kLongestBackoff, kFirstBackoff * (1 << std::min(failures_, 6))));
   }
   connection_.reset();
@@ -222,13 +239,14 @@ void CrashRelay::Run() {
 absl::Status CrashRelay::Round() {
   const CallContext ctx{.deadline = SystemClock().Monotonic() + kRoundTimeout,
                         .stop = stop_.get_token()};
-  if (connection_ == nullptr) ABSL_RETURN_IF_ERROR(Connect(ctx));
-  if (absl::Status status = Publish(ctx); !status.ok()) {
-    if (connection_->broken()) connection_.reset();
-    return status;
-  }
-  const absl::Status status = Learn(ctx);
-  if (connection_->broken()) connection_.reset();
+  absl::Status status = connection_ == nullptr ? Connect(ctx) : absl::OkStatus();
+  if (status.ok()) status = Publish(ctx);
+  if (status.ok()) status = Learn(ctx);
+  if (status.ok()) return status;
+  // Begun anew, whatever it was: the schema may have to be made again.
+  connection_.reset();
+  const MutexLock lock(mutex_);
+  heard_since_.reset();
   return status;
 }
 
@@ -241,9 +259,12 @@ absl::Status CrashRelay::Connect(const CallContext& ctx) {
   const auto bring = options_.make_schema ? MigratePostgres : CheckPostgres;
   ABSL_RETURN_IF_ERROR(bring(*connection, ctx, options_.schema, PostgresMigrations()));
   ABSL_RETURN_IF_ERROR(connection->Run(ctx, absl::StrFormat("LISTEN %s", kNewsChannel)).status());
+  ABSL_ASSIGN_OR_RETURN(const std::int64_t last, ReadLastNumber(*connection, ctx, options_.schema));
   connection_ = std::move(connection);
   // Another server may have taken over, without the last that was written.
   const MutexLock lock(mutex_);
+  heard_since_.reset();
+  NumbersReach(last);
   for (auto& [incarnation, one] : cases_) one.to_publish |= one.own.has_value();
   return absl::OkStatus();
 }
@@ -263,13 +284,15 @@ absl::Status CrashRelay::Publish(const CallContext& ctx) {
           news.withdrawn.push_back(incarnation);
         }
         one.affirm_at = now + options_.window / 3;
-      } else if (one.own && !one.agreed && now >= one.affirm_at) {
+      } else if (one.own && (!one.agreed || one.own->kind == CrashKind::kSilent) &&
+                 now >= one.affirm_at) {
         affirmed.push_back(incarnation);
         one.affirm_at = now + options_.window / 3;
       }
       if (one.told && !one.agreed && IsReached(Standing(incarnation, one))) {
         news.agreed.push_back(incarnation);
       }
+      if (std::exchange(one.left, false) && !one.own) news.left.push_back(incarnation);
     }
     stops = std::exchange(to_announce_, {});
   }
@@ -295,46 +318,38 @@ absl::Status CrashRelay::Publish(const CallContext& ctx) {
 }
 
 absl::Status CrashRelay::Learn(const CallContext& ctx) {
+  const MonotonicTime asked_at = clock_.Monotonic();
   ABSL_ASSIGN_OR_RETURN(std::vector<Sighting> sightings,
                         ReadSightings(*connection_, ctx, options_.schema, options_.window));
   ABSL_ASSIGN_OR_RETURN(const std::vector<PlannedStop> stops,
                         ReadPlannedStops(*connection_, ctx, options_.schema));
   LearnedStops(stops);
-  Learned(std::move(sightings));
+  AskDetector(sightings);
+  Learned(std::move(sightings), asked_at);
   return absl::OkStatus();
 }
 
-void CrashRelay::Learned(std::vector<Sighting> sightings) {
-  std::set<Incarnation> strange;  // which the own detector shall look at, too
+// The own detector shall look at what others see dead, too, before anybody is told of it.
+void CrashRelay::AskDetector(const std::vector<Sighting>& sightings) {
+  std::set<Incarnation> strange;
   {
     const MutexLock lock(mutex_);
     if (!first_read_) {
       first_read_ = 0;
       for (const Sighting& one : sightings) first_read_ = std::max(*first_read_, one.seq);
     }
-    const MonotonicTime now = clock_.Monotonic();
-    for (Sighting& sighting : sightings) {
-      Case& one = cases_[sighting.event.incarnation];
-      if (sighting.observer == options_.owner) {
-        one.agreed = sighting.agreed && !sighting.withdrawn && !one.to_publish;
+    for (const Sighting& sighting : sightings) {
+      const Incarnation& incarnation = sighting.event.incarnation;
+      if (sighting.observer == options_.owner || sighting.withdrawn ||
+          !IsNews(incarnation, sighting.seq)) {
         continue;
       }
+      const Case& one = cases_[incarnation];
       const auto before = one.others.find(sighting.observer);
-      if (sighting.withdrawn) {
-        if (before == one.others.end()) continue;
-        one.others.erase(before);
-        // Those who know it by others only hear from them that it lives.
-        if (one.told && !IsReached(Standing(sighting.event.incarnation, one))) {
-          one.returned = true;
-          one.agreed = false;
-        }
-        continue;
-      }
-      if (now < one.vouched_until) one.heed_after = std::max(one.heed_after, sighting.seq);
-      if (before == one.others.end() || before->second.seq != sighting.seq) {
-        strange.insert(sighting.event.incarnation);
-      }
-      one.others[sighting.observer] = std::move(sighting);
+      const bool read_before =
+          before != one.others.end() && before->second.sighting.seq == sighting.seq;
+      // One that was not known may have been configured since.
+      if (!read_before || one.foreign) strange.insert(incarnation);
     }
   }
   for (const Incarnation& incarnation : strange) {
@@ -344,19 +359,124 @@ void CrashRelay::Learned(std::vector<Sighting> sightings) {
   }
 }
 
+void CrashRelay::Learned(std::vector<Sighting> sightings, MonotonicTime asked_at) {
+  std::map<Incarnation, std::set<std::string>> read;  // who says something of it
+  const MutexLock lock(mutex_);
+  if (!heard_since_) heard_since_ = clock_.Monotonic();
+  for (Sighting& sighting : sightings) {
+    read[sighting.event.incarnation].insert(sighting.observer);
+    Case& one = cases_[sighting.event.incarnation];
+    if (sighting.observer == options_.owner) {
+      LearnedOwn(sighting, one);
+    } else {
+      LearnedWord(std::move(sighting), one, asked_at);
+    }
+  }
+  Forget(read);
+  CheckLapsed();
+}
+
+void CrashRelay::LearnedOwn(const Sighting& sighting, Case& one) {
+  one.agreed = sighting.agreed && !sighting.withdrawn && !one.to_publish;
+  if (one.to_publish) return;  // what stands there is not this relay's last word
+  const bool lapsed = sighting.counts_for && sighting.counts_for->count() <= 0;
+  one.left = !one.own && !sighting.withdrawn && lapsed && sighting.event.kind == CrashKind::kSilent;
+  const bool mine = one.own ? !sighting.withdrawn && sighting.event.kind == one.own->kind &&
+                                  sighting.event.detected_at == one.own->detected_at
+                            : sighting.withdrawn || sighting.seq <= *first_read_;
+  if (mine || std::exchange(name_logged_, true)) return;
+  log_->Write({LogLevel::kError,
+               "owner_not_unique",
+               absl::StrFormat("Another controller bears the name %s, too: both count as one; give "
+                               "each a name of its own",
+                               options_.owner),
+               {{"owner", options_.owner}}});
+}
+
+void CrashRelay::LearnedWord(Sighting sighting, Case& one, MonotonicTime asked_at) {
+  if (sighting.withdrawn) {
+    if (one.others.erase(sighting.observer) == 0) return;
+    // Those who know it by others only hear from them that it lives.
+    if (one.told && !IsReached(Standing(sighting.event.incarnation, one))) {
+      one.returned = true;
+      one.agreed = false;
+    }
+    return;
+  }
+  if (clock_.Monotonic() < one.vouched_until) {
+    one.heed_after = std::max(one.heed_after, sighting.seq);
+  }
+  Word& word = one.others[sighting.observer];
+  word.counts_until.reset();
+  if (sighting.counts_for) word.counts_until = asked_at + *sighting.counts_for;
+  word.sighting = std::move(sighting);
+}
+
+// What the database does not hold any more is over, unless it lost what this relay wrote.
+void CrashRelay::Forget(const std::map<Incarnation, std::set<std::string>>& read) {
+  const MonotonicTime now = clock_.Monotonic();
+  for (auto it = cases_.begin(); it != cases_.end();) {
+    const auto& [incarnation, one] = *it;
+    const auto said = read.find(incarnation);
+    if (said != read.end()) {
+      std::erase_if(it->second.others,
+                    [&](const auto& word) { return !said->second.contains(word.first); });
+      ++it;
+      continue;
+    }
+    it->second.others.clear();
+    const bool proof = one.own && one.own->kind != CrashKind::kSilent;
+    if (one.own && !(proof && one.agreed)) {
+      it->second.to_publish = true;
+    }
+    const bool open = one.to_publish || now < one.vouched_until || (one.told && one.told_silent);
+    if (open) {
+      ++it;
+      continue;
+    }
+    expected_.erase(incarnation);
+    it = cases_.erase(it);
+  }
+}
+
+// Who only knew by others that it is silent hears that nobody says so any more.
+void CrashRelay::CheckLapsed() {
+  if (clock_.Monotonic() - *heard_since_ < options_.window) return;
+  for (auto& [incarnation, one] : cases_) {
+    if (!one.told || !one.told_silent || one.own) continue;
+    if (IsReached(Standing(incarnation, one))) continue;
+    one.returned = true;
+    one.agreed = false;
+  }
+}
+
+// Numbers above the last one come again when an older backup of the database was put back.
+void CrashRelay::NumbersReach(std::int64_t last) {
+  if (first_read_) first_read_ = std::min(*first_read_, last);
+  for (auto& [incarnation, one] : cases_) one.heed_after = std::min(one.heed_after, last);
+}
+
 void CrashRelay::LearnedStops(const std::vector<PlannedStop>& stops) {
   for (const PlannedStop& stop : stops) {
-    WallTime& known = known_stops_[stop.instance];
-    if (known == stop.until) continue;
-    known = stop.until;
+    const auto known = known_stops_.find(stop.instance);
+    if (known != known_stops_.end() && known->second == stop.until) continue;
     {
       const MutexLock lock(mutex_);
+      if (to_announce_.contains(stop.instance)) continue;
       WallTime& planned = planned_[stop.instance];
-      if (planned == stop.until || to_announce_.contains(stop.instance)) continue;
-      planned = stop.until;
+      const bool mine = std::exchange(planned, stop.until) == stop.until;
+      if (mine) {
+        known_stops_[stop.instance] = stop.until;
+        continue;
+      }
     }
-    // One that is not configured here is no matter of this controller.
-    inner_->AnnounceStop({stop.instance, stop.until}).IgnoreError();
+    if (!absl::IsNotFound(inner_->AnnounceStop({stop.instance, stop.until}))) {
+      known_stops_[stop.instance] = stop.until;
+      continue;
+    }
+    // One that is not configured here is no matter of this controller, until it is.
+    const MutexLock lock(mutex_);
+    if (!to_announce_.contains(stop.instance)) planned_.erase(stop.instance);
   }
 }
 

@@ -35,13 +35,20 @@ class CrashRelay final : public CrashDetector {
  private:
   class Ears;  // hears `inner_`
 
+  // What another controller says, while it stands.
+  struct Word {
+    Sighting sighting;
+    std::optional<MonotonicTime> counts_until;  // none: for ever
+  };
   struct Case {
-    std::optional<CrashEvent> own;           // this controller's sighting, while it stands
-    std::map<std::string, Sighting> others;  // by observer; those that stand
-    bool told = false;                       // to the listener
-    bool returned = false;                   // the listener is to be told so
-    bool foreign = false;                    // `inner_` does not know the instance
-    bool agreed = false;                     // in the database
+    std::optional<CrashEvent> own;       // this controller's sighting, while it stands
+    std::map<std::string, Word> others;  // by observer
+    bool told = false;                   // to the listener
+    bool told_silent = false;            // as kSilent: it may turn out to live
+    bool returned = false;               // the listener is to be told so
+    bool foreign = false;                // `inner_` did not know the instance when asked
+    bool agreed = false;                 // in the database
+    bool left = false;                   // there by a former self of this controller, and lapsed
     bool waiting_logged = false;
     bool to_publish = false;    // `own`, or that it does not stand any more
     MonotonicTime affirm_at{};  // when the database must hear again that `own` stands
@@ -60,6 +67,9 @@ class CrashRelay final : public CrashDetector {
   bool IsReached(const std::vector<Sighting>& standing) const {
     return standing.size() >= static_cast<std::size_t>(options_.quorum);
   }
+  bool IsNews(const Incarnation& incarnation, std::int64_t seq) const
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Known(const std::string& instance) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool IsPlanned(const std::string& instance) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // Of the thread.
@@ -68,7 +78,15 @@ class CrashRelay final : public CrashDetector {
   absl::Status Connect(const CallContext& ctx);
   absl::Status Publish(const CallContext& ctx);
   absl::Status Learn(const CallContext& ctx);
-  void Learned(std::vector<Sighting> sightings);
+  void AskDetector(const std::vector<Sighting>& sightings);
+  void Learned(std::vector<Sighting> sightings, MonotonicTime asked_at);
+  void LearnedOwn(const Sighting& sighting, Case& one) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void LearnedWord(Sighting sighting, Case& one, MonotonicTime asked_at)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Forget(const std::map<Incarnation, std::set<std::string>>& read)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CheckLapsed() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void NumbersReach(std::int64_t last) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void LearnedStops(const std::vector<PlannedStop>& stops);
   void NoteOutcome(const absl::Status& status);
   void Wake();
@@ -81,6 +99,7 @@ class CrashRelay final : public CrashDetector {
   const std::shared_ptr<LogSink> log_;
   const int wake_;  // an eventfd; -1 when there was none to be had: then only `poll` wakes
 
+  Mutex running_;  // held by Start and Stop
   Mutex telling_;  // held while the listener is called
   Mutex mutex_;
   bool started_ ABSL_GUARDED_BY(mutex_) = false;
@@ -91,6 +110,10 @@ class CrashRelay final : public CrashDetector {
   std::map<std::string, WallTime> to_announce_ ABSL_GUARDED_BY(mutex_);  // to the others
   // What was written before this relay first read counts only for incarnations with sessions.
   std::optional<std::int64_t> first_read_ ABSL_GUARDED_BY(mutex_);
+
+  // Since when each read succeeded: whoever is there had the time to affirm from then on.
+  std::optional<MonotonicTime> heard_since_ ABSL_GUARDED_BY(mutex_);
+  bool name_logged_ ABSL_GUARDED_BY(mutex_) = false;
 
   // Of the thread.
   std::unique_ptr<pq::Connection> connection_;

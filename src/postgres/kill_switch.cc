@@ -60,7 +60,10 @@ class PostgresKillSwitch final : public KillSwitch {
                parameters);
   }
 
-  absl::Status Clear(const CallContext& ctx) override { return Set(ctx, "thrown = false", {}); }
+  absl::Status Clear(const CallContext& ctx) override {
+    // Whoever throws it by SQL next is not taken for the one who did it before.
+    return Set(ctx, "thrown = false, reason = '', thrown_by = '', thrown_at = NULL", {});
+  }
 
  private:
   std::optional<absl::Status> Known() {
@@ -75,9 +78,11 @@ class PostgresKillSwitch final : public KillSwitch {
       return absl::DataLossError(
           "the row of the kill switch is gone: INSERT INTO kill_switch DEFAULT VALUES");
     }
+    const std::string_view who = row.GetText(0, 2).empty() ? "hand" : row.GetText(0, 2);
+    const std::string_view why = row.GetText(0, 1).empty() ? "no reason given" : row.GetText(0, 1);
     return absl::FailedPreconditionError(
         absl::StrFormat("the kill switch was thrown by %s: %s: 'sipheal kill-switch off' clears it",
-                        AbslView(row.GetText(0, 2)), AbslView(row.GetText(0, 1))));
+                        AbslView(who), AbslView(why)));
   }
 
   absl::Status Set(const CallContext& ctx, const char* what, const pq::Parameters& parameters) {

@@ -97,8 +97,8 @@ FROM %s.journal)sql",
 //
 // `sightings` has one row for each incarnation and controller that saw it die. A row stands until
 // its controller saw the incarnation live again; `seq` tells a second death from the first. While
-// nothing is agreed, the controller affirms its row (`seen_at`), so that the word of one that is
-// gone is worth nothing after a while.
+// nothing is agreed, and a silence for as long as it lasts, the controller affirms its row
+// (`seen_at`), so that the word of one that is gone is worth nothing after a while.
 constexpr const char* kVersion2[] = {
     R"sql(CREATE SEQUENCE %s.sightings_seq)sql",
     R"sql(

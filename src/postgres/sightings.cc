@@ -102,17 +102,35 @@ absl::Status WriteSeen(pq::Transaction& transaction, const std::string& schema,
       .status();
 }
 
-// What was agreed is open again for all: whoever still sees it dead has a while to affirm that.
+// What was agreed is open again for all: whoever has proof of the death, and did not affirm it
+// since, has a while to do so. A silence was affirmed all the time by those who are still there.
 absl::Status WriteWithdrawn(pq::Transaction& transaction, const std::string& schema,
                             const std::string& observer,
                             const std::vector<Incarnation>& withdrawn) {
   Parameters parameters = Names(withdrawn);
   parameters.Blob(observer);
   return transaction
-      .Run(InSchema("UPDATE %s.sightings s SET agreed = false, seen_at = clock_timestamp(),"
+      .Run(InSchema("UPDATE %s.sightings s SET agreed = false,"
+                    " seen_at = CASE WHEN s.kind = 'silent' AND s.observer <> $3 THEN s.seen_at"
+                    "  ELSE clock_timestamp() END,"
                     " withdrawn = s.withdrawn OR s.observer = $3"
                     " FROM unnest($1::bytea[], $2::bytea[]) AS g (instance, life)"
                     " WHERE s.instance = g.instance AND s.life = g.life",
+                    schema),
+           parameters)
+      .status();
+}
+
+// What lapsed says nothing about what others agreed on.
+absl::Status WriteLeft(pq::Transaction& transaction, const std::string& schema,
+                       const std::string& observer, const std::vector<Incarnation>& left) {
+  Parameters parameters = Names(left);
+  parameters.Blob(observer);
+  return transaction
+      .Run(InSchema("UPDATE %s.sightings s SET agreed = false, withdrawn = true"
+                    " FROM unnest($1::bytea[], $2::bytea[]) AS g (instance, life)"
+                    " WHERE s.instance = g.instance AND s.life = g.life AND s.observer = $3"
+                    "  AND s.kind = 'silent'",
                     schema),
            parameters)
       .status();
@@ -168,6 +186,9 @@ absl::Status WriteSightings(pq::Connection& connection, const CallContext& ctx,
   if (!news.agreed.empty()) {
     ABSL_RETURN_IF_ERROR(WriteAgreed(transaction, schema, news.agreed));
   }
+  if (!news.left.empty()) {
+    ABSL_RETURN_IF_ERROR(WriteLeft(transaction, schema, observer, news.left));
+  }
   if (!news.stops.empty()) ABSL_RETURN_IF_ERROR(WriteStops(transaction, schema, news.stops));
   // Nobody holds sessions of an incarnation that died so long ago, nor counts its sightings.
   ABSL_RETURN_IF_ERROR(transaction
@@ -207,9 +228,11 @@ absl::StatusOr<std::vector<Sighting>> ReadSightings(pq::Connection& connection,
       const Rows rows,
       connection.Run(ctx,
                      InSchema("SELECT instance, life, observer, seq, kind, last_alive_us,"
-                              " detected_us, detector, evidence, agreed OR seen_at >"
-                              "  clock_timestamp() - $1 * interval '1 millisecond', agreed,"
-                              " withdrawn FROM %s.sightings ORDER BY seq",
+                              " detected_us, detector, evidence, agreed, withdrawn,"
+                              " agreed AND kind IN ('reported', 'process_gone', 'restarted'),"
+                              " $1::bigint - floor(1000 * extract(epoch FROM"
+                              "  clock_timestamp() - seen_at))::bigint"
+                              " FROM %s.sightings ORDER BY seq",
                               schema),
                      parameters));
   std::vector<Sighting> sightings;
@@ -227,11 +250,20 @@ absl::StatusOr<std::vector<Sighting>> ReadSightings(pq::Connection& connection,
     one.event.detected_at = time(6);
     one.event.detector = text(7);
     one.event.evidence = SplitLines(rows.GetText(row, 8));
-    one.counts = rows.GetBool(row, 9);
-    one.agreed = rows.GetBool(row, 10);
-    one.withdrawn = rows.GetBool(row, 11);
+    one.agreed = rows.GetBool(row, 9);
+    one.withdrawn = rows.GetBool(row, 10);
+    // Who is silent may live: that is believed for as long as somebody is there to say so.
+    if (!rows.GetBool(row, 11)) one.counts_for = std::chrono::milliseconds(rows.GetNumber(row, 12));
   }
   return sightings;
+}
+
+absl::StatusOr<std::int64_t> ReadLastNumber(pq::Connection& connection, const CallContext& ctx,
+                                            const std::string& schema) {
+  ABSL_ASSIGN_OR_RETURN(
+      const Rows row,
+      connection.Run(ctx, InSchema("SELECT last_value FROM %s.sightings_seq", schema)));
+  return row.GetNumber(0, 0);
 }
 
 absl::StatusOr<std::vector<PlannedStop>> ReadPlannedStops(pq::Connection& connection,

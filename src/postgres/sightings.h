@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,8 @@ struct Sighting {
   CrashEvent event;
   std::string observer;
   std::int64_t seq = 0;  // rises with each death that is written
-  bool counts = false;   // agreed, or affirmed recently
+  // Until it must have been affirmed, from when it was read; none: proof that was agreed on.
+  std::optional<std::chrono::milliseconds> counts_for;
   bool agreed = false;
   bool withdrawn = false;
 };
@@ -35,10 +37,11 @@ struct SightingNews {
   std::vector<CrashEvent> seen;
   std::vector<Incarnation> withdrawn;
   std::vector<Incarnation> agreed;
+  std::vector<Incarnation> left;  // by this controller's former self; lapsed
   std::vector<PlannedStop> stops;
 
   bool empty() const {
-    return seen.empty() && withdrawn.empty() && agreed.empty() && stops.empty();
+    return seen.empty() && withdrawn.empty() && agreed.empty() && left.empty() && stops.empty();
   }
 };
 
@@ -56,6 +59,9 @@ absl::StatusOr<std::vector<Sighting>> ReadSightings(pq::Connection& connection,
                                                     const CallContext& ctx,
                                                     const std::string& schema,
                                                     std::chrono::milliseconds window);
+// The number that the last sighting got; an older backup of the database has a lower one.
+absl::StatusOr<std::int64_t> ReadLastNumber(pq::Connection& connection, const CallContext& ctx,
+                                            const std::string& schema);
 absl::StatusOr<std::vector<PlannedStop>> ReadPlannedStops(pq::Connection& connection,
                                                           const CallContext& ctx,
                                                           const std::string& schema);

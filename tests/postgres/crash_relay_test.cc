@@ -15,6 +15,7 @@
 
 #include "postgres/sightings.h"
 #include "sipheal/adapters/postgres.h"
+#include "sipheal/testing/fake_clock.h"
 #include "sipheal/testing/fake_crash_detector.h"
 #include "tests/support/pgbouncer.h"
 #include "tests/support/postgres_server.h"
@@ -112,14 +113,17 @@ class CrashRelay : public ::testing::Test {
                    " CASCADE");
   }
 
-  Watcher& Watch(PostgresCrashRelayOptions options = {}, bool know_b = true) {
+  Watcher& Watch(PostgresCrashRelayOptions options = {}, bool know_b = true,
+                 const Incarnation& a = kA) {
     auto watcher = std::make_unique<Watcher>();
     watcher->eyes = std::make_shared<testing::FakeCrashDetector>(nullptr, milliseconds(100));
-    watcher->eyes->AddInstance(kA);
+    watcher->eyes->AddInstance(a);
     if (know_b) watcher->eyes->AddInstance(kB);
     if (options.dsn.empty()) options.dsn = server_->Dsn();
     options.schema = schema_;
-    options.owner = "controller-" + std::to_string(watchers_.size() + 1);
+    if (options.owner.empty()) {
+      options.owner = "controller-" + std::to_string(watchers_.size() + 1);
+    }
     options.log = watcher->log;
     auto relay = MakePostgresCrashRelay(watcher->eyes, options);
     EXPECT_TRUE(relay.ok()) << relay.status();
@@ -137,6 +141,22 @@ class CrashRelay : public ::testing::Test {
                  schema_ + "%'") == std::to_string(number);
     }));
   }
+  // Until `watcher` has read the table after all that was written before this: another controller
+  // sees "b" die, which is told after all that is due of "a".
+  void AwaitReading(Watcher& watcher, Watcher& other) {
+    other.eyes->Kill("b");
+    ASSERT_TRUE(Await([&] { return watcher.heard->crashes(kB) == 1; }));
+  }
+  void AwaitAgreed() {
+    ASSERT_TRUE(Await([&] {
+      return server_->Query("SELECT count(*) FROM " + schema_ +
+                            ".sightings WHERE NOT agreed AND instance = 'a'") == "0";
+    }));
+  }
+  void Age(const std::string& interval) {
+    server_->Query("UPDATE " + schema_ + ".sightings SET seen_at = seen_at - interval '" +
+                   interval + "'");
+  }
   int Standing(const Incarnation& incarnation) {
     return std::stoi(server_->Query("SELECT count(*) FROM " + schema_ +
                                     ".sightings WHERE NOT withdrawn AND instance = '" +
@@ -151,7 +171,7 @@ class CrashRelay : public ::testing::Test {
 
 // By notification: the table is not read for a minute otherwise.
 TEST_F(CrashRelay, TellsAllWhatOneSaw) {
-  for (int i = 0; i < 3; ++i) Watch({.poll = seconds(60)});
+  for (int i = 0; i < 3; ++i) Watch({.window = std::chrono::hours(1), .poll = seconds(60)});
   AwaitListening(3);
   watchers_[1]->eyes->Kill("a");
   for (const auto& watcher : watchers_) {
@@ -319,6 +339,266 @@ TEST_F(CrashRelay, TellsALateControllerOnlyOfDeathsThatLeftSessions) {
   ASSERT_TRUE(late.relay->Expect(kB).ok());
   EXPECT_TRUE(Await([&] { return late.heard->crashes(kB) == 1; }));
   EXPECT_EQ(late.heard->crashes(kA), 0);
+}
+
+// A lost its path to "a", wrote so, and went. "a" lives, and nobody is left who could say so.
+TEST_F(CrashRelay, TakesNoLiveServerForDeadWhenThoseWhoAgreedOnItsSilenceAreGone) {
+  for (int quorum = 1; quorum <= 2; ++quorum) {
+    for (int i = 0; i < quorum; ++i) Watch({.quorum = quorum});
+    AwaitListening(quorum);
+    for (const auto& watcher : watchers_) watcher->eyes->Stall("a");
+    for (const auto& watcher : watchers_) {
+      ASSERT_TRUE(Await([&] { return watcher->heard->crashes(kA) == 1; }));
+    }
+    AwaitAgreed();
+    for (const auto& watcher : watchers_) watcher->relay->Stop();
+    Age("20 hours");
+    Watcher& late = Watch({.quorum = quorum});
+    Watcher& other = Watch({.quorum = quorum});
+    ASSERT_TRUE(late.relay->Expect(kA).ok());
+    late.eyes->Kill("b");
+    AwaitReading(late, other);
+    EXPECT_EQ(late.heard->crashes(kA), 0) << "quorum " << quorum;
+    TearDown();
+  }
+}
+
+// Proof of the death outlives who brought it.
+TEST_F(CrashRelay, BelievesAnAgreedEndOfTheProcessThoughItsWitnessIsGone) {
+  Watch();
+  AwaitListening(1);
+  watchers_[0]->eyes->Kill("a");
+  ASSERT_TRUE(Await([&] { return watchers_[0]->heard->crashes(kA) == 1; }));
+  AwaitAgreed();
+  watchers_[0]->relay->Stop();
+  Age("20 hours");
+  Watcher& late = Watch();
+  ASSERT_TRUE(late.relay->Expect(kA).ok());
+  EXPECT_TRUE(Await([&] { return late.heard->crashes(kA) == 1; }));
+}
+
+TEST_F(CrashRelay, AffirmsASilenceThatIsAgreedForAsLongAsItLasts) {
+  Watch({.window = seconds(1), .poll = seconds(60)});
+  Watch({.window = seconds(1), .poll = seconds(60)});
+  AwaitListening(2);
+  watchers_[0]->eyes->Stall("a");
+  ASSERT_TRUE(Await([&] { return watchers_[1]->heard->crashes(kA) == 1; }));
+  AwaitAgreed();
+  const auto affirmed = [&] {
+    return server_->Query("SELECT seen_at FROM " + schema_ + ".sightings WHERE instance = 'a'");
+  };
+  for (int time = 0; time < 6; ++time) {
+    const std::string before = affirmed();
+    ASSERT_TRUE(Await([&] { return affirmed() != before; })) << time;
+  }
+  EXPECT_EQ(watchers_[1]->heard->returns(kA), 0) << "it is silent all the time";
+  EXPECT_EQ(watchers_[1]->heard->crashes(kA), 1);
+}
+
+// The only witness goes, and cannot say any more that it lives.
+TEST_F(CrashRelay, TellsOfTheReturnWhenTheOnlyWitnessLapsesAndOfTheDeathThatComesLater) {
+  Watch({.window = seconds(1)});
+  Watch({.window = seconds(1)});
+  AwaitListening(2);
+  watchers_[0]->eyes->Stall("a");
+  ASSERT_TRUE(Await([&] { return watchers_[1]->heard->crashes(kA) == 1; }));
+  AwaitAgreed();
+  watchers_[0]->relay->Stop();
+  EXPECT_TRUE(Await([&] { return watchers_[1]->heard->returns(kA) == 1; }));
+  watchers_[1]->eyes->Kill("a");
+  EXPECT_TRUE(Await([&] { return watchers_[1]->heard->crashes(kA) == 2; }));
+  EXPECT_EQ(watchers_[1]->heard->returns(kA), 1);
+}
+
+// While the database was away nobody could affirm anything: that brings nobody back to life.
+TEST_F(CrashRelay, TakesNoOutageOfTheDatabaseForAReturn) {
+  testing::FakeClock clock;
+  Watch();
+  Watch({.clock = &clock});
+  AwaitListening(2);
+  watchers_[0]->eyes->Stall("a");
+  ASSERT_TRUE(Await([&] { return watchers_[1]->heard->crashes(kA) == 1; }));
+  AwaitAgreed();
+  watchers_[0]->relay->Stop();  // it is the last to find its way back
+  server_->Kill();
+  ASSERT_TRUE(Await([&] { return watchers_[1]->log->count("crash_relay_failed") == 1; }));
+  clock.Advance(seconds(600));
+  ASSERT_TRUE(server_->Start());
+  Age("600 s");
+  ASSERT_TRUE(Await([&] { return watchers_[1]->log->count("crash_relay_back") == 1; }));
+  AwaitReading(*watchers_[1], Watch());
+  EXPECT_EQ(watchers_[1]->heard->returns(kA), 0);
+  clock.Advance(seconds(31));
+  EXPECT_TRUE(Await([&] { return watchers_[1]->heard->returns(kA) == 1; })) << "nor keeps it dead";
+}
+
+// Nobody can take a word back while the database is away: it grows old all the same.
+TEST_F(CrashRelay, DoesNotCountOldWordsWhileTheDatabaseIsAway) {
+  testing::FakeClock clock;
+  Watch({.quorum = 2});
+  Watch({.quorum = 2, .clock = &clock});
+  AwaitListening(2);
+  watchers_[0]->eyes->Stall("a");
+  ASSERT_TRUE(Await([&] { return watchers_[1]->log->count("crash_waits_for_quorum") == 1; }));
+  server_->Kill();
+  ASSERT_TRUE(Await([&] { return watchers_[1]->log->count("crash_relay_failed") == 1; }));
+  watchers_[0]->eyes->Wake("a");
+  clock.Advance(seconds(31));
+  watchers_[1]->eyes->Kill("a");
+  watchers_[1]->eyes->Drain();
+  EXPECT_EQ(watchers_[1]->heard->crashes(kA), 0);
+  ASSERT_TRUE(server_->Start());
+}
+
+// An instance that is configured later is one's own from then on.
+TEST_F(CrashRelay, ReportsAnInstanceThatWasAddedLater) {
+  Watch();
+  Watch({}, /*know_b=*/false);
+  AwaitListening(2);
+  watchers_[0]->eyes->Stall("b");
+  ASSERT_TRUE(Await([&] { return Standing(kB) == 1; }));
+  watchers_[0]->eyes->Stall("a");
+  ASSERT_TRUE(Await([&] { return watchers_[1]->heard->crashes(kA) == 1; }));
+  ASSERT_EQ(watchers_[1]->heard->crashes(kB), 0);
+  watchers_[1]->eyes->AddInstance(kB);
+  EXPECT_TRUE(Await([&] { return watchers_[1]->heard->crashes(kB) == 1; })) << "that stands";
+  watchers_[0]->eyes->Wake("b");
+  ASSERT_TRUE(Await([&] { return watchers_[1]->heard->returns(kB) == 1; }));
+}
+
+TEST_F(CrashRelay, ReportsWhatItSeesItselfOfAnInstanceThatWasUnknownBefore) {
+  Watch();
+  Watch({}, /*know_b=*/false);
+  AwaitListening(2);
+  watchers_[0]->eyes->Stall("b");
+  ASSERT_TRUE(Await([&] { return Standing(kB) == 1; }));
+  watchers_[0]->eyes->Kill("a");
+  ASSERT_TRUE(Await([&] { return watchers_[1]->heard->crashes(kA) == 1; }));
+  watchers_[0]->eyes->Wake("b");
+  ASSERT_TRUE(Await([&] { return Standing(kB) == 0; }));
+  watchers_[1]->eyes->AddInstance(kB);
+  watchers_[1]->eyes->Kill("b");
+  EXPECT_TRUE(Await([&] { return watchers_[1]->heard->crashes(kB) == 1; }));
+}
+
+// Yesterday's death is over: who starts today does not make its own detector report it.
+TEST_F(CrashRelay, AsksItsDetectorNothingAboutDeathsBeforeItsStart) {
+  Watch();
+  Watcher& other = Watch();
+  AwaitListening(2);
+  watchers_[0]->eyes->Kill("a");
+  ASSERT_TRUE(Await([&] { return Standing(kA) == 1; }));
+  Watcher& late = Watch({}, /*know_b=*/true, Incarnation{"a", "life-2"});
+  AwaitListening(3);
+  AwaitReading(late, other);
+  EXPECT_THAT(late.eyes->expected(), ::testing::Not(::testing::Contains(kA)));
+  EXPECT_EQ(late.heard->crashes(kA), 0);
+}
+
+// Two of one name would be one to the others, and no quorum would come about.
+TEST_F(CrashRelay, SaysThatAnotherControllerBearsItsName) {
+  Watch({.owner = "same", .quorum = 2});
+  Watch({.owner = "same", .quorum = 2});
+  AwaitListening(2);
+  for (const auto& watcher : watchers_) watcher->eyes->Kill("a");
+  EXPECT_TRUE(Await([&] {
+    return watchers_[0]->log->count("owner_not_unique") +
+               watchers_[1]->log->count("owner_not_unique") >
+           0;
+  }));
+}
+
+TEST_F(CrashRelay, SaysNothingOfItsNameWhenItIsStartedAgain) {
+  Watch({.owner = "same"});
+  AwaitListening(1);
+  watchers_[0]->eyes->Stall("a");
+  AwaitAgreed();
+  ASSERT_TRUE(Await([&] { return Standing(kA) == 1; }));
+  watchers_[0]->relay->Stop();
+  Watcher& again = Watch({.owner = "same"});
+  AwaitListening(1);
+  again.eyes->Stall("a");
+  ASSERT_TRUE(Await([&] { return again.heard->crashes(kA) == 1; }));
+  again.eyes->Wake("a");
+  ASSERT_TRUE(Await([&] { return Standing(kA) == 0; }));
+  AwaitReading(again, Watch());
+  EXPECT_EQ(again.log->count("owner_not_unique"), 0);
+}
+
+// What this controller wrote before it was started again, and does not see, is not its word.
+TEST_F(CrashRelay, WithdrawsWhatItsFormerSelfLeft) {
+  Watch({.owner = "same"});
+  AwaitListening(1);
+  watchers_[0]->eyes->Stall("a");
+  watchers_[0]->eyes->Kill("b");
+  ASSERT_TRUE(Await([&] { return Standing(kA) == 1 && Standing(kB) == 1; }));
+  watchers_[0]->relay->Stop();
+  Age("31 s");
+  Watch({.owner = "same"});
+  EXPECT_TRUE(Await([&] { return Standing(kA) == 0; }));
+  EXPECT_EQ(Standing(kB), 1) << "dead is dead";
+}
+
+// An older backup of the database: the numbers of sightings begin again further down.
+TEST_F(CrashRelay, HearsOfDeathsAfterAnOlderBackupCameBack) {
+  Watch();
+  AwaitListening(1);
+  const auto count_from = [&](const std::string& number) {
+    server_->Query("SELECT setval('" + schema_ + ".sightings_seq', " + number + ")");
+  };
+  count_from("1000");
+  watchers_[0]->eyes->Kill("b");
+  ASSERT_TRUE(Await([&] { return Standing(kB) == 1; }));
+  Watch();
+  AwaitListening(2);
+  server_->Query("DELETE FROM " + schema_ + ".sightings");
+  count_from("1");
+  const std::string former = server_->Query(
+      "SELECT max(backend_start) FROM pg_stat_activity WHERE application_name ="
+      " 'sipheal'");
+  server_->Query(
+      "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name ="
+      " 'sipheal'");
+  ASSERT_TRUE(Await([&] {
+    return server_->Query(
+               "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sipheal' AND"
+               " query LIKE 'SELECT instance, until_us%' AND backend_start > '" +
+               former + "'") == "2";
+  }));
+  watchers_[0]->eyes->Kill("a");
+  EXPECT_TRUE(Await([&] { return watchers_[1]->heard->crashes(kA) == 1; }));
+}
+
+TEST_F(CrashRelay, AnnouncesAStopToAnInstanceThatWasAddedLater) {
+  Watch();
+  Watch({}, /*know_b=*/false);
+  AwaitListening(2);
+  ASSERT_TRUE(watchers_[0]->relay->AnnounceStop({"b", SystemClock().Now() + seconds(600)}).ok());
+  for (int time = 1; time <= 2; ++time) {
+    watchers_[0]->eyes->Stall("a");
+    ASSERT_TRUE(Await([&] { return watchers_[1]->heard->crashes(kA) == time; }));
+    watchers_[0]->eyes->Wake("a");
+    ASSERT_TRUE(Await([&] { return watchers_[1]->heard->returns(kA) == time; }));
+    if (time == 1) watchers_[1]->eyes->AddInstance(kB);
+  }
+  watchers_[1]->eyes->Kill("b");
+  watchers_[1]->eyes->Drain();
+  EXPECT_EQ(watchers_[1]->heard->crashes(kB), 0);
+}
+
+TEST_F(CrashRelay, IsStoppedByTwoThreadsAtOnceAndWhileItStarts) {
+  Watcher& watcher = Watch();
+  for (int round = 0; round < 50; ++round) {
+    std::thread one([&] { watcher.relay->Stop(); });
+    std::thread other([&] { watcher.relay->Stop(); });
+    // Whether it was stopped before or after, Start says so.
+    const absl::Status started = watcher.relay->Start(watcher.heard);
+    EXPECT_TRUE(started.ok() || absl::IsFailedPrecondition(started)) << started;
+    one.join();
+    other.join();
+    watcher.relay->Stop();
+    ASSERT_TRUE(watcher.relay->Start(watcher.heard).ok());
+  }
 }
 
 // PgBouncer in transaction mode hands on no notification: the table is read now and then.

@@ -68,6 +68,19 @@ TEST_F(PostgresKillSwitch, IsThrownBySqlToo) {
   EXPECT_THAT(one->Check({}).ToString(), HasSubstr("by SQL"));
 }
 
+// Who threw it the last time has nothing to do with it.
+TEST_F(PostgresKillSwitch, NamesNobodyWhenSqlThrewIt) {
+  const auto one = Open("controller-1");
+  ASSERT_TRUE(one->Throw({}, "wrong numbers").ok());
+  ASSERT_TRUE(one->Clear({}).ok());
+  server_->Query("UPDATE " + schema_ + ".kill_switch SET thrown = true");
+  clock_.Advance(std::chrono::milliseconds(50));
+  const std::string said = one->Check({}).ToString();
+  EXPECT_THAT(said, HasSubstr("was thrown by hand"));
+  EXPECT_THAT(said, ::testing::Not(HasSubstr("controller-1")));
+  EXPECT_THAT(said, ::testing::Not(HasSubstr("wrong numbers")));
+}
+
 TEST_F(PostgresKillSwitch, SaysThatItCannotBeReadAndReadsAgain) {
   const auto one = Open("controller-1");
   EXPECT_TRUE(one->Check({}).ok());

@@ -84,15 +84,18 @@ struct PostgresCrashRelayOptions {
   bool make_schema = true;
   std::chrono::milliseconds connect_timeout{5000};
 
-  // Names this controller: the same as HealerOptions::owner. 1 to 256 bytes.
+  // Names this controller, and no other: two of one name count as one, which the log says. The
+  // same as HealerOptions::owner. 1 to 256 bytes.
   std::string owner;
   // How many controllers must see an incarnation dead before any reports it. 1 to 64. With 1, the
   // word of one counts for all.
   int quorum = 1;
   // The word of a controller counts while it stands and was affirmed this recently, so that one
-  // that is gone is not counted for ever. 1 s to 1 h.
+  // that is gone is not counted for ever. Proof of a death (any kind but kSilent) that was agreed
+  // on counts for good. 1 s to 1 h.
   std::chrono::milliseconds window{30'000};
-  // How often the table is read although no notification came. 10 ms to 60 s.
+  // How often the table is read although no notification came; three times in each `window` at
+  // least. 10 ms to 60 s.
   std::chrono::milliseconds poll{1'000};
   std::shared_ptr<LogSink> log;  // none: silent
   const Clock* clock = nullptr;  // none: the system's. Must outlive the relay
@@ -108,12 +111,13 @@ struct PostgresCrashRelayOptions {
 // Kinds: of several sightings of one incarnation the report has the kind that proves most (a
 // restart or the end of the process rather than silence), the evidence of all with who says it, and
 // the latest sign of life. Return: what `inner` says has returned has returned, for this
-// controller, at once. One that only knew by others is told when so many of them withdrew that the
-// quorum is not reached any more. Planned stops are announced to all controllers. Instances that
+// controller, at once. One that only knew by others is told when so many of them withdrew, or of a
+// silence say nothing any more, that the quorum is not reached. Planned stops are announced to all controllers. Instances that
 // `inner` does not know are not reported.
 //
 // Without the database, deaths that `inner` sees are reported when the quorum is 1, as if there
-// were no relay; with a greater one nothing is, and the log says so. Nothing is lost: what was seen
+// were no relay; with a greater one nothing is as soon as what the others said is older than
+// `window`, and the log says so. Nothing is lost: what was seen
 // is written when the database is back.
 //
 // Threads: Start makes one, with one connection of its own, and Stop joins it. Through PgBouncer in
