@@ -60,7 +60,7 @@ class SIPHEAL_EXPORT SipCapture {
     std::vector<std::string> call_ids;
     std::string instance;           // whose side of the dialogs is wanted
     std::optional<WallTime> since;  // the oldest message of interest; everything when empty
-    std::optional<WallTime> until;  // when the instance died
+    std::optional<WallTime> until;  // when the instance died; what was seen later counts as well
   };
 
   SipCapture(const SipCapture&) = delete;

@@ -46,7 +46,8 @@ absl::StatusOr<std::vector<RecoveryPlan>> Engine::Plan(const CallContext& ctx,
   ABSL_ASSIGN_OR_RETURN(std::vector<Session> sessions, ListAll(*parts_.store, ctx, std::nullopt));
   std::erase_if(sessions,
                 [&](const Session& session) { return session.incarnation.instance != instance; });
-  ABSL_ASSIGN_OR_RETURN(const Known known, FetchKnown(parts_, ctx, CallIdsOf(sessions), instance));
+  ABSL_ASSIGN_OR_RETURN(const Known known,
+                        FetchKnown(parts_, ctx, sessions, instance, std::nullopt));
   sip::ServerIdentity identity;
   for (const InstanceOptions& one : options_.instances) {
     if (one.name == instance) identity = one.identity;

@@ -298,17 +298,21 @@ void Engine::LearnHomes(const std::shared_ptr<CrashWork>& crash,
 void Engine::Rebuild(const std::vector<RecoveryPtr>& recoveries, const std::string& instance,
                      int failures) {
   std::vector<Session> sessions;
-  for (const RecoveryPtr& recovery : recoveries) sessions.push_back(recovery->session);
+  // The latest, where an instance died more than once: what was seen before it is waited for.
+  WallTime died = WallTime::min();
+  for (const RecoveryPtr& recovery : recoveries) {
+    sessions.push_back(recovery->session);
+    died = std::max(died, recovery->crash->event.detected_at);
+  }
   sip::ServerIdentity identity;
   if (const auto found = targets_.find(instance); found != targets_.end())
     identity = found->second->options.identity;
   using Result = absl::StatusOr<std::vector<PlanInput>>;
   calls_->Call<Result>(
       "SipCapture::Fetch", options_.plugin_timeout,
-      [parts = parts_, sessions = std::move(sessions), identity, instance,
+      [parts = parts_, sessions = std::move(sessions), identity, instance, died,
        now = clock_.Now()](const CallContext& ctx) -> Result {
-        ABSL_ASSIGN_OR_RETURN(const Known known,
-                              FetchKnown(parts, ctx, CallIdsOf(sessions), instance));
+        ABSL_ASSIGN_OR_RETURN(const Known known, FetchKnown(parts, ctx, sessions, instance, died));
         std::vector<PlanInput> inputs;
         for (const Session& session : sessions) {
           inputs.push_back(InputFor(session, known, identity, parts.resumer->Accept(session), now));

@@ -2,6 +2,7 @@
 #include "engine/known.h"
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <map>
 #include <utility>
@@ -9,7 +10,12 @@
 #include "base/status_macros.h"
 
 namespace sipheal::inline v0_1::internal {
+namespace {
 
+// A call's INVITE is older than its channel, by another clock than the store's.
+constexpr std::chrono::hours kBeforeTheChannel{1};
+
+// The different Call-IDs of the sessions.
 std::vector<std::string> CallIdsOf(const std::vector<Session>& sessions) {
   std::vector<std::string> ids;
   ids.reserve(sessions.size());
@@ -19,8 +25,23 @@ std::vector<std::string> CallIdsOf(const std::vector<Session>& sessions) {
   return ids;
 }
 
+// No message of theirs is older; nothing when of one of them nobody knows.
+std::optional<WallTime> OldestOf(const std::vector<Session>& sessions) {
+  std::optional<WallTime> oldest;
+  for (const Session& session : sessions) {
+    if (session.created_at <= WallTime{} + kBeforeTheChannel) return std::nullopt;
+    oldest = std::min(oldest.value_or(session.created_at), session.created_at);
+  }
+  if (oldest) *oldest -= kBeforeTheChannel;
+  return oldest;
+}
+
+}  // namespace
+
 absl::StatusOr<Known> FetchKnown(const HealerParts& parts, const CallContext& ctx,
-                                 std::vector<std::string> call_ids, const std::string& instance) {
+                                 const std::vector<Session>& sessions, const std::string& instance,
+                                 std::optional<WallTime> died) {
+  std::vector<std::string> call_ids = CallIdsOf(sessions);
   Known known;
   if (const auto stored = parts.store->LoadDialogs(ctx, call_ids); stored.ok()) {
     for (const DialogRecord& record : *stored) known.stored[record.call_id].push_back(record);
@@ -28,6 +49,8 @@ absl::StatusOr<Known> FetchKnown(const HealerParts& parts, const CallContext& ct
   SipCapture::FetchParams fetch;
   fetch.call_ids = std::move(call_ids);
   fetch.instance = instance;
+  fetch.since = OldestOf(sessions);
+  fetch.until = died;
   ABSL_ASSIGN_OR_RETURN(std::vector<DialogCapture> captures, parts.capture->Fetch(ctx, fetch));
   for (DialogCapture& capture : captures) known.captures[capture.call_id] = std::move(capture);
   return known;

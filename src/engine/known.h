@@ -18,13 +18,11 @@ struct Known {
   std::map<std::string, std::vector<DialogRecord>> stored;  // by Call-ID
 };
 
-// The different Call-IDs of the sessions.
-std::vector<std::string> CallIdsOf(const std::vector<Session>& sessions);
-
-// What capture and store know of these Call-IDs on `instance`. The store is only a help: without it
-// the capture decides alone.
+// What capture and store know of the calls of these sessions on `instance`. The store is only a
+// help: without it the capture decides alone. `died`: when the instance did; empty while it lives.
 absl::StatusOr<Known> FetchKnown(const HealerParts& parts, const CallContext& ctx,
-                                 std::vector<std::string> call_ids, const std::string& instance);
+                                 const std::vector<Session>& sessions, const std::string& instance,
+                                 std::optional<WallTime> died);
 
 // What the recoveries before this one sent into the dialog, by the journal. Their last requests are
 // what a capture misses when the second server dies soon.

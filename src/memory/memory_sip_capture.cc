@@ -52,7 +52,6 @@ class MemorySipCaptureImpl final : public MemorySipCapture {
       capture.dialogs = it->second.dialogs;
       for (const sip::CapturedMessage& message : it->second.messages) {
         if (params.since && message.time < *params.since) continue;
-        if (params.until && message.time > *params.until) continue;
         capture.messages.push_back(message);
       }
       if (!capture.dialogs.empty() || !capture.messages.empty()) {

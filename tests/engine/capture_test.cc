@@ -142,5 +142,86 @@ TEST(Healer, F10_MessagesBesideAFoldedDialogAreEvidenceToo) {
   }
 }
 
+// In front of the capture in memory: what it was asked.
+class Asked final : public SipCapture {
+ public:
+  explicit Asked(std::shared_ptr<SipCapture> inner) : inner_(std::move(inner)) {}
+
+  absl::StatusOr<std::vector<DialogCapture>> Fetch(const CallContext& ctx,
+                                                   const FetchParams& params) override {
+    asked.push_back(params);
+    return inner_->Fetch(ctx, params);
+  }
+
+  std::vector<FetchParams> asked;
+
+ private:
+  const std::shared_ptr<SipCapture> inner_;
+};
+
+// A source that is written late (HOMER) waits until what was seen before the death can be read: it
+// must know when that was, or each try waits anew.
+TEST(Healer, ACaptureIsToldWhenTheServerDiedAndHowOldTheCallsAre) {
+  World world;
+  const auto asked = std::make_shared<Asked>(world.capture);
+  world.fetch_from = asked;
+  const WallTime started = world.clock.Now();
+  const Session old = world.AddCall(1);
+  world.clock.Advance(std::chrono::hours(100));
+  const Session young = world.AddCall(2);
+  world.capture->SetError(absl::UnavailableError("down"));
+  Controller controller(world);
+  controller.Start();
+  controller.Kill("ast-1");
+  controller.RunFor(milliseconds(5'000));
+  world.capture->SetError(absl::OkStatus());
+  ASSERT_TRUE(controller.RunUntilOutcomes(2)) << controller.Reasons();
+  EXPECT_THAT(controller.Counts(), ElementsAre(Pair(Outcome::kRecovered, 2)));
+  const WallTime died = controller.heard->crashes.at(0).detected_at;
+  ASSERT_GE(asked->asked.size(), 2u);
+  for (const SipCapture::FetchParams& params : asked->asked) {
+    EXPECT_EQ(params.until, died);  // of the first try and of the last
+    ASSERT_TRUE(params.since.has_value());
+    EXPECT_LT(*params.since, started);
+    EXPECT_GE(*params.since, started - std::chrono::hours(1));
+  }
+}
+
+TEST(Healer, ACallOfWhichNobodySaysHowOldItIsIsLookedForInAllThatWasCaptured) {
+  World world;
+  const auto asked = std::make_shared<Asked>(world.capture);
+  world.fetch_from = asked;
+  Session session = world.MakeSession(1);
+  session.created_at = {};
+  world.Put(session);
+  world.AddCall(2);
+  Controller controller(world);
+  controller.Start();
+  controller.Kill("ast-1");
+  ASSERT_TRUE(controller.RunUntilOutcomes(2)) << controller.Reasons();
+  ASSERT_EQ(asked->asked.size(), 1u);
+  EXPECT_FALSE(asked->asked[0].since.has_value());
+}
+
+// Never 2: what the phone said after the death was noticed counts as well.
+TEST(Healer, F10_AByeThatCameAfterTheDeathWasNoticedEndsTheCall) {
+  World world;
+  const Session session = world.AddCall(1);
+  HealerOptions options = Controller::Options();
+  for (InstanceOptions& instance : options.instances) {
+    instance.identity.addresses.push_back({*sip::IpAddress::Parse("192.0.2.1"), 5060});
+  }
+  world.capture->SetError(absl::UnavailableError("down"));
+  Controller controller(world, options);
+  controller.Start();
+  controller.Kill("ast-1");
+  controller.RunFor(milliseconds(3'000));
+  AddBye(world, World::Dialog(session.call_id));
+  world.capture->SetError(absl::OkStatus());
+  ASSERT_TRUE(controller.RunUntilOutcomes(1)) << controller.Reasons();
+  EXPECT_THAT(controller.Counts(), ElementsAre(Pair(Outcome::kClosed, 1)));
+  EXPECT_TRUE(world.servers->sent().empty());
+}
+
 }  // namespace
 }  // namespace sipheal

@@ -141,6 +141,7 @@ class World {
   testing::FakeClock clock;
   std::shared_ptr<SessionStore> store;
   std::shared_ptr<MemorySipCapture> capture;
+  std::shared_ptr<SipCapture> fetch_from;  // in place of `capture`, when there is one
   std::shared_ptr<testing::FakeMediaServer> servers;
   std::shared_ptr<testing::FakeFlowResumer> resumer;
   std::shared_ptr<FlowResumer> flow;  // in place of `resumer`, when there is one
@@ -161,7 +162,7 @@ class Controller {
     HealerParts parts;
     parts.detector = detector;
     parts.store = world.store;
-    parts.capture = world.capture;
+    parts.capture = world.fetch_from ? world.fetch_from : world.capture;
     parts.driver = world.servers;
     parts.resumer = world.flow ? world.flow : world.resumer;
     parts.executor = std::move(executor);

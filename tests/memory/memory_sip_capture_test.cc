@@ -13,7 +13,7 @@ sip::CapturedMessage At(int ms, const std::string& bytes) {
   return message;
 }
 
-TEST(MemorySipCapture, ReturnsMessagesWithinTheTimeAsked) {
+TEST(MemorySipCapture, ReturnsMessagesSinceTheTimeAskedAlsoOfAfterTheDeath) {
   const auto capture = MakeMemorySipCapture();
   for (const int ms : {10, 20, 30}) capture->AddMessage("c1", At(ms, std::to_string(ms)));
   SipCapture::FetchParams params{.call_ids = {"c1"}};
@@ -21,8 +21,9 @@ TEST(MemorySipCapture, ReturnsMessagesWithinTheTimeAsked) {
   params.until = WallTime(std::chrono::milliseconds(25));
   const auto got = capture->Fetch({}, params);
   ASSERT_TRUE(got.ok());
-  ASSERT_EQ((*got)[0].messages.size(), 1u);
+  ASSERT_EQ((*got)[0].messages.size(), 2u);
   EXPECT_EQ((*got)[0].messages[0].bytes, "20");
+  EXPECT_EQ((*got)[0].messages[1].bytes, "30");
 }
 
 TEST(MemorySipCapture, ReturnsFoldedDialogsToo) {
