@@ -35,6 +35,19 @@ sip::Endpoint EndpointOf(std::string_view ip, std::uint16_t port) {
   return endpoint;
 }
 
+// Of messages of one time.
+bool IsSame(const sip::CapturedMessage& a, const sip::CapturedMessage& b) {
+  return a.source == b.source && a.destination == b.destination && a.agent == b.agent &&
+         a.bytes == b.bytes;
+}
+
+std::uint64_t FingerprintOf(const sip::CapturedMessage& message) {
+  const std::size_t hash = std::hash<std::string_view>()(message.bytes) * 31 +
+                           std::hash<std::string_view>()(message.agent);
+  return (hash ^ static_cast<std::size_t>(message.time.time_since_epoch().count())) *
+         0x9e3779b97f4a7c15u;
+}
+
 }  // namespace
 
 Gatherer::Gatherer(std::vector<std::string> agents, std::size_t max_rows, std::size_t max_bytes)
@@ -84,9 +97,6 @@ void Gatherer::AddMessage(const Row& row, std::string_view bytes, sip::Transport
   message.time = sip::CaptureTime(std::chrono::microseconds(row.time_us));
   message.agent = row.agent;
   Found& found = wanted->second;
-  const std::size_t hash = std::hash<std::string_view>()(message.bytes) * 31 +
-                           std::hash<std::string_view>()(message.agent);
-  found.fingerprint += (hash ^ static_cast<std::size_t>(row.time_us)) * 0x9e3779b97f4a7c15u;
   found.messages.push_back(std::move(message));
   found.row_ids.push_back(row.id);
 }
@@ -103,8 +113,21 @@ void Gatherer::Sort() {
     });
     std::vector<sip::CapturedMessage> sorted;
     sorted.reserve(order.size());
-    for (const std::size_t at : order) {
-      sorted.push_back(std::move(found.messages[at]));
+    found.fingerprint = 0;
+    std::size_t first = 0;  // of those of the row at hand, in `sorted`
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      sip::CapturedMessage& message = found.messages[order[i]];
+      if (i == 0 || sorted.back().time != message.time ||
+          found.row_ids[order[i - 1]] != found.row_ids[order[i]]) {
+        first = sorted.size();
+      }
+      const auto begin = sorted.begin() + static_cast<std::ptrdiff_t>(first);
+      if (std::any_of(begin, sorted.end(),
+                      [&](const sip::CapturedMessage& known) { return IsSame(known, message); })) {
+        continue;
+      }
+      found.fingerprint += FingerprintOf(message);
+      sorted.push_back(std::move(message));
       sorted.back().sequence = sorted.size();
     }
     found.messages = std::move(sorted);

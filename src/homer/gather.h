@@ -34,7 +34,7 @@ class Gatherer {
   struct Found {
     std::vector<sip::CapturedMessage> messages;  // numbered by Sort()
     std::vector<std::int64_t> row_ids;           // of each
-    // Equal for equal sets of messages, in whatever order they came.
+    // Equal for equal sets of messages, in whatever order they came. By Sort().
     std::uint64_t fingerprint = 0;
   };
 
@@ -46,7 +46,8 @@ class Gatherer {
   absl::Status Add(const Row& row);
   // Bytes that were read for this, kept or not.
   absl::Status CountBytes(std::size_t bytes);
-  // The messages of each Call-ID in the order of their times.
+  // The messages of each Call-ID in the order of their times, each once: a row comes again in the
+  // answer for another Call-ID that HOMER correlates, or that was asked beside.
   void Sort();
 
   const std::unordered_map<std::string, Found, ViewHash, std::equal_to<>>& found() const {

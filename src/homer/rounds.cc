@@ -163,13 +163,15 @@ class Rounds {
   }
 
   absl::StatusOr<std::vector<DialogCapture>> Captures() {
-    for (const auto& [call_id, call] : calls_) {
-      if (!call.found.messages.empty() || (call.asked && call.believed && last_error_.ok())) {
-        continue;
-      }
-      if (!last_error_.ok()) return last_error_;
-      return absl::UnavailableError(source_.WhyNotBelieved());
-    }
+    const absl::Status unknown =
+        last_error_.ok() ? absl::UnavailableError(source_.WhyNotBelieved()) : last_error_;
+    const auto is_known = [&](const Call& call) {
+      return !call.found.messages.empty() || (call.asked && call.believed && last_error_.ok());
+    };
+    // Those that are known do not wait for those that are not.
+    const bool all_unknown = std::none_of(calls_.begin(), calls_.end(),
+                                          [&](const auto& one) { return is_known(one.second); });
+    if (!calls_.empty() && all_unknown) return unknown;
     std::vector<DialogCapture> captures;
     captures.reserve(params_.call_ids.size());
     std::map<std::string_view, std::size_t> first;  // where a Call-ID that is asked twice was
@@ -182,7 +184,9 @@ class Rounds {
       DialogCapture& capture = captures.emplace_back();
       capture.call_id = call_id;
       const auto call = calls_.find(call_id);
-      if (call == calls_.end() || call->second.found.messages.empty()) continue;
+      if (call == calls_.end()) continue;
+      if (!is_known(call->second)) capture.status = unknown;
+      if (call->second.found.messages.empty()) continue;
       capture.completeness = Completeness::kBestEffort;
       capture.messages = std::move(call->second.found.messages);
     }

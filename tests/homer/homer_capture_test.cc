@@ -194,6 +194,37 @@ TEST_F(HomerCaptureTest, WhenNothingWasFoundItIsAskedAgainBesideACallThatIsKnown
   EXPECT_THAT(last, ElementsAre("never@h", "known@h"));
 }
 
+// The call that is asked beside comes twice in that round: were it counted twice, a later round
+// would have less of it, and none would be the last before the deadline.
+TEST_F(HomerCaptureTest, ACallThatStoodBesideAnotherHasItsMessagesOnce) {
+  options_.batch = 1;
+  options_.read.ingest_delay = milliseconds(60);
+  homer_->Add(Message("a@h", "1 INVITE"));
+  homer_->Add({.message = Message("late@h", "1 INVITE"), .after_questions = 5});
+  const auto got = Fetch({"a@h", "late@h"}, milliseconds(0), std::chrono::seconds(2));
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_THAT(got->at(0).messages, SizeIs(1));
+  EXPECT_THAT(got->at(1).messages, SizeIs(1));
+  EXPECT_LE(homer_->questions(), 5 + 3 * 4);  // it settled
+}
+
+// One that has nothing does not take the others' messages with it.
+TEST_F(HomerCaptureTest, ACallOfWhichNothingIsKnownHoldsUpNoOther) {
+  options_.read.ingest_delay = std::chrono::seconds(100);
+  homer_->Add(Message("a@h", "1 INVITE"));
+  std::thread fails([&] {
+    while (homer_->questions() < 2) std::this_thread::yield();
+    homer_->Fail(FakeHomer::Fault::kServerError);
+  });
+  const auto got = Fetch({"a@h", "never@h"}, milliseconds(0), milliseconds(400));
+  fails.join();
+  ASSERT_TRUE(got.ok()) << got.status();
+  EXPECT_TRUE(got->at(0).status.ok());
+  EXPECT_THAT(got->at(0).messages, SizeIs(1));
+  EXPECT_TRUE(absl::IsUnavailable(got->at(1).status)) << got->at(1).status;
+  EXPECT_THAT(got->at(1).messages, IsEmpty());
+}
+
 TEST_F(HomerCaptureTest, AnEmptyAnswerOfADatabaseThatFailedIsNotBelieved) {
   homer_->Add(Message("a@h", "1 INVITE"));
   homer_->Fail(FakeHomer::Fault::kNoRows);

@@ -16,7 +16,7 @@
 // homer-app answers 201 with no rows when its database fails: an empty answer is not believed. A
 // Call-ID is kMissing only when an answer that found nothing of it had rows of another Call-ID in
 // it; where none has, it is asked again beside one that HOMER is known to have. When that cannot be
-// shown either, Fetch is Unavailable.
+// shown either, its DialogCapture::status is Unavailable; when of none, Fetch is.
 //
 // What cannot be seen over HTTP: Asterisk sends a whole TCP buffer in one HEP packet, and HOMER
 // files it under its first message's Call-ID. The others in it are found when that Call-ID is asked
