@@ -52,7 +52,10 @@ class RealDaemon final : public Daemon {
   absl::Status StartAll() {
     const Config& config = options_.loaded.config;
     parts_ = set_->parts();
-    ABSL_ASSIGN_OR_RETURN(healer_, Healer::Create(ToHealerOptions(config), parts_));
+    HealerOptions healer = ToHealerOptions(config);
+    // One name everywhere: in leases, sightings and the kill switch.
+    if (std::string name = set_->controller_name(); !name.empty()) healer.owner = std::move(name);
+    ABSL_ASSIGN_OR_RETURN(healer_, Healer::Create(std::move(healer), parts_));
     healer_->AddListener(MakeEventLog(options_.log, options_.events));
     // Before anything is touched: a second daemon on the same socket must not begin to work.
     absl::StatusOr<std::unique_ptr<ControlServer>> control = ControlServer::Listen(

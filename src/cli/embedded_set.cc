@@ -98,11 +98,12 @@ class RealSet final : public EmbeddedSet {
       std::shared_ptr<TelemetrySink> telemetry) {
     auto set = std::make_unique<RealSet>();
     set->loaded_ = loaded;
+    set->name_ = ControllerName(loaded.config);
     set->telemetry_ = telemetry;
     set->log_ = log;
     ABSL_ASSIGN_OR_RETURN(set->store_, OpenStore(loaded, log));
 
-    ABSL_ASSIGN_OR_RETURN(set->kill_switch_, OpenKillSwitch(loaded));
+    ABSL_ASSIGN_OR_RETURN(set->kill_switch_, OpenKillSwitch(loaded, set->name_));
 
     ABSL_ASSIGN_OR_RETURN(set->grpc_, GrpcFront::Make(loaded, log));
 
@@ -136,7 +137,7 @@ class RealSet final : public EmbeddedSet {
     if (!made.ok()) return At(loaded, "detector", made.status());
     std::shared_ptr<CrashDetector> sees = *std::move(made);
     if (set->grpc_ != nullptr) sees = set->grpc_->Join(std::move(sees));
-    ABSL_ASSIGN_OR_RETURN(set->detector_, ShareCrashes(loaded, std::move(sees), log));
+    ABSL_ASSIGN_OR_RETURN(set->detector_, ShareCrashes(loaded, set->name_, std::move(sees), log));
     ABSL_ASSIGN_OR_RETURN(set->tracker_, MakeAriTracker(set->connections_, set->store_, {}));
     AriFlowResumerOptions resumer;
     resumer.continue_in_dialplan = loaded.config.recovery.continue_in_dialplan;
@@ -149,6 +150,8 @@ class RealSet final : public EmbeddedSet {
   }
 
   ~RealSet() override { Stop(); }
+
+  std::string controller_name() const override { return name_; }
 
   HealerParts parts() override {
     HealerParts parts;
@@ -248,6 +251,7 @@ class RealSet final : public EmbeddedSet {
 
  private:
   LoadedConfig loaded_;
+  std::string name_;
   std::shared_ptr<LogSink> log_;
   std::shared_ptr<TelemetrySink> telemetry_;
   std::shared_ptr<SessionStore> store_;

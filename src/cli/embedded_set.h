@@ -22,6 +22,8 @@ class EmbeddedSet {
  public:
   virtual ~EmbeddedSet() = default;
   virtual HealerParts parts() = 0;
+  // What the parts call this controller before others; none: recovery.owner says it.
+  virtual std::string controller_name() const { return {}; }
   // Opens the ports, before the Healer starts. Errors name file, line and key.
   virtual absl::Status StartCapture() = 0;
   // Begins to fill the store, after the Healer has started.

@@ -29,14 +29,6 @@ using Store = absl::StatusOr<std::shared_ptr<SessionStore>>;
       component, option));
 }
 
-// Names this process to the other controllers.
-[[maybe_unused]] std::string OwnerOf(const Config& config) {
-  if (!config.recovery.owner.empty()) return config.recovery.owner;
-  char host[256] = "";
-  gethostname(host, sizeof(host) - 1);
-  return absl::StrFormat("%s:%d:%08x", host, getpid(), std::random_device{}());
-}
-
 Store OpenSqlite([[maybe_unused]] const StoreConfig& store,
                  [[maybe_unused]] std::shared_ptr<LogSink> log,
                  [[maybe_unused]] StoreMaking making) {
@@ -79,15 +71,22 @@ Store OpenStore(const LoadedConfig& loaded, std::shared_ptr<LogSink> log, StoreM
                       std::string(store.status().message())));
 }
 
+std::string ControllerName(const Config& config) {
+  if (!config.recovery.owner.empty()) return config.recovery.owner;
+  char host[256] = "";
+  gethostname(host, sizeof(host) - 1);
+  return absl::StrFormat("%s:%d:%08x", host, getpid(), std::random_device{}());
+}
+
 absl::StatusOr<std::shared_ptr<CrashDetector>> ShareCrashes(
-    const LoadedConfig& loaded, std::shared_ptr<CrashDetector> detector,
-    [[maybe_unused]] std::shared_ptr<LogSink> log) {
+    const LoadedConfig& loaded, [[maybe_unused]] const std::string& name,
+    std::shared_ptr<CrashDetector> detector, [[maybe_unused]] std::shared_ptr<LogSink> log) {
   const Config& config = loaded.config;
   if (config.store.postgres.empty()) return detector;
 #if SIPHEAL_CLI_HAS_POSTGRES
   PostgresCrashRelayOptions options{.dsn = config.store.postgres,
                                     .schema = config.store.schema,
-                                    .owner = OwnerOf(config),
+                                    .owner = name,
                                     .quorum = config.detector.quorum,
                                     .window = config.detector.quorum_window,
                                     .log = std::move(log)};
@@ -102,7 +101,8 @@ absl::StatusOr<std::shared_ptr<CrashDetector>> ShareCrashes(
 #endif
 }
 
-absl::StatusOr<std::shared_ptr<KillSwitch>> OpenKillSwitch(const LoadedConfig& loaded) {
+absl::StatusOr<std::shared_ptr<KillSwitch>> OpenKillSwitch(
+    const LoadedConfig& loaded, [[maybe_unused]] const std::string& name) {
   const Config& config = loaded.config;
   if (config.store.postgres.empty()) {
     if (config.recovery.kill_switch.empty()) return std::shared_ptr<KillSwitch>();
@@ -110,7 +110,7 @@ absl::StatusOr<std::shared_ptr<KillSwitch>> OpenKillSwitch(const LoadedConfig& l
   }
 #if SIPHEAL_CLI_HAS_POSTGRES
   return MakePostgresKillSwitch({.dsn = config.store.postgres, .schema = config.store.schema},
-                                OwnerOf(config));
+                                name);
 #else
   return Lacks("postgres", "SIPHEAL_WITH_POSTGRES").status();
 #endif

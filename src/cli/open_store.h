@@ -25,13 +25,18 @@ absl::StatusOr<std::shared_ptr<SessionStore>> OpenStore(const LoadedConfig& load
                                                         std::shared_ptr<LogSink> log,
                                                         StoreMaking making = StoreMaking::kMake);
 
+// recovery.owner, or one that is made up: each time another, so that it is asked once.
+std::string ControllerName(const Config& config);
+
 // `detector`, and what the other controllers on store.postgres see; as it is without one.
 absl::StatusOr<std::shared_ptr<CrashDetector>> ShareCrashes(const LoadedConfig& loaded,
+                                                            const std::string& name,
                                                             std::shared_ptr<CrashDetector> detector,
                                                             std::shared_ptr<LogSink> log);
 
 // That of store.postgres, or the file recovery.kill_switch; null when there is neither.
-absl::StatusOr<std::shared_ptr<KillSwitch>> OpenKillSwitch(const LoadedConfig& loaded);
+absl::StatusOr<std::shared_ptr<KillSwitch>> OpenKillSwitch(const LoadedConfig& loaded,
+                                                           const std::string& name);
 
 // For people: the path of the file, or which schema; never a password.
 std::string StoreName(const StoreConfig& store);

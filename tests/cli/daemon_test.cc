@@ -83,6 +83,7 @@ class FakeSet final : public EmbeddedSet {
   }
 
   HealerParts parts() override { return parts_; }
+  std::string controller_name() const override { return "as-the-relay"; }
   absl::Status StartCapture() override {
     log_.steps.emplace_back("capture");
     return capture_status;
@@ -323,6 +324,19 @@ TEST_F(DaemonTest, WritesEventsFromCrashToDone) {
   const Json done = WaitFor("done");
   EXPECT_EQ(done["sessions"], 1);
   EXPECT_EQ(done["outcomes"]["closed"], 1);
+}
+
+// What is leased by that name is its own: anybody else would leave it alone.
+TEST_F(DaemonTest, LeasesUnderTheNameThatItsPartsBear) {
+  ASSERT_TRUE(Start().ok());
+  PutSession("pbx1");
+  const auto lease = store_->Claim({}, {.sessions = {{MakeSessionId({"pbx1", "life1"}, "c1"), 0}},
+                                        .owner = "as-the-relay",
+                                        .lease = std::chrono::minutes(5)});
+  ASSERT_TRUE(lease.ok()) << lease.status();
+  ASSERT_TRUE(lease->front().ok()) << lease->front().status();
+  detector_->Kill("pbx1");
+  EXPECT_EQ(WaitFor("outcome")["call_id"], "call-1");
 }
 
 TEST_F(DaemonTest, RecoversByHandAndPlansWithoutDoing) {
