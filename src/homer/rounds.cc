@@ -76,7 +76,10 @@ class Rounds {
       if (absl::IsCancelled(last_error_)) return last_error_;
       // Nothing is known yet: who asks may have another source.
       if (!last_error_.ok() && rounds_ == 0) return last_error_;
-      if (last_error_.ok()) ++rounds_;
+      if (last_error_.ok()) {
+        ++rounds_;
+        too_early_ = last_began_ < settles_;
+      }
       if (Pending().empty()) break;
       const auto next = NextRound(clock_.Monotonic() - began);
       if (!next) break;
@@ -109,6 +112,7 @@ class Rounds {
     CallContext ctx = ctx_;
     if (rounds_ > 0 && ctx.deadline != MonotonicTime::max()) ctx.deadline -= kHandOver;
     const WallTime began = clock_.Now();
+    last_began_ = began;
     const Window window{from_, began + std::max<std::chrono::minutes>(kAhead, options_.clock_skew)};
     ABSL_ASSIGN_OR_RETURN(const auto believed, source_.Ask(ctx, pending, window, gatherer));
     gatherer.Sort();
@@ -185,7 +189,12 @@ class Rounds {
       capture.call_id = call_id;
       const auto call = calls_.find(call_id);
       if (call == calls_.end()) continue;
-      if (!is_known(call->second)) capture.status = unknown;
+      if (!is_known(call->second)) {
+        capture.status = unknown;
+      } else if (too_early_) {
+        capture.status = absl::UnavailableError(
+            "HOMER: the time ended before ingest_delay: it may have more of this Call-ID soon");
+      }
       if (call->second.found.messages.empty()) continue;
       capture.completeness = Completeness::kBestEffort;
       capture.messages = std::move(call->second.found.messages);
@@ -204,7 +213,9 @@ class Rounds {
   MonotonicTime give_up_;
   std::vector<std::string> agents_;
   std::map<std::string, Call> calls_;
-  int rounds_ = 0;         // that were answered
+  int rounds_ = 0;  // that were answered
+  WallTime last_began_{};
+  bool too_early_ = true;  // when the last answer came, what was seen may not have been readable
   bool was_last_ = false;  // there is no time for another round
   absl::Status last_error_;
 };

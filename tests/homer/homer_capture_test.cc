@@ -219,7 +219,6 @@ TEST_F(HomerCaptureTest, ACallOfWhichNothingIsKnownHoldsUpNoOther) {
   const auto got = Fetch({"a@h", "never@h"}, milliseconds(0), milliseconds(400));
   fails.join();
   ASSERT_TRUE(got.ok()) << got.status();
-  EXPECT_TRUE(got->at(0).status.ok());
   EXPECT_THAT(got->at(0).messages, SizeIs(1));
   EXPECT_TRUE(absl::IsUnavailable(got->at(1).status)) << got->at(1).status;
   EXPECT_THAT(got->at(1).messages, IsEmpty());
@@ -300,6 +299,8 @@ TEST_F(HomerCaptureTest, BeforeTheDeadlineWhatIsKnownIsGiven) {
   const auto got = Fetch({"a@h"}, milliseconds(0), std::chrono::seconds(2));
   ASSERT_TRUE(got.ok()) << got.status();
   EXPECT_THAT(got->at(0).messages, SizeIs(2));
+  // Who needs more than that asks again: it may be written yet.
+  EXPECT_TRUE(absl::IsUnavailable(got->at(0).status)) << got->at(0).status;
   EXPECT_THAT(Questions(), SizeIs(4));  // two rounds: at once, and as late as can be
 }
 

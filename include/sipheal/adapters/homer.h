@@ -10,7 +10,8 @@
 // up to DBTimer (4 s) late and not in order. Fetch therefore reads again: until a round that began
 // `ingest_delay` after the server's death (FetchParams::until; the moment of the call when that is
 // not given) found the same as the one before it. When the deadline comes first, what the last
-// round found is returned, shortly before the deadline. FetchParams::until ends nothing: what came
+// round found is returned, shortly before the deadline; when the delay was not over yet,
+// DialogCapture::status says that there may be more soon. FetchParams::until ends nothing: what came
 // after the death (a BYE of the peer) is returned, too.
 //
 // homer-app answers 201 with no rows when its database fails: an empty answer is not believed. A
