@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Placement: which target takes a session. Healthy, able, with room, not one that just failed for
-// it; sessions of one call go together, else the least loaded.
+// it; sessions of one call go together, else the least loaded. Where the call of a group is not
+// known yet, the group's name decides: its other sessions may be in the hands of another
+// controller, which at that moment can only be met where both come to without a word.
 #pragma once
 
 #include <chrono>
@@ -59,6 +61,7 @@ using Targets = std::map<std::string, std::unique_ptr<Target>>;
 struct PlacementQuery {
   std::string endpoint;
   std::string wish;             // the instance where its call is; empty: none
+  std::string group;            // its call group; empty: none
   std::set<std::string> avoid;  // that failed for this session
   Incarnation never;            // that was taken for dead with this session, should it be back
 };

@@ -156,6 +156,7 @@ void Engine::PlaceAll() {
     query.endpoint = recovery->session.endpoint;
     query.avoid = recovery->avoid;
     query.never = recovery->session.incarnation;
+    query.group = recovery->session.group;
     const auto home = recovery->crash->group_home.find(recovery->session.group);
     if (home != recovery->crash->group_home.end()) query.wish = home->second;
     PlacementAnswer answer = Place(targets_, query);

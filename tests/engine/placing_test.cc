@@ -115,5 +115,63 @@ TEST(Healer, RecoversOntoTheRestartedInstanceWhenItIsTheOnlyOne) {
   EXPECT_EQ(controller.heard->outcomes[0].to, (Incarnation{"ast-1", "life-2"}));
 }
 
+// As one controller sees the targets: all healthy, with these loads.
+internal::Targets TargetsWithLoads(const std::vector<int>& loads) {
+  internal::Targets targets;
+  for (std::size_t i = 0; i < loads.size(); ++i) {
+    InstanceOptions options;
+    options.name = absl::StrFormat("ast-%d", i + 1);
+    auto target = std::make_unique<internal::Target>(options, PacingOptions(), MonotonicTime());
+    target->status.emplace();
+    target->status->incarnation = {options.name, "life-1"};
+    target->status->can_recover = true;
+    target->status->channels = loads[i];
+    target->has_endpoints = {"phone"};
+    targets.emplace(options.name, std::move(target));
+  }
+  return targets;
+}
+
+// The legs of one call may be claimed by two controllers, each of which knows nothing of what the
+// other does, and has asked the servers for their load at another moment.
+TEST(Placement, LegsOfOneGroupMeetAlsoWhenTwoControllersPlaceThem) {
+  const internal::Targets one = TargetsWithLoads({0, 10, 20});
+  const internal::Targets other = TargetsWithLoads({20, 0, 5});
+  std::map<std::string, int> groups;
+  for (int i = 0; i < 300; ++i) {
+    internal::PlacementQuery query;
+    query.endpoint = "phone";
+    query.group = absl::StrFormat("bridge-%d", i);
+    const auto* const first = internal::Place(one, query).target;
+    const auto* const second = internal::Place(other, query).target;
+    ASSERT_TRUE(first != nullptr && second != nullptr);
+    EXPECT_EQ(first->options.name, second->options.name) << query.group;
+    ++groups[first->options.name];
+    // One that just failed it is avoided by both alike.
+    query.avoid = {first->options.name};
+    EXPECT_EQ(internal::Place(one, query).target->options.name,
+              internal::Place(other, query).target->options.name);
+  }
+  ASSERT_EQ(groups.size(), 3u);
+  for (const auto& [name, count] : groups) EXPECT_GT(count, 60) << name;
+}
+
+TEST(Placement, WhereTheCallIsComesBeforeTheNameOfItsGroup) {
+  const internal::Targets targets = TargetsWithLoads({0, 10, 20});
+  for (const char* home : {"ast-1", "ast-2", "ast-3"}) {
+    internal::PlacementQuery query;
+    query.endpoint = "phone";
+    query.group = "bridge-1";
+    query.wish = home;
+    EXPECT_EQ(internal::Place(targets, query).target->options.name, home);
+  }
+}
+
+TEST(Placement, ACallOfNoGroupGoesToTheLeastLoaded) {
+  internal::PlacementQuery query;
+  query.endpoint = "phone";
+  EXPECT_EQ(internal::Place(TargetsWithLoads({20, 0, 5}), query).target->options.name, "ast-2");
+}
+
 }  // namespace
 }  // namespace sipheal
