@@ -16,12 +16,12 @@ using std::chrono::milliseconds;
 constexpr milliseconds kFirstResumeBackoff{100};
 constexpr milliseconds kHeldHangUp{1'000};  // the kill switch holds it back
 constexpr int kMostResumeTries = 8;
+constexpr milliseconds kBusyResumer{250};  // before one that has too much to do is asked again
 // How long an answered call may wait for its flow while its server is busy with creating channels.
 constexpr milliseconds kLongestHold{2'000};
 
 bool MayBeTriedAgain(const absl::Status& status) {
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ||
-         absl::IsResourceExhausted(status);
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
 }
 
 }  // namespace
@@ -134,14 +134,19 @@ void Engine::ResumeFlow(const RecoveryPtr& recovery, int failures) {
         }
         // Whatever it says: another controller resumes the flow.
         if (stopping_) return;
-        Log(LogLevel::kWarning, "resume_failed",
+        // Others were before it, and nothing was done for it: that is no failure of its own.
+        const bool busy =
+            absl::IsResourceExhausted(status) && clock_.Monotonic() < recovery->deadline;
+        Log(busy ? LogLevel::kDebug : LogLevel::kWarning, "resume_failed",
             "The flow of a recovered call could not be resumed",
             {{"session", recovery->session.id}, {"status", std::string(status.message())}});
-        if (MayBeTriedAgain(status) && failures < kMostResumeTries) {
-          loop_->After(kFirstResumeBackoff * (1 << failures), [this, recovery, attempt, failures] {
+        if (busy || (MayBeTriedAgain(status) && failures < kMostResumeTries)) {
+          const milliseconds wait = busy ? kBusyResumer : kFirstResumeBackoff * (1 << failures);
+          const int failed = busy ? failures : failures + 1;
+          loop_->After(wait, [this, recovery, attempt, failed] {
             if (IsOpen(*recovery) && recovery->attempt == attempt &&
                 recovery->waiting == Waiting::kResume) {
-              ResumeFlow(recovery, failures + 1);
+              ResumeFlow(recovery, failed);
             }
           });
           return;

@@ -230,5 +230,31 @@ TEST(Healer, TriesTheFlowAgainWhenItWasOnlyUnavailable) {
   EXPECT_EQ(world.resumer->calls().size(), 4u);
 }
 
+TEST(Healer, WaitsForAResumerThatHasTooMuchToDo) {
+  World world;
+  const Session session = world.AddCall(1);
+  world.resumer->FailResume(session.id, absl::ResourceExhaustedError("the host is behind"), 60);
+  Controller controller(world);
+  controller.Start();
+  controller.Kill("ast-1");
+  ASSERT_TRUE(controller.RunUntilOutcomes(1));
+  EXPECT_EQ(controller.heard->outcomes[0].outcome, Outcome::kRecovered) << controller.Reasons();
+  EXPECT_EQ(world.servers->Byes("call-1"), 0);
+}
+
+TEST(Healer, HangsUpWithByeWhenTheResumerHasTooMuchToDoUntilTheDeadline) {
+  World world;
+  const Session session = world.AddCall(1);
+  world.resumer->FailResume(session.id, absl::ResourceExhaustedError("the host is behind"),
+                            1'000'000);
+  Controller controller(world);
+  controller.Start();
+  controller.Kill("ast-1");
+  ASSERT_TRUE(controller.RunUntilOutcomes(1));
+  EXPECT_EQ(controller.heard->outcomes[0].outcome, Outcome::kEnded);
+  EXPECT_THAT(controller.heard->outcomes[0].reason, HasSubstr("the host is behind"));
+  EXPECT_EQ(world.servers->Byes("call-1"), 1);
+}
+
 }  // namespace
 }  // namespace sipheal
