@@ -12,6 +12,7 @@
 #include <signal.h>
 #include <sipheal/v1/flow_resumer.grpc.pb.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <map>
@@ -36,26 +37,35 @@ class FlowHost final : public sipheal::v1::FlowResumerService::Service {
       // Final: sipheal ends the call with BYE, and this is the reason that it records.
       return {grpc::StatusCode::FAILED_PRECONDITION, "this application is not served any more"};
     }
+    std::size_t bridged = 0;  // with how many
     {
       const std::lock_guard lock(mutex_);
       // Said twice, it is done once: a set of channels, one playback for each channel.
       if (flow.has_bridge()) {
-        Join(*request, flow.bridge().conference() ? flow.bridge().name() : flow.bridge().id());
+        bridged =
+            Join(*request, flow.bridge().conference() ? flow.bridge().name() : flow.bridge().id());
+      } else if (std::any_of(request->partners().begin(), request->partners().end(),
+                             [](const Partner& partner) { return partner.lived_there(); })) {
+        // It was in no bridge, and who lived elsewhere talked to it all the same.
+        bridged = Join(*request, request->session().group());
       }
       if (flow.has_playback()) playing_.insert(request->channel_id());
     }
-    std::printf("resumed %s on %s\n", request->session().id().c_str(), request->instance().c_str());
+    std::printf("resumed %s on %s, bridged with %zu\n", request->session().id().c_str(),
+                request->instance().c_str(), bridged);
     response->set_result(ResumeResponse::RESULT_RESUMED);
     return grpc::Status::OK;
   }
 
  private:
-  void Join(const ResumeRequest& request, const std::string& bridge) {
+  // How many others are in it.
+  std::size_t Join(const ResumeRequest& request, const std::string& bridge) {
     std::set<std::string>& members = bridges_[{request.instance(), bridge}];
     members.insert(request.channel_id());
     for (const Partner& partner : request.partners()) {
       if (partner.lived_there()) members.insert(partner.channel_id());
     }
+    return members.size() - 1;
   }
 
   std::mutex mutex_;

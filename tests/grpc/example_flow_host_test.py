@@ -42,16 +42,30 @@ class ExampleFlowHostTest(unittest.TestCase):
                 request.session.flow.playback.media.append("sound:a")
                 answer = stub.Resume(request, timeout=20)
                 self.assertEqual(answer.result, pb.ResumeResponse.RESULT_RESUMED)
+                # FR-4: without a bridge, only a partner that lived elsewhere draws a session into one.
+                for session, lived_there in ("two", True), ("three", False):
+                    alone = pb.ResumeRequest(instance="b", channel_id=f"c-{session}")
+                    alone.session.id = session
+                    alone.session.group = f"group-{session}"
+                    alone.partners.add(channel_id=f"p-{session}", lived_there=lived_there)
+                    answer = stub.Resume(alone, timeout=20)
+                    self.assertEqual(answer.result, pb.ResumeResponse.RESULT_RESUMED)
                 request.session.flow.stasis_app = "refused"
                 with self.assertRaises(grpc.RpcError) as refused:
                     stub.Resume(request, timeout=20)
                 self.assertEqual(refused.exception.code(), grpc.StatusCode.FAILED_PRECONDITION)
             host.send_signal(signal.SIGTERM)
-            self.assertEqual(host.wait(20), 0)
-            host.stdout.close()
+            said, _ = host.communicate(timeout=20)
+            self.assertEqual(host.returncode, 0)
+            return said
 
     def test_the_host_in_cpp_resumes_refuses_and_ends(self):
-        self.call_host(os.environ["SIPHEAL_EXAMPLE_FLOW_HOST"])
+        said = self.call_host(os.environ["SIPHEAL_EXAMPLE_FLOW_HOST"])
+        self.assertEqual(said.splitlines(), [
+            "resumed one on b, bridged with 0",
+            "resumed two on b, bridged with 1",
+            "resumed three on b, bridged with 0",
+        ])
 
     def test_the_host_in_python_resumes_refuses_and_ends(self):
         self.call_host(sys.executable, str(EXAMPLES / "flow_host.py"))
