@@ -118,7 +118,7 @@ TEST_F(GrpcFlowResumerTest, AHugeTextOfTheHostIsCut) {
   EXPECT_LT(status.message().size(), 300u);
 }
 
-TEST_F(GrpcFlowResumerTest, AnAnswerBeyondTheLimitIsUnavailable) {
+TEST_F(GrpcFlowResumerTest, AnAnswerBeyondTheLimitIsResourceExhausted) {
   const auto resumer = Make();
   host_.SetAnswer([](auto&, const auto&, v1::ResumeResponse& response) {
     response.set_result(v1::ResumeResponse::RESULT_RESUMED);
