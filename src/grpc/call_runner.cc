@@ -1,17 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "grpc/call_runner.h"
 
+#include <algorithm>
+#include <chrono>
 #include <exception>
 #include <string>
 
 #include "absl/strings/str_format.h"
+#include "base/status_macros.h"
 #include "grpc/proto_text.h"
+#include "model/store_rules.h"
 
 namespace sipheal::inline v0_1::internal {
 namespace {
 
+// A caller without a deadline must not take a thread for ever.
+constexpr std::chrono::seconds kLongestCall{60};
+
 absl::Status Guarded(const std::function<absl::Status(const CallContext&)>& work,
-                     const CallContext& ctx) {
+                     const CallContext& ctx, const Clock& clock) {
+  ABSL_RETURN_IF_ERROR(CheckContext(ctx, clock, "the call was not begun"));
   try {
     return work(ctx);
   } catch (const std::exception& error) {
@@ -56,17 +64,31 @@ grpc::ServerUnaryReactor* CallRunner::Run(const grpc::CallbackServerContext& con
   }
   CallContext ctx;
   ctx.stop = call->stop();
-  const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_MONOTONIC);
-  if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_MONOTONIC)) != 0) {
-    const gpr_timespec left = gpr_time_sub(deadline, gpr_now(GPR_CLOCK_MONOTONIC));
-    // As far as a duration goes; a year is no limit.
-    const double seconds = std::min(gpr_timespec_to_micros(left) / 1e6, 31'536'000.0);
-    ctx.deadline = clock_.Monotonic() + std::chrono::duration_cast<MonotonicTime::duration>(
-                                            std::chrono::duration<double>(seconds));
-  }
-  executor_->Post(
-      [call, ctx, work = std::move(work)] { call->Finish(ToGrpc(Guarded(work, ctx))); });
+  ctx.deadline = std::min(DeadlineOf(context), clock_.Monotonic() + kLongestCall);
+  executor_->Post([this, call, ctx, work = std::move(work)] {
+    call->Finish(ToGrpc(Guarded(work, ctx, clock_)));
+  });
   return call;
+}
+
+grpc::ServerUnaryReactor* CallRunner::RunNow(
+    grpc::CallbackServerContext& context,
+    const std::function<absl::Status(const CallContext&)>& work) {
+  CallContext ctx;
+  ctx.deadline = DeadlineOf(context);
+  grpc::ServerUnaryReactor* const reactor = context.DefaultReactor();
+  reactor->Finish(ToGrpc(Guarded(work, ctx, clock_)));
+  return reactor;
+}
+
+MonotonicTime CallRunner::DeadlineOf(const grpc::CallbackServerContext& context) const {
+  const gpr_timespec deadline = gpr_convert_clock_type(context.raw_deadline(), GPR_CLOCK_MONOTONIC);
+  if (gpr_time_cmp(deadline, gpr_inf_future(GPR_CLOCK_MONOTONIC)) == 0) return MonotonicTime::max();
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(GPR_CLOCK_MONOTONIC));
+  // As far as a duration goes; a year is no limit.
+  const double seconds = std::min(gpr_timespec_to_micros(left) / 1e6, 31'536'000.0);
+  return clock_.Monotonic() + std::chrono::duration_cast<MonotonicTime::duration>(
+                                  std::chrono::duration<double>(seconds));
 }
 
 }  // namespace sipheal::inline v0_1::internal

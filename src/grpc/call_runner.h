@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// CallRunner: runs what a call asks for on threads that may block, so that gRPC's own never do, and
-// passes the caller's deadline and cancellation on.
+// CallRunner: runs what may block on threads that may, so that gRPC's own never do, and passes the
+// caller's deadline and cancellation on. What its caller gave up while it waited is not begun.
 #pragma once
 
 #include <grpcpp/server_context.h>
@@ -29,12 +29,19 @@ class CallRunner {
   CallRunner(std::shared_ptr<Executor> executor, int most, const Clock& clock)
       : executor_(std::move(executor)), most_(most), clock_(clock) {}
 
-  // `work` fills the response; it runs later, on another thread, once.
+  // `work` fills the response; it runs later, on another thread, at most once. It has a minute at
+  // most, whatever the caller's deadline.
   grpc::ServerUnaryReactor* Run(const grpc::CallbackServerContext& context,
                                 std::function<absl::Status(const CallContext&)> work);
+  // For `work` that returns at once: here and now, however many calls are under way. A pause waits
+  // behind nothing.
+  grpc::ServerUnaryReactor* RunNow(grpc::CallbackServerContext& context,
+                                   const std::function<absl::Status(const CallContext&)>& work);
 
  private:
   class Call;
+
+  MonotonicTime DeadlineOf(const grpc::CallbackServerContext& context) const;
 
   const std::shared_ptr<Executor> executor_;
   const int most_;

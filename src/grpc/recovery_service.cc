@@ -50,7 +50,7 @@ RecoveryService::RecoveryService(Parts parts, CallRunner& runner, RecoveryBook& 
 grpc::ServerUnaryReactor* RecoveryService::ReportCrash(grpc::CallbackServerContext* context,
                                                        const v1::ReportCrashRequest* request,
                                                        v1::ReportCrashResponse* /*response*/) {
-  return runner_.Run(*context, [this, request](const CallContext&) -> absl::Status {
+  return runner_.RunNow(*context, [this, request](const CallContext&) -> absl::Status {
     if (parts_.detector == nullptr) {
       return absl::FailedPreconditionError(
           "this server takes no reports of crashes: call RecoverInstance");
@@ -138,7 +138,7 @@ grpc::ServerUnaryReactor* RecoveryService::GetSession(grpc::CallbackServerContex
 grpc::ServerUnaryReactor* RecoveryService::ListRecoveries(grpc::CallbackServerContext* context,
                                                           const v1::ListRecoveriesRequest* request,
                                                           v1::ListRecoveriesResponse* response) {
-  return runner_.Run(*context, [this, request, response](const CallContext&) -> absl::Status {
+  return runner_.RunNow(*context, [this, request, response](const CallContext&) -> absl::Status {
     ABSL_ASSIGN_OR_RETURN(const std::size_t size, PageSize(request->page_size()));
     const std::string& token = request->page_token();
     std::uint64_t before = 0;
@@ -204,7 +204,7 @@ grpc::ServerWriteReactor<v1::WatchEventsResponse>* RecoveryService::WatchEvents(
 grpc::ServerUnaryReactor* RecoveryService::PauseRecovery(
     grpc::CallbackServerContext* context, const v1::PauseRecoveryRequest* /*request*/,
     v1::PauseRecoveryResponse* /*response*/) {
-  return runner_.Run(*context, [this](const CallContext&) {
+  return runner_.RunNow(*context, [this](const CallContext&) {
     parts_.control->Pause();
     return absl::OkStatus();
   });
@@ -213,7 +213,7 @@ grpc::ServerUnaryReactor* RecoveryService::PauseRecovery(
 grpc::ServerUnaryReactor* RecoveryService::ResumeRecovery(
     grpc::CallbackServerContext* context, const v1::ResumeRecoveryRequest* /*request*/,
     v1::ResumeRecoveryResponse* /*response*/) {
-  return runner_.Run(*context, [this](const CallContext&) {
+  return runner_.RunNow(*context, [this](const CallContext&) {
     parts_.control->Resume();
     return absl::OkStatus();
   });
@@ -222,7 +222,7 @@ grpc::ServerUnaryReactor* RecoveryService::ResumeRecovery(
 grpc::ServerUnaryReactor* RecoveryService::GetStatus(grpc::CallbackServerContext* context,
                                                      const v1::GetStatusRequest* /*request*/,
                                                      v1::GetStatusResponse* response) {
-  return runner_.Run(*context, [this, response](const CallContext&) {
+  return runner_.RunNow(*context, [this, response](const CallContext&) {
     const RecoveryControl::State state = parts_.control->state();
     response->set_paused(state.paused);
     response->set_recoveries(state.recoveries);

@@ -247,9 +247,11 @@ TEST_F(RecoveryServiceTest, MoreCallsThanAllowedAreTurnedAway) {
     return recovery_->RecoverInstance(Call().get(), request, &response);
   });
   begun.get_future().wait();
-  v1::GetStatusResponse status;
-  EXPECT_EQ(recovery_->GetStatus(Call().get(), {}, &status).error_code(),
+  v1::ListSessionsResponse sessions;
+  EXPECT_EQ(recovery_->ListSessions(Call().get(), {}, &sessions).error_code(),
             grpc::StatusCode::RESOURCE_EXHAUSTED);
+  v1::PauseRecoveryResponse paused;
+  EXPECT_TRUE(recovery_->PauseRecovery(Call().get(), {}, &paused).ok());
   go_on.set_value();
   EXPECT_TRUE(first.get().ok());
 }

@@ -190,8 +190,8 @@ struct RecoveryEvent {
 };
 
 // What RecoveryService does to the engine. adapters/grpc_healer.h makes one of a Healer. Methods
-// are called from several threads at once and must not throw; those with a context may block until
-// it ends.
+// are called from several threads at once and must not throw; those with a context, which is a
+// minute at most, may block until it ends. The others return at once.
 class SIPHEAL_EXPORT RecoveryControl {
  public:
   struct Explanation {
@@ -235,11 +235,14 @@ struct GrpcServerOptions {
   bool plain_text = false;
   // Largest request. 16 KiB to 64 MiB.
   std::size_t max_request_bytes = 4 * 1024 * 1024;
-  // Events kept for watchers that come back. 100 to 1,000,000; some 500 bytes each.
+  // Events kept for watchers that come back: as many steps, and as many of all other kinds. 100 to
+  // 1,000,000; some 500 bytes each.
   std::size_t keep_events = 10'000;
   // Streams of WatchEvents at a time; more are RESOURCE_EXHAUSTED. 1 to 1,000.
   int max_watchers = 32;
-  // Other calls under way at a time; more are RESOURCE_EXHAUSTED. 1 to 10,000.
+  // Other calls under way at a time; more are RESOURCE_EXHAUSTED. What is done at once (pause,
+  // resume, status, the list of recoveries, reports of lives and deaths) does not count, nor wait.
+  // 1 to 10,000.
   int max_calls = 128;
   // Serve CrashDetectorService and ReportCrash, when given.
   std::shared_ptr<GrpcCrashDetector> detector;
