@@ -60,35 +60,46 @@ inline HepOptions ToHepOptions(const Config& config) {
   }
   options.auth_key = config.hep.auth_key;
   options.auth_key_file = config.hep.auth_key_file;
+  options.forward = ParseListen(config.hep.forward);
   return options;
 }
 #endif
 
 #if SIPHEAL_CLI_HAS_HOMER
-inline HomerReadOptions ToHomerRead(const HomerConfig& config) {
+// A recovered call was captured by the agents of several instances in turn, and is asked for by the
+// last one's name: so each instance is given the agents of all of them.
+inline HomerReadOptions ToHomerRead(const Config& config) {
   HomerReadOptions options;
-  options.ingest_delay = config.ingest_delay;
-  options.lookback = std::chrono::hours(config.lookback_hours);
+  std::vector<std::string> agents;
+  for (const InstanceConfig& instance : config.instances) {
+    const std::vector<std::string> own = ToInstanceOptions(instance).identity.agents;
+    agents.insert(agents.end(), own.begin(), own.end());
+  }
+  for (const InstanceConfig& instance : config.instances) {
+    options.instances.push_back({.instance = instance.name, .agents = agents});
+  }
+  options.ingest_delay = config.homer.ingest_delay;
+  options.lookback = std::chrono::hours(config.homer.lookback_hours);
   return options;
 }
 
-inline HomerOptions ToHomerOptions(const HomerConfig& config) {
+inline HomerOptions ToHomerOptions(const Config& config) {
   HomerOptions options;
-  options.url = config.url;
-  options.token = config.token;
-  options.token_file = config.token_file;
-  options.user = config.user;
-  options.password = config.password;
-  options.password_file = config.password_file;
-  options.ca_file = config.ca_file;
-  options.verify_tls = config.verify_tls;
+  options.url = config.homer.url;
+  options.token = config.homer.token;
+  options.token_file = config.homer.token_file;
+  options.user = config.homer.user;
+  options.password = config.homer.password;
+  options.password_file = config.homer.password_file;
+  options.ca_file = config.homer.ca_file;
+  options.verify_tls = config.homer.verify_tls;
   options.read = ToHomerRead(config);
   return options;
 }
 
-inline HomerSqlOptions ToHomerSqlOptions(const HomerConfig& config) {
+inline HomerSqlOptions ToHomerSqlOptions(const Config& config) {
   HomerSqlOptions options;
-  options.dsn = config.postgres;
+  options.dsn = config.homer.postgres;
   options.read = ToHomerRead(config);
   return options;
 }

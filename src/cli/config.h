@@ -34,6 +34,7 @@ struct HepConfig {
   std::string tcp;
   std::string auth_key;
   std::string auth_key_file;
+  std::string forward;  // address:port of HOMER's HEP server; none: nothing is sent on
 };
 
 // A source of captures behind HEP: over its API, or from its tables. Neither: HEP alone.

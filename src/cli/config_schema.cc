@@ -79,6 +79,7 @@ void DescribeConfig(ConfigVisitor& visitor, Config& config) {
     v.Text("tcp", config.hep.tcp, {.check = CheckListen});
     v.Text("auth_key", config.hep.auth_key, {.secret = true});
     v.Text("auth_key_file", config.hep.auth_key_file, {});
+    v.Text("forward", config.hep.forward, {.check = CheckForward});
   });
   visitor.Section("homer", [&](ConfigVisitor& v) { DescribeHomer(v, config.homer); });
   visitor.Section("capture", [&](ConfigVisitor& v) {

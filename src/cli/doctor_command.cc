@@ -100,8 +100,8 @@ void CheckCaptures([[maybe_unused]] const LoadedConfig& loaded,
   if (config.url.empty() && config.postgres.empty()) return;
   const CallContext ctx = CallContext::WithTimeout(kAriTimeout);
   const bool tables = config.url.empty();
-  const absl::Status status = tables ? CheckHomerSql(ctx, ToHomerSqlOptions(config))
-                                     : CheckHomer(ctx, ToHomerOptions(config));
+  const absl::Status status = tables ? CheckHomerSql(ctx, ToHomerSqlOptions(loaded.config))
+                                     : CheckHomer(ctx, ToHomerOptions(loaded.config));
   if (status.ok()) {
     findings.push_back(
         {FindingLevel::kOk, "homer", "homer",

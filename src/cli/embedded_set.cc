@@ -53,11 +53,11 @@ absl::StatusOr<std::shared_ptr<SipCapture>> OpenHomer(
   const HomerConfig& config = loaded.config.homer;
   absl::StatusOr<std::shared_ptr<SipCapture>> homer;
   if (config.url.empty()) {
-    HomerSqlOptions options = ToHomerSqlOptions(config);
+    HomerSqlOptions options = ToHomerSqlOptions(loaded.config);
     options.log = std::move(log);
     homer = MakeHomerSqlCapture(std::move(options));
   } else {
-    HomerOptions options = ToHomerOptions(config);
+    HomerOptions options = ToHomerOptions(loaded.config);
     options.log = std::move(log);
     homer = MakeHomerCapture(std::move(options));
   }

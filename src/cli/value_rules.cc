@@ -110,6 +110,11 @@ std::string CheckListen(const std::string& value) {
   return "is no address with a port: write 0.0.0.0:9060, 127.0.0.1:9060 or [::]:9060";
 }
 
+std::string CheckForward(const std::string& value) {
+  if (const auto endpoint = ParseListen(value); endpoint && endpoint->port != 0) return "";
+  return "is no address to send to: write 192.0.2.20:9060 or [2001:db8::20]:9060";
+}
+
 std::string CheckGrpcListen(const std::string& value) {
   if (ParseListen(value) || (value.rfind("unix:/", 0) == 0 && value.size() > 6)) return "";
   return "is no address with a port: write 127.0.0.1:7443, [::]:7443 or "

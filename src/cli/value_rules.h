@@ -28,6 +28,7 @@ std::optional<sip::Endpoint> ParseListen(std::string_view text);
 std::string CheckName(const std::string& value);
 std::string CheckSipAddress(const std::string& value);
 std::string CheckListen(const std::string& value);
+std::string CheckForward(const std::string& value);
 std::string CheckGrpcListen(const std::string& value);
 std::string CheckNetwork(const std::string& value);
 std::string CheckUrl(const std::string& value);

@@ -29,6 +29,7 @@ Config Example() {
   config.instances.push_back(instance);
   config.hep.udp = "127.0.0.1:9060";
   config.hep.auth_key = "hunter3";
+  config.hep.forward = "192.0.2.20:9060";
   config.store.sqlite = "/var/lib/sipheal/s.db";
   return config;
 }

@@ -173,6 +173,13 @@ INSTANTIATE_TEST_SUITE_P(
         BadCase{"NoHepAddress", "  udp: 127.0.0.1:9060\n", "  auth_key: k\n",
                 "s.yaml:9: hep names no address: set hep.udp or hep.tcp to where the media servers "
                 "send HEP, for example 127.0.0.1:9060"},
+        BadCase{"ForwardToAName", "udp: 127.0.0.1:9060", "udp: 127.0.0.1:9060\n  forward: homer:0",
+                "s.yaml:11: hep.forward 'homer:0' is no address to send to: write 192.0.2.20:9060 "
+                "or [2001:db8::20]:9060"},
+        BadCase{"ForwardToPortZero", "udp: 127.0.0.1:9060",
+                "udp: 127.0.0.1:9060\n  forward: 192.0.2.20:0",
+                "s.yaml:11: hep.forward '192.0.2.20:0' is no address to send to: write "
+                "192.0.2.20:9060 or [2001:db8::20]:9060"},
         BadCase{"WrongUrl", "http://192.0.2.10:8088", "192.0.2.10:8088",
                 "s.yaml:6: instances[0].ari.url '192.0.2.10:8088' is no URL of an HTTP server: "
                 "write http://127.0.0.1:8088 or https://..."},
