@@ -283,6 +283,52 @@ class ConfigReader final : public ConfigVisitor {
   std::vector<std::string> known_;
 };
 
+// The longest capture.timeout that DescribeConfig takes.
+constexpr milliseconds kLongestCapture{60'000};
+constexpr milliseconds kMargin{1'000};
+
+bool HasHomer(const Config& config) {
+  return !config.homer.url.empty() || !config.homer.postgres.empty();
+}
+
+// What capture.timeout needs, so that HOMER can be waited for.
+milliseconds LeastCapture(const Config& config) {
+  return std::min(config.homer.ingest_delay + kMargin, kLongestCapture);
+}
+
+// Defaults that depend on other values.
+void FillIn(LoadedConfig& loaded) {
+  Config& config = loaded.config;
+  if (!HasHomer(config)) return;
+  if (!loaded.origins.contains("capture.timeout")) {
+    config.capture.timeout = std::max(config.capture.timeout, LeastCapture(config));
+  }
+  if (!loaded.origins.contains("recovery.plugin_timeout")) {
+    config.recovery.plugin_timeout =
+        std::max(config.recovery.plugin_timeout, config.capture.timeout + kMargin);
+  }
+}
+
+void CheckTimeouts(const LoadedConfig& loaded, std::vector<std::string>& errors) {
+  const Config& config = loaded.config;
+  if (!HasHomer(config)) return;
+  if (const milliseconds least = LeastCapture(config); config.capture.timeout < least) {
+    errors.push_back(absl::StrFormat(
+        "%s is %s, shorter than homer.ingest_delay (%s) and a second: HOMER could not be waited "
+        "for; set it to %s or more, or leave it out",
+        loaded.Where("capture.timeout"), DurationText(config.capture.timeout),
+        DurationText(config.homer.ingest_delay), DurationText(least)));
+  }
+  if (const milliseconds least = config.capture.timeout + kMargin;
+      config.recovery.plugin_timeout < least) {
+    errors.push_back(absl::StrFormat(
+        "%s is %s, shorter than capture.timeout (%s) and a second: what was captured could not be "
+        "waited for; set it to %s or more, or leave it out",
+        loaded.Where("recovery.plugin_timeout"), DurationText(config.recovery.plugin_timeout),
+        DurationText(config.capture.timeout), DurationText(least)));
+  }
+}
+
 // Rules between several values.
 void CheckTogether(const LoadedConfig& loaded, std::vector<std::string>& errors) {
   const Config& config = loaded.config;
@@ -406,7 +452,11 @@ absl::StatusOr<LoadedConfig> ReadConfig(const ConfigNode& root, const std::strin
   DescribeConfig(reader, loaded.config);
   reader.Finish();
   loaded.origins = std::move(state.origins);
-  if (state.errors.empty()) CheckTogether(loaded, state.errors);
+  if (state.errors.empty()) {
+    FillIn(loaded);
+    CheckTogether(loaded, state.errors);
+    CheckTimeouts(loaded, state.errors);
+  }
   if (state.errors.empty()) return loaded;
   std::string text;
   for (std::size_t i = 0; i < state.errors.size() && i < kMostErrors; ++i) {

@@ -211,12 +211,20 @@ INSTANTIATE_TEST_SUITE_P(
                 "path; no shell looks for it"},
         BadCase{"RelativeSocket", "", "control: {socket: sipheal.sock}\n",
                 "s.yaml:13: control.socket 'sipheal.sock' is no absolute path: begin it with '/'"},
-        BadCase{"HomerTwice", "",
-                "homer:\n  url: http://h:9080\n  token: t\n  postgres: host=h\n",
+        BadCase{"HomerTwice", "", "homer:\n  url: http://h:9080\n  token: t\n  postgres: host=h\n",
                 "s.yaml:16: homer.postgres is given beside url: keep one of them"},
         BadCase{"HomerWithoutCredentials", "", "homer:\n  url: http://h:9080\n",
                 "s.yaml:14: homer.url has no credentials: set homer.token_file, or homer.user and "
                 "homer.password_file"},
+        BadCase{"CaptureTooShortForHomer", "",
+                "homer: {postgres: host=h, ingest_delay: 3s}\ncapture: {timeout: 3.9s}\n",
+                "s.yaml:14: capture.timeout is 3900ms, shorter than homer.ingest_delay (3s) and a "
+                "second: HOMER could not be waited for; set it to 4s or more, or leave it out"},
+        BadCase{"PluginTimeoutTooShortForTheCapture", "",
+                "homer: {postgres: host=h}\nrecovery: {plugin_timeout: 6900ms}\n",
+                "s.yaml:14: recovery.plugin_timeout is 6900ms, shorter than capture.timeout (6s) "
+                "and a second: what was captured could not be waited for; set it to 7s or more, or "
+                "leave it out"},
         BadCase{"KeyTwice", "", "hep:\n  tcp: 127.0.0.1:9061\n",
                 "s.yaml:13: 'hep' is there twice: keep one of them"},
         BadCase{"WrongName", "name: pbx1", "name: pbx 1",
@@ -270,6 +278,31 @@ TEST(ConfigReader, LetsTheEnvironmentOverrideTheFile) {
   EXPECT_EQ(loaded->config.instances[0].name, "other");
   EXPECT_EQ(loaded->config.detector.silence, milliseconds(2000));
   EXPECT_THAT(loaded->config.targets.allow, ElementsAre("127.0.0.0/8", "10.0.0.0/8"));
+}
+
+void ExpectTimeouts(const std::string& sections, milliseconds capture, milliseconds plugin) {
+  const absl::StatusOr<LoadedConfig> loaded = Read(kGood + sections);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->config.capture.timeout, capture) << sections;
+  EXPECT_EQ(loaded->config.recovery.plugin_timeout, plugin) << sections;
+}
+
+TEST(ConfigReader, MakesTheDefaultTimeoutsLongEnoughToWaitForHomer) {
+  ExpectTimeouts("", milliseconds(4'000), milliseconds(5'000));
+  ExpectTimeouts("homer: {postgres: host=h}\n", milliseconds(6'000), milliseconds(7'000));
+  ExpectTimeouts("homer: {postgres: host=h, ingest_delay: 0ms}\n", milliseconds(4'000),
+                 milliseconds(5'000));
+  ExpectTimeouts("homer: {postgres: host=h, ingest_delay: 2m}\n", milliseconds(60'000),
+                 milliseconds(61'000));
+  ExpectTimeouts("homer: {postgres: host=h}\ncapture: {timeout: 9s}\n", milliseconds(9'000),
+                 milliseconds(10'000));
+  ExpectTimeouts("homer: {postgres: host=h}\nrecovery: {plugin_timeout: 8s}\n", milliseconds(6'000),
+                 milliseconds(8'000));
+}
+
+TEST(ConfigReader, LeavesWrittenTimeoutsAloneWithoutHomer) {
+  ExpectTimeouts("capture: {timeout: 1s}\nrecovery: {plugin_timeout: 500ms}\n", milliseconds(1'000),
+                 milliseconds(500));
 }
 
 TEST(ConfigReader, NamesTheEnvironmentVariableThatIsWrong) {
