@@ -11,6 +11,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_format.h"
 #include "base/status_macros.h"
 #include "sipheal/sip/address.h"
@@ -38,6 +39,33 @@ absl::StatusOr<std::string> ReadPem(const std::string& path, const char* field) 
   return text;
 }
 
+// gRPC takes what it can read of the authorities, and finds out at the first connection that it was
+// none.
+absl::Status CheckCertificates(const std::string& text, const std::string& path,
+                               const char* field) {
+  constexpr std::string_view kBegin = "-----BEGIN CERTIFICATE-----";
+  constexpr std::string_view kEnd = "-----END CERTIFICATE-----";
+  std::size_t begin = text.find(kBegin);
+  if (begin == std::string::npos) {
+    return absl::InvalidArgumentError(absl::StrFormat(
+        "tls.%s: there is no certificate in %s: it must have a line -----BEGIN CERTIFICATE-----",
+        field, path));
+  }
+  for (int number = 1; begin != std::string::npos; ++number) {
+    begin += kBegin.size();
+    const std::size_t end = text.find(kEnd, begin);
+    std::string der;
+    // A certificate is a SEQUENCE.
+    if (end == std::string::npos || !absl::Base64Unescape(text.substr(begin, end - begin), &der) ||
+        der.empty() || der[0] != '\x30') {
+      return absl::InvalidArgumentError(absl::StrFormat(
+          "tls.%s: certificate %d in %s is broken: write the file anew", field, number, path));
+    }
+    begin = text.find(kBegin, end);
+  }
+  return absl::OkStatus();
+}
+
 struct Pems {
   std::string ca;
   std::string certificate;
@@ -47,7 +75,14 @@ struct Pems {
 absl::StatusOr<Pems> ReadAll(const GrpcTlsFiles& files) {
   Pems pems;
   ABSL_ASSIGN_OR_RETURN(pems.ca, ReadPem(files.ca_file, "ca_file"));
+  if (!pems.ca.empty()) {
+    ABSL_RETURN_IF_ERROR(CheckCertificates(pems.ca, files.ca_file, "ca_file"));
+  }
   ABSL_ASSIGN_OR_RETURN(pems.certificate, ReadPem(files.certificate_file, "certificate_file"));
+  if (!pems.certificate.empty()) {
+    ABSL_RETURN_IF_ERROR(
+        CheckCertificates(pems.certificate, files.certificate_file, "certificate_file"));
+  }
   ABSL_ASSIGN_OR_RETURN(pems.key, ReadPem(files.key_file, "key_file"));
   return pems;
 }

@@ -24,7 +24,7 @@ bool IsLocalTarget(std::string_view target);
 // beginning.
 void KeepGrpc();
 
-// NotFound names the file.
+// NotFound and InvalidArgument name the file.
 absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> ClientCredentials(
     const GrpcFlowResumerOptions& options);
 absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> MakeServerCredentials(

@@ -63,5 +63,31 @@ TEST_F(GrpcTlsTest, TheHostTakesNobodyElseForSipheal) {
   EXPECT_TRUE(host_.fake().calls().empty());
 }
 
+TEST_F(GrpcTlsTest, AFileWithoutAWholeCertificateIsNamed) {
+  const std::string good = certificates_.Read("ours.pem");
+  const tests::ScratchFolder folder;
+  GrpcFlowResumerOptions options;
+  options.target = "127.0.0.1:1";
+  options.tls.ca_file = folder.File("ca.pem");
+  const auto made = [&](const std::string& text) {
+    std::ofstream(options.tls.ca_file) << text;
+    return MakeGrpcFlowResumer(options).status();
+  };
+  EXPECT_EQ(made(good + "\n# and another\n" + good), absl::OkStatus());
+  const std::string block = "-----BEGIN CERTIFICATE-----\n";
+  for (const std::string& broken : {
+           certificates_.Read("ours.key"),
+           good.substr(0, good.size() / 2),
+           good + good.substr(0, good.size() / 2),
+           block + "%%%%\n-----END CERTIFICATE-----\n",
+           block + "aGVsbG8=\n-----END CERTIFICATE-----\n",
+           block + "-----END CERTIFICATE-----\n",
+       }) {
+    const absl::Status status = made(broken);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status << "\n" << broken;
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(options.tls.ca_file));
+  }
+}
+
 }  // namespace
 }  // namespace sipheal
