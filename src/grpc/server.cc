@@ -28,6 +28,7 @@ namespace {
 using std::chrono::milliseconds;
 
 constexpr std::size_t kThreads = 4;
+constexpr int kReflectionThreads = 8;
 constexpr std::size_t kMostRecoveries = 10'000;
 constexpr milliseconds kStopGrace{200};
 
@@ -79,6 +80,9 @@ class RealGrpcServer final : public GrpcServer {
                                options_.max_calls + options_.max_watchers);
     grpc::ResourceQuota quota("sipheal");
     quota.Resize(16 * options_.max_request_bytes + 64 * 1024 * 1024);
+    // Reflection alone takes a thread for each of its streams. One queue: each takes one at once.
+    quota.SetMaxThreads(kReflectionThreads);
+    builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
     builder.SetResourceQuota(quota);
     if (detector_) builder.RegisterService(&*detector_);
     if (recovery_) builder.RegisterService(&*recovery_);

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // RecoveryService over a socket: what is asked for, and what is turned away.
 #include <gmock/gmock.h>
+#include <grpcpp/generic/generic_stub.h>
 
 #include <condition_variable>
+#include <filesystem>
 #include <future>
+#include <iterator>
 #include <limits>
+#include <list>
 #include <mutex>
 #include <thread>
 
@@ -263,6 +267,56 @@ TEST_F(RecoveryServiceTest, ARequestBeyondTheLimitIsTurnedAway) {
   v1::RecoverInstanceResponse response;
   EXPECT_EQ(recovery_->RecoverInstance(Call().get(), request, &response).error_code(),
             grpc::StatusCode::RESOURCE_EXHAUSTED);
+}
+
+std::ptrdiff_t Threads() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/task"), {});
+}
+
+// gRPC's reflection keeps a thread for each stream.
+TEST_F(RecoveryServiceTest, IdleStreamsOfReflectionTakeFewThreads) {
+  Serve();
+  const std::ptrdiff_t before = Threads();
+  grpc::GenericStub reflection(channel_);
+  grpc::CompletionQueue queue;
+  const auto next = [&] {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue.Next(&tag, &ok) && ok;
+  };
+  grpc::Slice list_services("\x3a\x00", 2);
+  grpc::ByteBuffer request(&list_services, 1);
+  struct Stream {
+    grpc::ClientContext context;
+    std::unique_ptr<grpc::GenericClientAsyncReaderWriter> calls;
+    grpc::Status status;
+  };
+  std::list<Stream> streams;
+  int refused = 0;
+  for (int i = 0; i < 40; ++i) {
+    Stream& stream = streams.emplace_back();
+    stream.context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(30));
+    stream.calls = reflection.PrepareCall(
+        &stream.context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", &queue);
+    stream.calls->StartCall(nullptr);
+    next();
+    stream.calls->Write(request, nullptr);
+    next();
+    grpc::ByteBuffer answer;
+    stream.calls->Read(&answer, nullptr);
+    if (next()) continue;  // it is answered, and stays open
+    stream.calls->Finish(&stream.status, nullptr);
+    next();
+    EXPECT_EQ(stream.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+    ++refused;
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_LT(refused, 40);
+  EXPECT_LT(Threads() - before, 30);
+  v1::GetStatusResponse status;
+  EXPECT_TRUE(recovery_->GetStatus(Call().get(), {}, &status).ok());
+  for (Stream& stream : streams) stream.context.TryCancel();
+  queue.Shutdown();
 }
 
 TEST_F(RecoveryServiceTest, StopEndsWhatIsUnderWay) {
