@@ -166,6 +166,7 @@ class CrashRelay : public ::testing::Test {
   static inline int schemas_ = 0;
   const std::string schema_ = "relay" + std::to_string(++schemas_);
   PostgresServer* server_ = nullptr;
+  testing::FakeClock clock_;  // the relays' threads read it until TearDown
   std::vector<std::unique_ptr<Watcher>> watchers_;
 };
 
@@ -412,9 +413,8 @@ TEST_F(CrashRelay, TellsOfTheReturnWhenTheOnlyWitnessLapsesAndOfTheDeathThatCome
 
 // While the database was away nobody could affirm anything: that brings nobody back to life.
 TEST_F(CrashRelay, TakesNoOutageOfTheDatabaseForAReturn) {
-  testing::FakeClock clock;
   Watch();
-  Watch({.clock = &clock});
+  Watch({.clock = &clock_});
   AwaitListening(2);
   watchers_[0]->eyes->Stall("a");
   ASSERT_TRUE(Await([&] { return watchers_[1]->heard->crashes(kA) == 1; }));
@@ -422,28 +422,27 @@ TEST_F(CrashRelay, TakesNoOutageOfTheDatabaseForAReturn) {
   watchers_[0]->relay->Stop();  // it is the last to find its way back
   server_->Kill();
   ASSERT_TRUE(Await([&] { return watchers_[1]->log->count("crash_relay_failed") == 1; }));
-  clock.Advance(seconds(600));
+  clock_.Advance(seconds(600));
   ASSERT_TRUE(server_->Start());
   Age("600 s");
   ASSERT_TRUE(Await([&] { return watchers_[1]->log->count("crash_relay_back") == 1; }));
   AwaitReading(*watchers_[1], Watch());
   EXPECT_EQ(watchers_[1]->heard->returns(kA), 0);
-  clock.Advance(seconds(31));
+  clock_.Advance(seconds(31));
   EXPECT_TRUE(Await([&] { return watchers_[1]->heard->returns(kA) == 1; })) << "nor keeps it dead";
 }
 
 // Nobody can take a word back while the database is away: it grows old all the same.
 TEST_F(CrashRelay, DoesNotCountOldWordsWhileTheDatabaseIsAway) {
-  testing::FakeClock clock;
   Watch({.quorum = 2});
-  Watch({.quorum = 2, .clock = &clock});
+  Watch({.quorum = 2, .clock = &clock_});
   AwaitListening(2);
   watchers_[0]->eyes->Stall("a");
   ASSERT_TRUE(Await([&] { return watchers_[1]->log->count("crash_waits_for_quorum") == 1; }));
   server_->Kill();
   ASSERT_TRUE(Await([&] { return watchers_[1]->log->count("crash_relay_failed") == 1; }));
   watchers_[0]->eyes->Wake("a");
-  clock.Advance(seconds(31));
+  clock_.Advance(seconds(31));
   watchers_[1]->eyes->Kill("a");
   watchers_[1]->eyes->Drain();
   EXPECT_EQ(watchers_[1]->heard->crashes(kA), 0);
