@@ -8,6 +8,7 @@
 #include <atomic>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "sipheal/adapters/postgres.h"
@@ -109,6 +110,7 @@ class RelayHarness final : public conformance::CrashDetectorHarness {
       peer_ = *std::move(peer);
       const absl::Status started = peer_->Start(std::make_shared<Deaf>());
       if (!started.ok()) return started;
+      AwaitReading();
     }
     return MakeRelay(0);
   }
@@ -146,6 +148,19 @@ class RelayHarness final : public conformance::CrashDetectorHarness {
     void OnCrash(const CrashEvent&) override {}
     void OnReturned(const ReturnEvent&) override {}
   };
+
+  // Until the peer has read the table once: what stands in it before is old to one that is not told
+  // to expect anything.
+  void AwaitReading() {
+    const std::string query =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sipheal' AND query LIKE"
+        " 'SELECT instance, until_us%' AND query LIKE '%" +
+        schema_ + ".%'";
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (server_->Query(query) == "0" && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+  }
 
   absl::StatusOr<std::shared_ptr<CrashDetector>> MakeRelay(std::size_t who) {
     return MakePostgresCrashRelay(eyes_[who], {.dsn = server_->Dsn(),
