@@ -155,7 +155,7 @@ class RelayHarness final : public conformance::CrashDetectorHarness {
     const std::string query =
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sipheal' AND query LIKE"
         " 'SELECT instance, until_us%' AND query LIKE '%" +
-        schema_ + ".%'";
+        schema_ + "%'";
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (server_->Query(query) == "0" && std::chrono::steady_clock::now() < deadline) {
       std::this_thread::sleep_for(std::chrono::milliseconds(2));
