@@ -149,8 +149,8 @@ class CrashRelay : public ::testing::Test {
   }
   void AwaitAgreed() {
     ASSERT_TRUE(Await([&] {
-      return server_->Query("SELECT count(*) FROM " + schema_ +
-                            ".sightings WHERE NOT agreed AND instance = 'a'") == "0";
+      return server_->Query("SELECT count(*) > 0 AND bool_and(agreed) FROM " + schema_ +
+                            ".sightings WHERE instance = 'a'") == "t";
     }));
   }
   void Age(const std::string& interval) {
